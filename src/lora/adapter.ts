@@ -1,0 +1,31 @@
+import type { Tensors } from '../tensor/tensor.ts';
+
+/** One adapted projection: W = W0 + scale·B·A with A [rank, inFeatures] and B [outFeatures, rank]. */
+export interface LoraModule {
+  /** The Hugging Face path of the projection, e.g. `model.layers.0.self_attn.q_proj`. */
+  readonly name: string;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  readonly rank: number;
+  readonly alpha: number;
+  /** alpha / rank, or alpha / √rank with rsLoRA. */
+  readonly scale: number;
+}
+
+export interface LoraLayout {
+  /** In the order of the model: layer by layer, q k v o gate up down. */
+  readonly modules: readonly LoraModule[];
+  readonly rslora: boolean;
+}
+
+/** A layout with its factors: for each module the tensors `keyOfA(name)` and `keyOfB(name)`. */
+export interface Adapter {
+  readonly layout: LoraLayout;
+  readonly factors: Tensors;
+}
+
+/** Models that are a weighted sum of adapters' products: ΔW = Σ weight·scale·B·A. Mostly one adapter of weight 1. */
+export type AdapterMix = readonly { readonly adapter: Adapter; readonly weight: number }[];
+
+export const keyOfA = (module: string): string => `${module}.lora_A`;
+export const keyOfB = (module: string): string => `${module}.lora_B`;

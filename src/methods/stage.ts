@@ -1,0 +1,80 @@
+import type { Adapter, AdapterMix } from '../lora/adapter.ts';
+import type { State } from '../tensor/state.ts';
+import type { Tensors } from '../tensor/tensor.ts';
+import type { ClientKit, Progress } from '../train/kit.ts';
+
+/** What a client hands back from its work. The update is relative to what was broadcast, so that adding and clipping mean something. */
+export interface Contribution<Private extends State> {
+  /** Sent to the server; empty where a stage sends nothing. */
+  readonly update: Tensors;
+  /** The unnormalised weight of this update, e.g. the number of examples. */
+  readonly weight: number;
+  /** Never sent; adopted when the server has accepted the update. */
+  readonly mine: Private;
+}
+
+export interface ClientUpdate {
+  readonly client: string;
+  readonly update: Tensors;
+  readonly weight: number;
+}
+
+/** What `apply` sees. `sum`: Σ weight·update and Σ weight, nothing of a single client. `each`: every update, in sorted order of clients. */
+export type Combined =
+  | { readonly kind: 'sum'; readonly sum: Tensors; readonly weight: number; readonly clients: number }
+  | { readonly kind: 'each'; readonly updates: readonly ClientUpdate[] };
+
+/** Where a stage begins: the global adapter that the stage before it left, and all clients' sorted names. */
+export interface StageStart {
+  readonly adapter: Adapter;
+  /** The shared state in which the nearest earlier stage of the same name ended, for stages that alternate. */
+  readonly before: State | undefined;
+  readonly clients: readonly string[];
+}
+
+/** One stage of a federated method: everything that makes it differ, without I/O. */
+export interface Stage<Shared extends State = State, Private extends State = State> {
+  /** Names its rounds in reports and its random streams, e.g. `federated`, `global`, `local`. */
+  readonly name: string;
+  readonly rounds: number;
+  /** `sampled`: the run's client sampling; `every`: all clients in each round. */
+  readonly participants: 'sampled' | 'every';
+  /** `none`: nothing is sent or applied; each client's private state commits as it finishes. */
+  readonly combine: 'sum' | 'each' | 'none';
+  start(from: StageStart): Shared;
+  /** Pure in shared, so that a latecomer gets the whole state. */
+  broadcast(shared: Shared, client: string, round: number): Tensors;
+  /**
+   * A client's task. `mine` is its private state from the latest stage of this method in which it took part, if any.
+   * `shared` itself is not seen: only what was broadcast.
+   */
+  work(received: Tensors, mine: State | undefined, kit: ClientKit): AsyncGenerator<Progress, Contribution<Private>>;
+  apply(shared: Shared, combined: Combined, round: number): Shared;
+  /** What is evaluated and exported: the global model, or with a client's private state its personal model. */
+  models(shared: Shared, mine?: State): AdapterMix;
+}
+
+/** What is known when a method lays out its stages. */
+export interface MethodContext {
+  /** The seeded starting adapter, the same for every method of a run. */
+  readonly initial: Adapter;
+  /** Federated rounds of the run (`rounds.count`). */
+  readonly rounds: number;
+  readonly train: TrainSettings;
+}
+
+/** The run's `train` section: what every method trains with unless its own options say otherwise. */
+export interface TrainSettings {
+  readonly batchSize: number;
+  readonly accumulate: number;
+  /** Local work per round: optimizer steps, or epochs. */
+  readonly length: { readonly steps: number } | { readonly epochs: number };
+  readonly rate: number;
+  readonly schedule: 'constant' | 'linear' | 'cosine';
+  /** Warm-up steps at the start of each round's schedule. */
+  readonly warmup: number;
+  readonly weightDecay: number;
+  /** Largest global norm of a gradient; 0 for none. */
+  readonly clip: number;
+  readonly keepBest: { readonly every: number } | undefined;
+}
