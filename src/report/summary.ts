@@ -1,0 +1,118 @@
+/** The measured worth of one model on one set of rows. Loss is nats per labelled token: sums over tokens first, then one division. */
+export interface Score {
+  readonly loss: number;
+  readonly perplexity: number;
+  /** Share of labelled tokens whose most likely prediction is right (teacher-forced), 0 … 1. */
+  readonly tokenAccuracy: number;
+  /** From greedy generation on at most `evaluate.generate` rows, 0 … 1; absent where generation is off. */
+  readonly exactMatch?: number;
+  readonly rougeL?: number;
+  readonly tokens: number;
+  readonly rows: number;
+  readonly generated?: number;
+}
+
+/** One model on everybody's test rows. */
+export interface ModelScores {
+  /** All clients' rows pooled. */
+  readonly micro: Score;
+  /** Mean over clients of the client's own score. */
+  readonly macro: Pick<Score, 'loss' | 'tokenAccuracy' | 'exactMatch' | 'rougeL'>;
+  readonly clients: Readonly<Record<string, Score>>;
+}
+
+/** Every client's personal model. */
+export interface PersonalScores {
+  /** Each on its own rows: mean over clients, and per client. */
+  readonly macro: ModelScores['macro'];
+  readonly clients: Readonly<Record<string, Score>>;
+  /** Mean over clients of the personal model's loss on the pooled test set: what was forgotten. */
+  readonly pooledLoss: number;
+  /** matrix[i][j]: loss of client i's personal model on client j's rows, in the order of `data.clients`; absent where `evaluate.matrix` is off. */
+  readonly matrix?: readonly (readonly number[])[];
+}
+
+export interface Traffic {
+  readonly up: number;
+  readonly down: number;
+}
+
+export interface RoundSummary {
+  readonly round: number;
+  readonly clients: readonly string[];
+  /** Token-mean training loss over the participants. */
+  readonly trainLoss: number;
+  /** Global model's loss on the pooled validation rows after this round, where evaluated. */
+  readonly validationLoss?: number;
+  readonly seconds: number;
+}
+
+export interface StageSummary {
+  readonly name: string;
+  readonly rounds: readonly RoundSummary[];
+  readonly seconds: number;
+  /** Labelled tokens through forward and backward, summed over clients: the unit of work. */
+  readonly labelledTokens: number;
+  readonly processedTokens: number;
+  /** Bytes per client over the whole stage. */
+  readonly traffic: Readonly<Record<string, Traffic>>;
+  /** Clients left out of a round, and why. */
+  readonly leftOut: readonly { readonly round: number; readonly client: string; readonly reason: string }[];
+  /** Numbers trained per client in this stage. */
+  readonly trained: number;
+  /** The global model after this stage on the test rows. */
+  readonly global: ModelScores;
+  /** Personal models after this stage, once there are any. */
+  readonly personal?: PersonalScores;
+}
+
+export interface MethodSummary {
+  /** Unique in the run: `label` of the configuration, or the method's name. */
+  readonly label: string;
+  readonly use: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly stages: readonly StageSummary[];
+  readonly global: ModelScores;
+  readonly personal?: PersonalScores;
+  readonly labelledTokens: number;
+  readonly seconds: number;
+}
+
+export interface ClientSummary {
+  readonly id: string;
+  readonly train: number;
+  readonly validation: number;
+  readonly test: number;
+  /** Labelled tokens of the training rows. */
+  readonly labelledTokens: number;
+  /** Rows per value of the partition column. */
+  readonly histogram: Readonly<Record<string, number>>;
+}
+
+/** `summary.json` of a run's folder. Times in seconds, sizes in bytes, losses in nats per labelled token. */
+export interface Summary {
+  readonly schema: 1;
+  readonly fedlora: string;
+  readonly seed: number;
+  readonly started: string;
+  readonly seconds: number;
+  readonly model: { readonly name: string; readonly parameters: number; readonly trainable: number };
+  readonly lora: {
+    readonly rank: number;
+    readonly alpha: number;
+    readonly rslora: boolean;
+    readonly targets: readonly string[];
+  };
+  readonly data: {
+    readonly name: string;
+    readonly partition: string;
+    readonly rows: number;
+    /** Rows left out before training, by reason. */
+    readonly dropped: Readonly<Record<string, number>>;
+    readonly truncated: number;
+    readonly clients: readonly ClientSummary[];
+  };
+  /** The model before any training. */
+  readonly base: ModelScores;
+  readonly methods: readonly MethodSummary[];
+}
