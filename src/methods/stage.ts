@@ -1,7 +1,8 @@
-import type { Adapter, AdapterMix } from '../lora/adapter.ts';
+import type { Adapter, AdapterMix, LoraLayout } from '../lora/adapter.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import type { ClientKit, Progress } from '../train/kit.ts';
+import type { TrainSettings } from '../train/settings.ts';
 
 /** What a client hands back from its work. The update is relative to what was broadcast, so that adding and clipping mean something. */
 export interface Contribution<Private extends State> {
@@ -37,11 +38,13 @@ export interface Stage<Shared extends State = State, Private extends State = Sta
   /** Names its rounds in reports and its random streams, e.g. `federated`, `global`, `local`. */
   readonly name: string;
   readonly rounds: number;
-  /** `sampled`: the run's client sampling; `every`: all clients in each round. */
-  readonly participants: 'sampled' | 'every';
+  /** `sampled`: the run's client sampling; `every`: all clients in each round; `proxy`: only the server's own proxy rows, as one participant named `proxy`. */
+  readonly participants: 'sampled' | 'every' | 'proxy';
   /** `none`: nothing is sent or applied; each client's private state commits as it finishes. */
   readonly combine: 'sum' | 'each' | 'none';
   start(from: StageStart): Shared;
+  /** What stays the same through the stage: a client is sent it once, with its first task of the stage, and `received` holds it in every task. */
+  frozen?(shared: Shared): Tensors;
   /** Pure in shared, so that a latecomer gets the whole state. */
   broadcast(shared: Shared, client: string, round: number): Tensors;
   /**
@@ -56,25 +59,11 @@ export interface Stage<Shared extends State = State, Private extends State = Sta
 
 /** What is known when a method lays out its stages. */
 export interface MethodContext {
-  /** The seeded starting adapter, the same for every method of a run. */
-  readonly initial: Adapter;
+  /** The adapted modules, the same for every method of a run. */
+  readonly layout: LoraLayout;
   /** Federated rounds of the run (`rounds.count`). */
   readonly rounds: number;
+  /** Expected share of the clients in a round, 0 … 1: what equal work means for methods without rounds. */
+  readonly fraction: number;
   readonly train: TrainSettings;
-}
-
-/** The run's `train` section: what every method trains with unless its own options say otherwise. */
-export interface TrainSettings {
-  readonly batchSize: number;
-  readonly accumulate: number;
-  /** Local work per round: optimizer steps, or epochs. */
-  readonly length: { readonly steps: number } | { readonly epochs: number };
-  readonly rate: number;
-  readonly schedule: 'constant' | 'linear' | 'cosine';
-  /** Warm-up steps at the start of each round's schedule. */
-  readonly warmup: number;
-  readonly weightDecay: number;
-  /** Largest global norm of a gradient; 0 for none. */
-  readonly clip: number;
-  readonly keepBest: { readonly every: number } | undefined;
 }
