@@ -1,0 +1,220 @@
+import { z } from 'zod';
+
+const whole = (least: number): z.ZodNumber => z.number().int().min(least);
+const share = (): z.ZodNumber => z.number().min(0).max(1);
+
+/** Projections of a Llama layer that LoRA can adapt, in the model's order. */
+export const projections = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
+
+export const modelSchema = z
+  .strictObject({
+    path: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'Folder of a model in Hugging Face form: config.json, tokenizer.json, *.safetensors. Give this or `hub`.',
+      ),
+    hub: z
+      .string()
+      .regex(/^[\w.-]+\/[\w.-]+$/)
+      .optional()
+      .describe('Id on the Hugging Face Hub, `owner/name`. HF_TOKEN, HF_HOME and HF_HUB_OFFLINE are obeyed.'),
+    revision: z.string().min(1).optional().describe('Branch, tag or commit on the Hub. Default: main.'),
+  })
+  .describe('The base model. Its weights stay frozen.');
+
+export const dataSchema = z
+  .strictObject({
+    path: z
+      .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+      .optional()
+      .describe('A file, a folder of files, or a list of either. Give this or `hub`.'),
+    hub: z
+      .string()
+      .regex(/^[\w.-]+\/[\w.-]+$/)
+      .optional()
+      .describe('Id of a data set on the Hugging Face Hub, `owner/name`.'),
+    revision: z.string().min(1).optional().describe('Branch, tag or commit on the Hub. Default: main.'),
+    files: z
+      .array(z.string().min(1))
+      .min(1)
+      .optional()
+      .describe(
+        'Files to take from the Hub data set or from the folder, by their paths in it. Default: every file of the format.',
+      ),
+    format: z
+      .enum(['dolly', 'natural-instructions', 'jsonl'])
+      .describe(
+        '`dolly`: JSONL with instruction, context, response, category. `natural-instructions`: task files (JSON). `jsonl`: lines with prompt and response, or with messages.',
+      ),
+    template: z
+      .enum(['chat', 'alpaca'])
+      .default('chat')
+      .describe("How a row becomes text: the model's own chat template, or Alpaca's headings."),
+    system: z.string().optional().describe('A system message put before every conversation that has none.'),
+    maxLength: whole(2)
+      .default(512)
+      .describe(
+        "Tokens a row may have; longer prompts are shortened, never the whole response (such rows are counted and reported). At most the model's own limit.",
+      ),
+    limit: whole(1).optional().describe('Rows taken per file or task, drawn with the seed. Default: all.'),
+  })
+  .describe('Instruction data.');
+
+export const clientsSchema = z
+  .strictObject({
+    partition: z
+      .enum(['category', 'task', 'column', 'dirichlet', 'iid', 'file'])
+      .default('category')
+      .describe(
+        'How rows are dealt to clients: one client per category, per task or per value of `column`; `dirichlet` mixes of a column; `iid` at random; or a `file` that says it.',
+      ),
+    column: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Column for `column` and `dirichlet`. Default for `dirichlet`: category.'),
+    alpha: z.number().gt(0).default(0.5).describe('Concentration of `dirichlet`: small is heterogeneous.'),
+    convention: z
+      .enum(['class', 'client'])
+      .default('class')
+      .describe(
+        '`dirichlet`: `class` draws for each class its shares over the clients; `client` draws for each client its mix of classes.',
+      ),
+    count: whole(1).optional().describe('Number of clients for `dirichlet` and `iid`.'),
+    file: z.string().min(1).optional().describe('JSON file for `file`: client name → row numbers.'),
+    minimum: whole(1).default(3).describe('Fewest rows a client may have; fewer is an error that names the client.'),
+    limit: whole(1).optional().describe('Most rows a client may have, drawn with the seed. Default: all.'),
+    validation: share().default(0.1).describe("Share of a client's rows held out for validation."),
+    test: share().default(0.2).describe("Share of a client's rows held out for testing."),
+    proxy: share()
+      .default(0)
+      .describe(
+        "Share of a client's rows given to the server as its own mixed set (FedLoRA-Optimizer's `globalData: proxy`), disjoint from all others.",
+      ),
+  })
+  .describe('Who holds which rows.');
+
+export const loraSchema = z
+  .strictObject({
+    rank: whole(1).max(4096).default(8).describe('Rank r of the factors A (r × in) and B (out × r).'),
+    alpha: z.number().gt(0).default(16).describe('Scale: alpha / rank, or alpha / √rank with `rslora`.'),
+    rslora: z.boolean().default(false).describe('Scale by alpha / √rank (rank-stabilised LoRA).'),
+    targets: z.array(z.enum(projections)).min(1).default(['q_proj', 'v_proj']).describe('Projections to adapt.'),
+  })
+  .describe('The adapter.');
+
+export const roundsSchema = z
+  .strictObject({
+    count: whole(0).default(10).describe('Federated rounds.'),
+    fraction: z
+      .number()
+      .gt(0)
+      .max(1)
+      .default(1)
+      .describe('Share of the clients in a round (`fixed`), or the probability of each (`poisson`).'),
+    sampling: z
+      .enum(['all', 'fixed', 'poisson'])
+      .default('all')
+      .describe(
+        'Who takes part in a round: all clients, a fixed number drawn at random, or each with probability `fraction`.',
+      ),
+    deadline: z
+      .number()
+      .gt(0)
+      .max(2_000_000)
+      .default(3600)
+      .describe('Seconds a client has for one task; then it is left out of the round.'),
+    minimum: whole(1).default(1).describe('Fewest updates a round needs; fewer stop the run.'),
+  })
+  .describe('The federated rounds.');
+
+export const trainSchema = z
+  .strictObject({
+    batchSize: whole(1).default(8).describe('Rows per micro-batch.'),
+    accumulate: whole(1).default(1).describe('Micro-batches per optimizer step.'),
+    steps: whole(1).optional().describe('Optimizer steps of a client per round. Give this or `epochs`.'),
+    epochs: whole(1).optional().describe("Passes over a client's rows per round. Default: 1, unless `steps` is given."),
+    rate: z.number().gt(0).default(3e-4).describe('Learning rate of A and B (AdamW).'),
+    schedule: z
+      .enum(['constant', 'linear', 'cosine'])
+      .default('constant')
+      .describe("How the rate falls over a round's steps."),
+    warmup: whole(0).default(0).describe("Steps at a round's start in which the rate rises from 0."),
+    weightDecay: z.number().min(0).default(0).describe('Decoupled weight decay.'),
+    clip: z.number().min(0).default(1).describe('Largest global norm of a gradient; 0: no clipping.'),
+    keepBest: z
+      .strictObject({ every: whole(1).describe('Steps between two validations.') })
+      .optional()
+      .describe('Keep the state with the lowest validation loss of each local training. Default: keep the last.'),
+  })
+  .describe('Training at a client, the same for every method unless its own options say otherwise.');
+
+export const evaluateSchema = z
+  .strictObject({
+    batch: whole(1).default(16).describe('Rows through the model at a time.'),
+    every: whole(0)
+      .default(1)
+      .describe('Rounds between two evaluations of the global model on the pooled validation rows; 0: never.'),
+    matrix: z.boolean().default(true).describe("Every client's personal model on every client's test rows."),
+    generate: whole(0)
+      .default(0)
+      .describe('Test rows per client answered by greedy generation, for exact match and ROUGE-L; 0: none.'),
+    maxNewTokens: whole(1).default(64).describe('Longest generated answer, in tokens.'),
+  })
+  .describe('Evaluation.');
+
+export const runtimeSchema = z
+  .strictObject({
+    threads: whole(1)
+      .max(1024)
+      .optional()
+      .describe('CPU threads of one step. Default: the number of cores this process may use.'),
+    arena: z
+      .boolean()
+      .default(true)
+      .describe("ONNX Runtime's memory arena: faster; off gives memory back between steps."),
+    provider: z
+      .enum(['cpu', 'cuda', 'coreml', 'dml', 'webgpu'])
+      .default('cpu')
+      .describe("ONNX Runtime's execution provider."),
+  })
+  .describe('How the graph is run. Results are repeatable for the same settings on the same machine.');
+
+export const methodSchema = z
+  .looseObject({
+    use: z.string().min(1).describe("The method's name; `fedlora methods` lists them."),
+    label: z
+      .string()
+      .regex(/^[\p{L}\p{N}][\p{L}\p{N} ._+()-]*$/u)
+      .max(80)
+      .optional()
+      .describe('Its name in tables and folders. Default: `use`. Needed where a method stands twice.'),
+  })
+  .describe('A method and its own options beside `use` and `label`.');
+
+/** The configuration of a run. Keys, bounds, defaults and their meaning: docs/config.md is made from this. */
+export const runSchema = z.strictObject({
+  model: modelSchema,
+  data: dataSchema,
+  clients: clientsSchema.prefault({}),
+  lora: loraSchema.prefault({}),
+  methods: z
+    .array(methodSchema)
+    .min(1)
+    .describe('Methods to run, each from the same initial adapter on the same data.'),
+  rounds: roundsSchema.prefault({}),
+  train: trainSchema.prefault({}),
+  evaluate: evaluateSchema.prefault({}),
+  runtime: runtimeSchema.prefault({}),
+  seed: whole(0).max(0xffff_ffff).default(1).describe('Seed of every random draw.'),
+});
+
+/** A run's configuration as a person writes it: defaults may be left out. */
+export type RunConfigInput = z.input<typeof runSchema>;
+
+/** A run's configuration as resolved: defaults filled in, paths absolute, every method labelled and with all its options. */
+export type RunConfig = z.output<typeof runSchema>;
+
+export type MethodConfig = RunConfig['methods'][number];
