@@ -1,7 +1,9 @@
 import { z } from 'zod';
 
 const whole = (least: number): z.ZodNumber => z.number().int().min(least);
-const share = (): z.ZodNumber => z.number().min(0).max(1);
+
+const hubId = (): z.ZodString => z.string().regex(/^[\w.-]+\/[\w.-]+$/);
+const name = (): z.ZodString => z.string().min(1);
 
 /** Projections of a Llama layer that LoRA can adapt, in the model's order. */
 export const projections = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
@@ -11,56 +13,85 @@ export const modelSchema = z
     path: z
       .string()
       .min(1)
-      .optional()
+      .exactOptional()
       .describe(
         'Folder of a model in Hugging Face form: config.json, tokenizer.json, *.safetensors. Give this or `hub`.',
       ),
     hub: z
       .string()
       .regex(/^[\w.-]+\/[\w.-]+$/)
-      .optional()
+      .exactOptional()
       .describe('Id on the Hugging Face Hub, `owner/name`. HF_TOKEN, HF_HOME and HF_HUB_OFFLINE are obeyed.'),
-    revision: z.string().min(1).optional().describe('Branch, tag or commit on the Hub. Default: main.'),
+    revision: z.string().min(1).exactOptional().describe('Branch, tag or commit on the Hub. Default: main.'),
   })
   .describe('The base model. Its weights stay frozen.');
 
+const amount = (): z.ZodType<number, number> =>
+  z
+    .number()
+    .min(0)
+    .refine((value) => value < 1 || Number.isInteger(value), { error: 'a share below 1, or a whole number of rows' });
+
+const jsonlColumns = z
+  .strictObject({
+    prompt: name().exactOptional().describe('Default: `prompt`.'),
+    response: name().exactOptional().describe('Default: `response`; a string or a list of acceptable ones.'),
+    messages: name().exactOptional().describe('Default: `messages`, used in rows that have it.'),
+    id: name().exactOptional().describe("Default: the line's number."),
+  })
+  .describe('`jsonl` only: names of the columns. All other columns of plain values can be partitioned by.');
+
+const naturalInstructions = z
+  .strictObject({
+    tasks: z
+      .array(name())
+      .min(1)
+      .exactOptional()
+      .describe('Task names, in full or short (`task363`). Default: all tasks.'),
+    perTask: whole(1).exactOptional().describe('Most instances of a task, drawn with the seed. Default: all.'),
+    definition: z.boolean().exactOptional().describe("Put the task's definition before each input. Default: true."),
+    positiveExamples: whole(0).exactOptional().describe('Positive examples shown after the definition. Default: 0.'),
+    splits: name()
+      .exactOptional()
+      .describe('Folder with `<task>.json` files of instance ids per split: gives rows the column `split`.'),
+    split: name().exactOptional().describe('Keep only instances of this split (with `splits`), e.g. `train`.'),
+  })
+  .describe('`natural-instructions` only.');
+
 export const dataSchema = z
   .strictObject({
-    path: z
-      .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
-      .optional()
-      .describe('A file, a folder of files, or a list of either. Give this or `hub`.'),
-    hub: z
-      .string()
-      .regex(/^[\w.-]+\/[\w.-]+$/)
-      .optional()
-      .describe('Id of a data set on the Hugging Face Hub, `owner/name`.'),
-    revision: z.string().min(1).optional().describe('Branch, tag or commit on the Hub. Default: main.'),
-    files: z
-      .array(z.string().min(1))
-      .min(1)
-      .optional()
-      .describe(
-        'Files to take from the Hub data set or from the folder, by their paths in it. Default: every file of the format.',
-      ),
+    path: name().exactOptional().describe("A file, or a folder with the format's files. Give this or `hub`."),
+    hub: hubId().exactOptional().describe('Id of a data set on the Hugging Face Hub, `owner/name`.'),
     format: z
       .enum(['dolly', 'natural-instructions', 'jsonl'])
       .describe(
         '`dolly`: JSONL with instruction, context, response, category. `natural-instructions`: task files (JSON). `jsonl`: lines with prompt and response, or with messages.',
       ),
     template: z
-      .enum(['chat', 'alpaca'])
+      .enum(['chat', 'alpaca', 'plain'])
       .default('chat')
-      .describe("How a row becomes text: the model's own chat template, or Alpaca's headings."),
-    system: z.string().optional().describe('A system message put before every conversation that has none.'),
+      .describe(
+        "How a row becomes text: the model's own chat template, Alpaca's headings, or bare prompt and response.",
+      ),
     maxLength: whole(2)
       .default(512)
       .describe(
-        "Tokens a row may have; longer prompts are shortened, never the whole response (such rows are counted and reported). At most the model's own limit.",
+        'Tokens a row may have; longer rows are cut, never the whole response silently (such rows are counted and reported).',
       ),
-    limit: whole(1).optional().describe('Rows taken per file or task, drawn with the seed. Default: all.'),
+    system: z
+      .string()
+      .exactOptional()
+      .describe('A system message put before every row that has none (`chat` and `alpaca`).'),
+    separator: z
+      .string()
+      .exactOptional()
+      .describe('`plain` only: what stands between prompt and response. Default: a line break.'),
+    columns: jsonlColumns.exactOptional(),
+    naturalInstructions: naturalInstructions.exactOptional(),
   })
   .describe('Instruction data.');
+
+const held = (): z.ZodType<number | 'given', number | 'given'> => z.union([z.literal('given'), amount()]);
 
 export const clientsSchema = z
   .strictObject({
@@ -70,29 +101,49 @@ export const clientsSchema = z
       .describe(
         'How rows are dealt to clients: one client per category, per task or per value of `column`; `dirichlet` mixes of a column; `iid` at random; or a `file` that says it.',
       ),
-    column: z
-      .string()
-      .min(1)
-      .optional()
-      .describe('Column for `column` and `dirichlet`. Default for `dirichlet`: category.'),
-    alpha: z.number().gt(0).default(0.5).describe('Concentration of `dirichlet`: small is heterogeneous.'),
+    column: name().exactOptional().describe('Column for `column` (needed) and `dirichlet` (default: category).'),
+    count: whole(1)
+      .exactOptional()
+      .describe(
+        '`dirichlet` and `iid`: the number of clients (needed). By column: keep only that many clients, those with most rows.',
+      ),
+    alpha: z.number().gt(0).exactOptional().describe('Concentration of `dirichlet` (needed there): small is uneven.'),
     convention: z
-      .enum(['class', 'client'])
-      .default('class')
+      .enum(['class-over-clients', 'mix-per-client'])
+      .exactOptional()
+      .describe('`dirichlet`: spread each class over the clients (default), or draw a mix of classes for each client.'),
+    balance: z
+      .boolean()
+      .exactOptional()
+      .describe('`dirichlet`, `class-over-clients`: clients that hold rows/count already get no more. Default: false.'),
+    file: name().exactOptional().describe('JSON file for `file`: client → row indexes, half-open row ranges, or ids.'),
+    minimum: whole(1)
+      .exactOptional()
       .describe(
-        '`dirichlet`: `class` draws for each class its shares over the clients; `client` draws for each client its mix of classes.',
+        'Fewest rows of a client; fewer is an error that names the client. Default: 10 for `dirichlet`, else 1.',
       ),
-    count: whole(1).optional().describe('Number of clients for `dirichlet` and `iid`.'),
-    file: z.string().min(1).optional().describe('JSON file for `file`: client name → row numbers.'),
-    minimum: whole(1).default(3).describe('Fewest rows a client may have; fewer is an error that names the client.'),
-    limit: whole(1).optional().describe('Most rows a client may have, drawn with the seed. Default: all.'),
-    validation: share().default(0.1).describe("Share of a client's rows held out for validation."),
-    test: share().default(0.2).describe("Share of a client's rows held out for testing."),
-    proxy: share()
-      .default(0)
+    retries: whole(1)
+      .exactOptional()
+      .describe('`dirichlet`: draws until every client has `minimum` rows. Default: 10.'),
+    limit: whole(1).exactOptional().describe('Most rows of a client, drawn with the seed. Default: all.'),
+    proxy: amount()
+      .exactOptional()
       .describe(
-        "Share of a client's rows given to the server as its own mixed set (FedLoRA-Optimizer's `globalData: proxy`), disjoint from all others.",
+        "Rows set aside for the server before anything else (FedLoRA-Optimizer's `globalData: proxy`): a share below 1 or a number. Default: 0.",
       ),
+    split: z
+      .strictObject({
+        validation: held()
+          .default(0.1)
+          .describe('Rows of a client held out for validation: a share below 1, a number of rows, or `given`.'),
+        test: held()
+          .default(0.2)
+          .describe(
+            'Rows of a client held out for testing: a share below 1, a number of rows, or `given` (by the column `split`).',
+          ),
+      })
+      .prefault({})
+      .describe("How each client's rows are divided; what is not held out is trained on."),
   })
   .describe('Who holds which rows.');
 
@@ -134,8 +185,10 @@ export const trainSchema = z
   .strictObject({
     batchSize: whole(1).default(8).describe('Rows per micro-batch.'),
     accumulate: whole(1).default(1).describe('Micro-batches per optimizer step.'),
-    steps: whole(1).optional().describe('Optimizer steps of a client per round. Give this or `epochs`.'),
-    epochs: whole(1).optional().describe("Passes over a client's rows per round. Default: 1, unless `steps` is given."),
+    steps: whole(1).exactOptional().describe('Optimizer steps of a client per round. Give this or `epochs`.'),
+    epochs: whole(1)
+      .exactOptional()
+      .describe("Passes over a client's rows per round. Default: 1, unless `steps` is given."),
     rate: z.number().gt(0).default(3e-4).describe('Learning rate of A and B (AdamW).'),
     schedule: z
       .enum(['constant', 'linear', 'cosine'])
@@ -146,7 +199,7 @@ export const trainSchema = z
     clip: z.number().min(0).default(1).describe('Largest global norm of a gradient; 0: no clipping.'),
     keepBest: z
       .strictObject({ every: whole(1).describe('Steps between two validations.') })
-      .optional()
+      .exactOptional()
       .describe('Keep the state with the lowest validation loss of each local training. Default: keep the last.'),
   })
   .describe('Training at a client, the same for every method unless its own options say otherwise.');
@@ -169,7 +222,7 @@ export const runtimeSchema = z
   .strictObject({
     threads: whole(1)
       .max(1024)
-      .optional()
+      .exactOptional()
       .describe('CPU threads of one step. Default: the number of cores this process may use.'),
     arena: z
       .boolean()
@@ -189,7 +242,7 @@ export const methodSchema = z
       .string()
       .regex(/^[\p{L}\p{N}][\p{L}\p{N} ._+()-]*$/u)
       .max(80)
-      .optional()
+      .exactOptional()
       .describe('Its name in tables and folders. Default: `use`. Needed where a method stands twice.'),
   })
   .describe('A method and its own options beside `use` and `label`.');
