@@ -1,0 +1,38 @@
+import type { Stage } from '../methods/stage.ts';
+import type { Tensors } from '../tensor/tensor.ts';
+import type { Progress } from '../train/kit.ts';
+import type { Place } from './events.ts';
+
+/** One client's part of one round. */
+export interface Task extends Place {
+  /** Round within the stage, from 0. */
+  readonly round: number;
+  /** The round counted over all the method's stages of this name: what random draws are named by, the same for every method. */
+  readonly draw: number;
+  readonly client: string;
+  /** What the client is sent, with what stays frozen through the stage. */
+  readonly received: Tensors;
+  readonly work: Stage['work'];
+}
+
+/** What reaches the round engine. The client's new private state stays with the participant until the update is accepted. */
+export interface Update {
+  readonly update: Tensors;
+  readonly weight: number;
+  /** Seconds of the client's own work. */
+  readonly seconds: number;
+}
+
+/** Whoever does clients' work: in this process, or at the other end of a connection. */
+export interface Participant {
+  /**
+   * Errors it throws leave the client out of the round with their message as the reason, except `Interrupted` and `Fatal`.
+   * Work stops soon after `signal` is aborted; the round engine does not wait for it.
+   */
+  perform(task: Task, signal: AbortSignal): AsyncGenerator<Progress, Update>;
+}
+
+/** A failure that is not one client's: it stops the run. */
+export class Fatal extends Error {
+  override readonly name: string = 'Fatal';
+}

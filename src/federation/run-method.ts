@@ -1,0 +1,48 @@
+import type { ClientData } from '../data/types.ts';
+import type { Adapter, AdapterMix } from '../lora/adapter.ts';
+import type { Stage } from '../methods/stage.ts';
+import type { Engine } from '../runtime/engine.ts';
+import { clientSource, type ClientSource } from './clients.ts';
+import type { MethodResult, Place, RoundSettings, RunEvent } from './events.ts';
+import type { Journal } from './journal.ts';
+import { processParticipant } from './process/participant.ts';
+import { runRounds } from './rounds.ts';
+
+/** Measures the global model after a round, e.g. its loss on the pooled validation rows; undefined where it chooses not to. */
+export type EvaluateRound = (
+  global: AdapterMix,
+  at: Place & { readonly round: number },
+  signal: AbortSignal,
+) => Promise<number | undefined>;
+
+export interface MethodRun {
+  /** Unique in the run; names what the journal keeps. */
+  readonly label: string;
+  readonly stages: readonly Stage[];
+  readonly initial: Adapter;
+  readonly clients: readonly ClientData[] | ClientSource;
+  /** The server's own rows, for stages whose participant is `proxy`. */
+  readonly proxy?: ClientData;
+  readonly engine: Engine;
+  readonly journal: Journal;
+  readonly rounds: RoundSettings;
+  readonly seed: number;
+  readonly signal?: AbortSignal;
+  readonly evaluateRound?: EvaluateRound;
+}
+
+/**
+ * Runs a method's stages with every client in this process, or goes on where the journal stands: the same bits either way.
+ * A finished stage yields only its `stage done` again. Throws `Interrupted` when `signal` is aborted, and `RoundFailed`
+ * where too few updates came; the journal keeps every committed round.
+ */
+export function runMethod(run: MethodRun): AsyncGenerator<RunEvent, MethodResult> {
+  const clients = 'ids' in run.clients ? run.clients : clientSource(run.clients);
+  const { engine, journal, seed, proxy } = run;
+  return runRounds({
+    ...run,
+    clients: clients.ids,
+    hasProxy: proxy !== undefined,
+    participant: processParticipant({ clients, engine, journal, seed, ...(proxy && { proxy }) }),
+  });
+}
