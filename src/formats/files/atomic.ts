@@ -1,0 +1,60 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname, join, basename } from 'node:path';
+
+/** The folder's entry for a renamed file reaches the disk only with the folder itself; Windows cannot open folders and needs none. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOSPC: 'no space is left on the disk',
+  EDQUOT: 'the disk quota is used up',
+  EACCES: 'permission denied',
+  EROFS: 'the file system is read-only',
+};
+
+/**
+ * Writes a file so that at every moment, also after a crash, either the old or the whole new one is there: a temporary name in the
+ * same folder, fsync, rename. Makes missing folders. On an error the temporary file is removed and the old file is as it was;
+ * the error (not a UserError: the user's input may be fine) names the path and, for a full disk and the like, the reason.
+ */
+export async function writeAtomically(
+  path: string,
+  chunks: Uint8Array | string | Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const folder = dirname(path);
+  const temporary = join(folder, `.${basename(path)}.${randomUUID()}.tmp`);
+  try {
+    await mkdir(folder, { recursive: true });
+    const handle = await open(temporary, 'wx');
+    try {
+      if (typeof chunks === 'string' || chunks instanceof Uint8Array) await handle.writeFile(chunks);
+      else
+        for await (const chunk of chunks) {
+          signal?.throwIfAborted();
+          await handle.writeFile(chunk);
+        }
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    signal?.throwIfAborted();
+    await rename(temporary, path);
+    await syncFolder(folder);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined);
+    if (signal?.aborted === true) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new Error(`${path} could not be written: ${reasons[code ?? ''] ?? message}; nothing was replaced`, {
+      cause: error,
+    });
+  }
+}
