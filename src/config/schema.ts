@@ -30,7 +30,7 @@ const amount = (): z.ZodType<number, number> =>
   z
     .number()
     .min(0)
-    .refine((value) => value < 1 || Number.isInteger(value), { error: 'a share below 1, or a whole number of rows' });
+    .refine((value) => value < 1 || Number.isInteger(value), { error: 'a share below 1 or a whole number of rows' });
 
 const jsonlColumns = z
   .strictObject({

@@ -1,0 +1,59 @@
+import type { z } from 'zod';
+
+/** The part of JSON Schema that zod emits for our schemas. */
+export type JsonSchema = z.core.JSONSchema.BaseSchema;
+
+/** A place in a configuration: keys and list indices from the top. */
+export type KeyPath = readonly (string | number)[];
+
+/** The schema at a place, or undefined where it is open there. */
+export function schemaAt(schema: JsonSchema, path: KeyPath): JsonSchema | undefined {
+  let at: JsonSchema | undefined = schema;
+  for (const key of path) {
+    const next: unknown = typeof key === 'number' ? at?.items : at?.properties?.[key];
+    if (typeof next !== 'object' || next === null || Array.isArray(next)) return undefined;
+    at = next as JsonSchema;
+  }
+  return at;
+}
+
+/** The keys known at a place. */
+export const keysAt = (schema: JsonSchema, path: KeyPath): string[] =>
+  Object.keys(schemaAt(schema, path)?.properties ?? {});
+
+/** What a schema asks for, in words: `a whole number of at least 1`. */
+export function expected(schema: JsonSchema | undefined): string {
+  if (schema === undefined) return 'another value';
+  if (schema.const !== undefined) return `\`${String(schema.const)}\``;
+  if (schema.enum !== undefined) return `one of ${schema.enum.map(String).join(', ')}`;
+  if (schema.anyOf !== undefined) return schema.anyOf.map((each) => expected(each)).join(' or ');
+  switch (schema.type) {
+    case 'integer':
+      return `a whole number${bounds(schema)}`;
+    case 'number':
+      return `a number${bounds(schema)}`;
+    case 'string':
+      return schema.pattern === undefined ? 'text' : `text of the form ${schema.pattern}`;
+    case 'boolean':
+      return 'true or false';
+    case 'array':
+      return `a list, each entry ${expected(schema.items as JsonSchema | undefined)}`;
+    case 'object':
+      return `a section with the keys ${Object.keys(schema.properties ?? {}).join(', ')}`;
+    case 'null':
+    case undefined:
+      return 'another value';
+  }
+}
+
+/** Bounds of a number in words; JavaScript's own limits are not worth a word. */
+export function bounds(schema: JsonSchema): string {
+  const parts: string[] = [];
+  if (schema.exclusiveMinimum !== undefined) parts.push(`above ${schema.exclusiveMinimum}`);
+  else if (schema.minimum !== undefined && schema.minimum > Number.MIN_SAFE_INTEGER)
+    parts.push(`of at least ${schema.minimum}`);
+  if (schema.exclusiveMaximum !== undefined) parts.push(`below ${schema.exclusiveMaximum}`);
+  else if (schema.maximum !== undefined && schema.maximum < Number.MAX_SAFE_INTEGER)
+    parts.push(`at most ${schema.maximum}`);
+  return parts.length === 0 ? '' : ` ${parts.join(' and ')}`;
+}

@@ -1,0 +1,193 @@
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { UserError } from '../errors.ts';
+import { checkConfig } from './check.ts';
+import { parseConfig } from './parse.ts';
+
+const methods = new Map([
+  ['fedit', { options: z.strictObject({ mu: z.number().min(0).default(0.1).describe('Pull.') }) }],
+  ['fedlora-optimizer', { options: z.strictObject({ axis: z.enum(['column', 'rank', 'row']).default('column') }) }],
+]);
+
+const minimal = `model: { path: m }
+data: { path: d.jsonl, format: jsonl }
+methods:
+  - use: fedit
+`;
+
+const parse = (text: string, sets: string[] = []): ReturnType<typeof parseConfig> =>
+  parseConfig(text, { file: 'c.yaml', methods, sets, resolve: (path, from) => `/${from}/${path}` });
+
+const messageOf = (act: () => unknown): string => {
+  try {
+    act();
+  } catch (error) {
+    expect(error).toBeInstanceOf(UserError);
+    return (error as Error).message;
+  }
+  throw new Error('no error was thrown');
+};
+
+describe('a right configuration', () => {
+  test('fills in defaults, labels and options, and makes paths absolute', () => {
+    const config = parse(minimal);
+    expect(config.model).toEqual({ path: '/file/m' });
+    expect(config.data).toEqual({ path: '/file/d.jsonl', format: 'jsonl', template: 'chat', maxLength: 512 });
+    expect(config.methods).toEqual([{ use: 'fedit', label: 'fedit', mu: 0.1 }]);
+    expect(config.lora).toEqual({ rank: 8, alpha: 16, rslora: false, targets: ['q_proj', 'v_proj'] });
+    expect(config.seed).toBe(1);
+  });
+
+  test('is a fixed point: what was resolved resolves to itself', () => {
+    const config = parse(minimal);
+    expect(checkConfig(config, methods)).toEqual(config);
+  });
+
+  test('--set overrides with YAML values, indexes lists, makes sections, and resolves paths from the working folder', () => {
+    const config = parse(minimal, [
+      'lora.rank=4',
+      'methods.0.mu=0',
+      'methods.1.use=fedlora-optimizer',
+      'data.path=x/y',
+      'lora.targets=[k_proj]',
+    ]);
+    expect(config.lora.rank).toBe(4);
+    expect(config.lora.targets).toEqual(['k_proj']);
+    expect(config.methods.map(({ label }) => label)).toEqual(['fedit', 'fedlora-optimizer']);
+    expect(config.methods[0]).toMatchObject({ mu: 0 });
+    expect(config.data.path).toBe('/set/x/y');
+  });
+
+  test('merge keys and anchors are understood', () => {
+    const config = parse(
+      `${minimal}  - &a { use: fedlora-optimizer, axis: row, label: one }\n  - { <<: *a, label: two }\n`,
+    );
+    expect(config.methods.map((method) => [method.label, method['axis']])).toEqual([
+      ['fedit', undefined],
+      ['one', 'row'],
+      ['two', 'row'],
+    ]);
+  });
+});
+
+describe('mistakes', () => {
+  test('all are told at once, each with its place and what would be right', () => {
+    const text = `model: { path: m, hub: a/b }
+data: { path: d, format: parquet }
+lora: { rnak: 4, alpha: 0 }
+methods:
+  - use: fedti
+  - { use: fedit, mu: -1, aixs: 1 }
+rounds:
+  fraction: 2
+  count: 1.5
+sede: 3
+train: { steps: 1, epochs: 1 }
+`;
+    expect(
+      messageOf(() => parse(text))
+        .split('\n')
+        .filter((line) => line.startsWith('  c.yaml')),
+    ).toEqual([
+      '  c.yaml:1:19: model.hub: give `path` or `hub`, not both',
+      '  c.yaml:2:26: data.format: expected one of dolly, natural-instructions, jsonl, got "parquet"',
+      '  c.yaml:3:9: lora.rnak: unknown key; did you mean `rank`?',
+      '  c.yaml:3:25: lora.alpha: expected a number above 0, got 0',
+      '  c.yaml:5:10: methods[0].use: unknown method `fedti`; did you mean `fedit`?',
+      '  c.yaml:6:23: methods[1].mu: expected a number of at least 0, got -1',
+      '  c.yaml:6:27: methods[1].aixs: unknown key; known: mu',
+      '  c.yaml:8:13: rounds.fraction: expected a number above 0 and at most 1, got 2',
+      '  c.yaml:9:10: rounds.count: expected a whole number of at least 0, got 1.5',
+      '  c.yaml:10:1: sede: unknown key; did you mean `seed`?',
+      '  c.yaml:11:20: train.epochs: give `steps` or `epochs`, not both',
+    ]);
+  });
+
+  test('the purpose of the key is told, too', () => {
+    const message = messageOf(() => parse(`${minimal}lora: { rank: 0 }\n`));
+    expect(message).toBe(
+      'a mistake in the configuration:\n  c.yaml:5:15: lora.rank: expected a whole number of at least 1 and at most 4096, got 0\n      Rank r of the factors A (r × in) and B (out × r).',
+    );
+  });
+
+  test.each([
+    [
+      'a missing section points to the section around it',
+      'model: { path: m }\nmethods: [{ use: fedit }]\n',
+      'c.yaml:1:1: data: missing: a section with the keys path, hub',
+    ],
+    [
+      'a near choice is suggested',
+      minimal.replace('jsonl }', 'dollly }'),
+      'c.yaml:2:32: data.format: expected one of dolly, natural-instructions, jsonl, got "dollly"; did you mean `dolly`?',
+    ],
+    [
+      'an empty value',
+      `${minimal}seed:\n`,
+      'c.yaml:5:6: seed: expected a whole number of at least 0 and at most 4294967295, got nothing (null)',
+    ],
+    [
+      'a list where a section belongs',
+      `${minimal}lora: [1]\n`,
+      'c.yaml:5:7: lora: expected a section with the keys rank, alpha, rslora, targets, got a list of 1',
+    ],
+    [
+      'a method twice',
+      `${minimal}  - use: fedit\n`,
+      'methods[1]: another method is already called `fedit`: give this one a `label` of its own',
+    ],
+    [
+      'a label that is no folder name',
+      minimal.replace('use: fedit', 'use: fedit\n    label: ../up'),
+      'c.yaml:5:12: methods[0].label: expected text of the form',
+    ],
+    [
+      'what a partition needs',
+      `${minimal}clients: { partition: dirichlet, alpha: 0.5 }\n`,
+      'clients.count: missing: `partition: dirichlet` needs the number of clients',
+    ],
+    [
+      'a fraction that does nothing',
+      `${minimal}rounds: { fraction: 0.5 }\n`,
+      'rounds.fraction: has no effect with `sampling: all`',
+    ],
+    [
+      'a share that is neither share nor number',
+      `${minimal}clients: { split: { test: 1.5 } }\n`,
+      'clients.split.test: expected a share below 1 or a whole number of rows, got 1.5',
+    ],
+    ['a duplicate key', `${minimal}seed: 1\nseed: 2\n`, 'this is not YAML:\n  c.yaml:6:1: Map keys must be unique'],
+    ['broken YAML', 'model: [', 'this is not YAML:\n  c.yaml:1:9: '],
+    ['an empty file', '', 'c.yaml: expected a configuration with the keys model, data and methods'],
+    [
+      'a key that is a property of objects',
+      `${minimal}__proto__: { seed: 4 }\nconstructor: 1\n`,
+      'constructor: unknown key',
+    ],
+  ])('%s', (_, text, message) => {
+    expect(messageOf(() => parse(text))).toContain(message);
+  });
+
+  test.each([
+    ['lora.rank=0', '--set lora.rank: lora.rank: expected a whole number of at least 1'],
+    ['lora.rnak=2', '--set lora.rnak: lora.rnak: unknown key; did you mean `rank`?'],
+    ['seed', '--set seed: expected key=value'],
+    ['methods.7.mu=1', '--set methods.7.mu=1: `methods` is a list of 1: use an index from 0 to 1'],
+    ['methods.x=1', '`methods` is a list of 1'],
+    ['model.path.deep=1', '--set model.path.deep=1: `model.path` is not a section'],
+    ['seed=[', '--set seed=[: the value is not YAML'],
+  ])('--set %s', (set, message) => {
+    expect(messageOf(() => parse(minimal, [set]))).toContain(message);
+  });
+
+  test('a configuration given as a value has key paths without lines', () => {
+    expect(
+      messageOf(() =>
+        checkConfig(
+          { model: { path: 'm' }, data: { path: 'd', format: 'jsonl' }, methods: [{ use: 'fedit', mu: 'x' }] },
+          methods,
+        ),
+      ),
+    ).toBe('a mistake in the configuration:\n  methods[0].mu: expected a number of at least 0, got "x"\n      Pull.');
+  });
+});

@@ -1,0 +1,110 @@
+import {
+  isCollection,
+  isMap,
+  isNode,
+  isScalar,
+  LineCounter,
+  parse,
+  parseDocument,
+  type Document,
+  type Node,
+} from 'yaml';
+import { UserError } from '../errors.ts';
+import { checkConfig, type KnownMethods, type Locate } from './check.ts';
+import type { KeyPath } from './expected.ts';
+import type { Problem } from './problems.ts';
+import type { RunConfig } from './schema.ts';
+
+export interface ParseOptions {
+  /** The file's name as the user gave it, for messages. */
+  readonly file: string;
+  readonly methods: KnownMethods;
+  /** `a.b=value` from the command line, later ones winning; values are YAML, lists are indexed by number. */
+  readonly sets?: readonly string[];
+  /** Makes a path of the file absolute (from the file's folder), or one from `sets` (from the working folder). */
+  readonly resolve?: (path: string, from: 'file' | 'set') => string;
+}
+
+/** Keys whose values are paths of files or folders. */
+const paths: readonly KeyPath[] = [
+  ['model', 'path'],
+  ['data', 'path'],
+  ['data', 'naturalInstructions', 'splits'],
+  ['clients', 'file'],
+];
+
+/**
+ * Reads a run's configuration from YAML text. Throws UserError with file:line:column of every mistake, the key, what was wrong and what would be right.
+ */
+export function parseConfig(text: string, options: ParseOptions): RunConfig {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, merge: true, prettyErrors: false });
+  const at = (offset: number): string => {
+    const { line, col } = lines.linePos(offset);
+    return `${options.file}:${line}:${col}`;
+  };
+  const broken = document.errors.map((error) => `  ${at(error.pos[0])}: ${error.message}`);
+  if (broken.length > 0) throw new UserError(`this is not YAML:\n${broken.join('\n')}`);
+  if (!isMap(document.contents))
+    throw new UserError(`${options.file}: expected a configuration with the keys model, data and methods`);
+
+  for (const set of options.sets ?? []) applySet(document, set);
+  if (options.resolve !== undefined) resolvePaths(document, options.resolve);
+  const locate: Locate = (problem) => {
+    const offset = nearest(document, problem)?.range?.[0];
+    if (offset === undefined) return { text: `--set ${problem.path.join('.')}`, order: Infinity };
+    return { text: at(offset), order: offset };
+  };
+  return checkConfig(document.toJS({ maxAliasCount: 100 }), options.methods, locate);
+}
+
+/** Nodes made here have no range: that is how a value from the command line is told from one of the file. */
+function applySet(document: Document, set: string): void {
+  const equals = set.indexOf('=');
+  const wrong = (why: string): UserError => new UserError(`--set ${set}: ${why}`);
+  if (equals < 1) throw wrong('expected key=value, e.g. --set train.rate=1e-3');
+  const path = set
+    .slice(0, equals)
+    .split('.')
+    .map((key) => (/^\d+$/.test(key) ? Number(key) : key));
+  let value: unknown;
+  try {
+    value = parse(set.slice(equals + 1));
+  } catch (error) {
+    throw wrong(`the value is not YAML: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  for (let depth = 0; depth < path.length; depth++) {
+    const node = depth === 0 ? document.contents : document.getIn(path.slice(0, depth), true);
+    if (node === undefined) break; // sections on the way are made
+    if (!isCollection(node)) throw wrong(`\`${path.slice(0, depth).join('.')}\` is not a section`);
+    const key = path[depth]!;
+    if (isMap(node)) continue;
+    if (typeof key !== 'number' || key > node.items.length)
+      throw wrong(
+        `\`${path.slice(0, depth).join('.')}\` is a list of ${node.items.length}: use an index from 0 to ${node.items.length}`,
+      );
+  }
+  document.setIn(path, document.createNode(value));
+}
+
+function resolvePaths(document: Document, resolve: NonNullable<ParseOptions['resolve']>): void {
+  for (const path of paths) {
+    const node = document.getIn(path, true);
+    if (isScalar(node) && typeof node.value === 'string') node.value = resolve(node.value, node.range ? 'file' : 'set');
+  }
+}
+
+/** The node to point to: the key or the value itself, or the nearest section that exists around it. */
+function nearest(document: Document, problem: Problem): Node | undefined {
+  const { path } = problem;
+  if (problem.at === 'key') {
+    const parent = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true);
+    const pair = isMap(parent) ? parent.items.find(({ key }) => isScalar(key) && key.value === path.at(-1)) : undefined;
+    if (pair !== undefined && isNode(pair.key)) return isNode(pair.value) && !pair.value.range ? pair.value : pair.key;
+  }
+  for (let depth = path.length; depth > 0; depth--) {
+    const node = document.getIn(path.slice(0, depth), true);
+    if (isNode(node)) return node;
+  }
+  return document.contents ?? undefined;
+}
