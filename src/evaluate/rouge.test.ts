@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { array, assert, constantFrom, property } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { golden } from '../../tests/shared.ts';
 import { rouge, words } from './rouge.ts';
@@ -46,9 +46,9 @@ describe('rouge', () => {
   });
 
   it('is symmetric, in 0 … 1, and 1 for a text with itself', () => {
-    const text = fc.array(fc.constantFrom('cat', 'sat', 'running', 'mats', 'the'), { minLength: 1, maxLength: 12 });
-    fc.assert(
-      fc.property(text, text, (a, b) => {
+    const text = array(constantFrom('cat', 'sat', 'running', 'mats', 'the'), { minLength: 1, maxLength: 12 });
+    assert(
+      property(text, text, (a, b) => {
         const there = rouge(a.join(' '), [b.join(' ')]);
         const back = rouge(b.join(' '), [a.join(' ')]);
         for (const key of ['rouge1', 'rouge2', 'rougeL'] as const) {

@@ -26,9 +26,9 @@ export interface PersonalScores {
   /** Each on its own rows: mean over clients, and per client. */
   readonly macro: ModelScores['macro'];
   readonly clients: Readonly<Record<string, Score>>;
-  /** Mean over clients of the personal model's loss on the pooled test set: what was forgotten. */
-  readonly pooledLoss: number;
-  /** matrix[i][j]: loss of client i's personal model on client j's rows, in the order of `data.clients`; absent where `evaluate.matrix` is off. */
+  /** Mean over clients of the personal model's loss on the pooled test set: what was forgotten. Absent where `evaluate.matrix` is off. */
+  readonly pooledLoss?: number;
+  /** matrix[i][j]: loss of client i's personal model on client j's rows, in the order of `data.clients`; a row is empty where its client has no personal model. Absent where `evaluate.matrix` is off. */
   readonly matrix?: readonly (readonly number[])[];
 }
 

@@ -1,0 +1,35 @@
+/** A loss or perplexity with three decimals; more digits would only pretend. */
+export const loss = (value: number): string => value.toFixed(3);
+
+/** A share as a percentage, `41.2 %`. */
+export const percent = (share: number, digits = 1): string => `${(100 * share).toFixed(digits)} %`;
+
+/** A whole number with thin groups of three: `15 011`. */
+export const whole = (value: number): string =>
+  Math.round(value)
+    .toString()
+    .replace(/\B(?=(?:\d{3})+$)/g, '\u202f');
+
+/** A count short enough for a table: 950, 12.4k, 3.2M. */
+export function short(value: number): string {
+  if (value < 1000) return `${Math.round(value)}`;
+  const [unit, letter] = value < 999_500 ? [1e3, 'k'] : value < 999_500_000 ? [1e6, 'M'] : [1e9, 'G'];
+  const scaled = value / unit;
+  return `${scaled < 99.95 ? scaled.toFixed(1) : Math.round(scaled)}${letter}`;
+}
+
+/** Bytes in decimal units: `2.5 MB`. */
+export function bytes(value: number): string {
+  if (value < 1000) return `${Math.round(value)} B`;
+  return `${short(value).replace('k', ' k').replace('M', ' M').replace('G', ' G')}B`;
+}
+
+/** Seconds as people say them: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 14 min`. */
+export function duration(seconds: number): string {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`;
+  const minutes = Math.round(seconds / 60);
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
+}
