@@ -42,8 +42,8 @@ export function expected(schema: JsonSchema | undefined): string {
       return `a section with the keys ${Object.keys(schema.properties ?? {}).join(', ')}`;
     case 'null':
     case undefined:
-      return 'another value';
   }
+  return 'another value';
 }
 
 /** Bounds of a number in words; JavaScript's own limits are not worth a word. */
