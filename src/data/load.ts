@@ -1,3 +1,4 @@
+import type { JsonlColumns } from './jsonl.ts';
 import type { ClientData, Example, TokenRow } from './types.ts';
 
 /** Which rows, how they are read and how they become tokens. Mirrored by the `data` section of a run's configuration. */
@@ -19,18 +20,6 @@ export interface DataConfig {
   readonly columns?: JsonlColumns;
   /** `natural-instructions` only. */
   readonly naturalInstructions?: NaturalInstructionsConfig;
-}
-
-/** Names of a JSONL file's columns. All other scalar columns can be partitioned by. */
-export interface JsonlColumns {
-  /** Default `prompt`. */
-  readonly prompt?: string;
-  /** Default `response`; a string or a list of acceptable ones. */
-  readonly response?: string;
-  /** Default `messages`: used in rows that have it. */
-  readonly messages?: string;
-  /** Default: the line's number within the data set. */
-  readonly id?: string;
 }
 
 export interface NaturalInstructionsConfig {
@@ -78,6 +67,8 @@ export interface ClientsConfig {
   /** `given`: rows whose column `split` says `validation` or `test`. */
   readonly split: { readonly validation: Amount | 'given'; readonly test: Amount | 'given' };
 }
+
+export type { JsonlColumns };
 
 /** Everything a run needs to know of its data; `rows`, `dropped`, `truncated` and `clients` fill a summary's data section. */
 export interface LoadedData {

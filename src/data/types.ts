@@ -12,6 +12,8 @@ export interface Example {
   readonly references: readonly string[];
   /** Columns to partition by: category, task, and whatever the file has. */
   readonly columns: Readonly<Record<string, string>>;
+  /** Where the data set keeps an instruction and its input apart (the user message joins them), for templates that show them apart. */
+  readonly parts?: { readonly instruction: string; readonly input: string };
 }
 
 /** A tokenised example. `labelled[i] = 1` where token i is part of a response: it is predicted from tokens before it, so labelled[0] never counts. */
