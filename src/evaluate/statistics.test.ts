@@ -1,0 +1,105 @@
+import { describe, expect, it } from 'vitest';
+import { stream } from '../tensor/random.ts';
+import {
+  clusterBootstrap,
+  estimate,
+  mean,
+  pairedDifference,
+  pairedOverSeeds,
+  plusMinus,
+  quantile,
+  standardDeviation,
+} from './statistics.ts';
+
+// Student (1908), additional hours of sleep gained by ten patients with two drugs; R's t.test(paired = TRUE) on `sleep`.
+const drug1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0];
+const drug2 = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4];
+
+describe('pairedDifference', () => {
+  it("gives Student's own example as R does", () => {
+    const found = pairedDifference(drug1, drug2);
+    expect(found.n).toBe(10);
+    expect(found.mean).toBeCloseTo(-1.58, 12);
+    expect(found.low).toBeCloseTo(-2.4598858, 6);
+    expect(found.high).toBeCloseTo(-0.7001142, 6);
+    expect(found.p).toBeCloseTo(0.00283289, 7);
+  });
+
+  it('is certain where the differences do not vary', () => {
+    expect(pairedDifference([2, 3, 5], [1, 2, 4])).toMatchObject({ mean: 1, low: 1, high: 1, p: 0 });
+    expect(pairedDifference([1, 2], [1, 2])).toMatchObject({ mean: 0, p: 1 });
+  });
+
+  it('refuses unpaired lists and a single pair', () => {
+    expect(() => pairedDifference([1, 2], [1])).toThrow('not 2 and 1');
+    expect(() => pairedDifference([1], [2])).toThrow('at least two numbers');
+  });
+
+  it('covers the truth about as often as it says', () => {
+    const random = stream(7, 'coverage');
+    const trials = 2000;
+    let covered = 0;
+    for (let trial = 0; trial < trials; trial++) {
+      const { low, high } = estimate(Array.from({ length: 5 }, () => 0.3 + random.normal()));
+      if (low <= 0.3 && 0.3 <= high) covered++;
+    }
+    expect(covered / trials).toBeGreaterThan(0.93);
+    expect(covered / trials).toBeLessThan(0.97);
+  });
+});
+
+describe('pairedOverSeeds', () => {
+  it('counts each seed once, by its mean over clients', () => {
+    const personal = [
+      [1, 3],
+      [2, 2],
+      [1, 1],
+    ];
+    const global = [
+      [3, 3],
+      [2, 4],
+      [4, 4],
+    ];
+    expect(pairedOverSeeds(personal, global)).toEqual(estimate([-1, -1, -3]));
+  });
+
+  it('refuses different clients', () => {
+    expect(() => pairedOverSeeds([[1], [1, 2]], [[1], [1]])).toThrow('Seed 1');
+  });
+});
+
+describe('clusterBootstrap', () => {
+  it('repeats with its seed and differs with another', () => {
+    const values = [1, 2, 4, 8, 16];
+    const first = clusterBootstrap(values, mean, { seed: 3, resamples: 200 });
+    expect(clusterBootstrap(values, mean, { seed: 3, resamples: 200 })).toEqual(first);
+    expect(clusterBootstrap(values, mean, { seed: 4, resamples: 200 })).not.toEqual(first);
+    expect(first.value).toBe(6.2);
+  });
+
+  it('finds the standard error of a mean: σ/√n with σ² over n', () => {
+    const values = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8];
+    const found = clusterBootstrap(values, mean, { seed: 1, resamples: 20_000 });
+    const sigma = standardDeviation(values) * Math.sqrt((values.length - 1) / values.length);
+    expect(found.error / (sigma / Math.sqrt(values.length))).toBeCloseTo(1, 1);
+    expect(Math.abs(found.error / (sigma / Math.sqrt(values.length)) - 1)).toBeLessThan(0.02);
+    expect(found.low).toBeLessThan(found.value);
+    expect(found.high).toBeGreaterThan(found.value);
+  });
+
+  it('is wider over clients than over their rows where rows of a client agree', () => {
+    const clients = Array.from({ length: 8 }, (_, client) => Array.from({ length: 20 }, () => client % 4));
+    const overRows = clusterBootstrap(clients.flat(), mean, { seed: 1, resamples: 1000 });
+    const overClients = clusterBootstrap(clients, (drawn) => mean(drawn.flat()), { seed: 1, resamples: 1000 });
+    expect(overClients.value).toBe(overRows.value);
+    expect((overClients.error / overRows.error) ** 2 / 20).toBeCloseTo(1, 0);
+  });
+});
+
+it('summarises lists of numbers', () => {
+  expect(standardDeviation([2, 4, 4, 4, 5, 5, 7, 9])).toBeCloseTo(Math.sqrt(32 / 7), 14);
+  expect(plusMinus([1, 2, 3])).toBe('2.000 ± 1.000');
+  expect(quantile([1, 2, 3, 4], 0.25)).toBe(1.75);
+  expect(quantile([1, 2, 3, 4], 1)).toBe(4);
+  expect(() => mean([])).toThrow('not defined');
+});

@@ -1,0 +1,117 @@
+import { stream } from '../tensor/random.ts';
+import { studentCritical, studentTwoSided } from './student-t.ts';
+
+/** The arithmetic mean of at least one number. */
+export function mean(values: readonly number[]): number {
+  if (values.length === 0) throw new Error('The mean of no numbers is not defined.');
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** The sample standard deviation (divided by n − 1) of at least two numbers. */
+export function standardDeviation(values: readonly number[]): number {
+  if (values.length < 2) throw new Error('A standard deviation needs at least two numbers.');
+  const centre = mean(values);
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1));
+}
+
+/** A mean with its two-sided Student interval. */
+export interface Estimate {
+  readonly n: number;
+  readonly mean: number;
+  /** Sample standard deviation of the values. */
+  readonly sd: number;
+  readonly low: number;
+  readonly high: number;
+  readonly confidence: number;
+  /** Two-sided p-value of the mean being 0; 0 or 1 where the values do not vary. */
+  readonly p: number;
+}
+
+/** Mean, standard deviation and t interval of at least two independent values, e.g. one per seed. */
+export function estimate(values: readonly number[], confidence = 0.95): Estimate {
+  const centre = mean(values);
+  const sd = standardDeviation(values);
+  const error = sd / Math.sqrt(values.length);
+  const half = studentCritical(confidence, values.length - 1) * error;
+  const p = error > 0 ? studentTwoSided(centre / error, values.length - 1) : centre === 0 ? 1 : 0;
+  return { n: values.length, mean: centre, sd, low: centre - half, high: centre + half, confidence, p };
+}
+
+/** The paired difference a − b, value by value (the same seed, or the same client), with its t interval. */
+export function pairedDifference(a: readonly number[], b: readonly number[], confidence = 0.95): Estimate {
+  if (a.length !== b.length)
+    throw new Error(`Pairs need two lists of the same length, not ${a.length} and ${b.length}.`);
+  return estimate(
+    a.map((value, i) => value - b[i]!),
+    confidence,
+  );
+}
+
+/**
+ * The paired difference a − b of per-client values with seeds as replicates: a[s] and b[s] hold the clients' values under
+ * seed s. Clients of one seed share a model and are not independent, so each seed counts once, by its mean over clients.
+ */
+export function pairedOverSeeds(
+  a: readonly (readonly number[])[],
+  b: readonly (readonly number[])[],
+  confidence = 0.95,
+): Estimate {
+  for (const [seed, clients] of a.entries()) {
+    if (clients.length !== b[seed]?.length) throw new Error(`Seed ${seed}: both lists need the same clients.`);
+  }
+  return pairedDifference(a.map(mean), b.map(mean), confidence);
+}
+
+export interface BootstrapOptions {
+  readonly seed: number;
+  /** Samples drawn (default 2000). */
+  readonly resamples?: number;
+  readonly confidence?: number;
+}
+
+export interface BootstrapEstimate {
+  /** The statistic of the clusters as they are. */
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+  /** Standard deviation of the statistic over the samples. */
+  readonly error: number;
+}
+
+/**
+ * The cluster bootstrap: whole clusters (clients, with all that belongs to them) are drawn with replacement, since what
+ * belongs to one client is not independent. Percentile interval. `statistic` sees as many clusters as were given.
+ * Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+ */
+export function clusterBootstrap<Cluster>(
+  clusters: readonly Cluster[],
+  statistic: (clusters: readonly Cluster[]) => number,
+  options: BootstrapOptions,
+): BootstrapEstimate {
+  if (clusters.length < 2) throw new Error('A bootstrap over clients needs at least two of them.');
+  const { seed, resamples = 2000, confidence = 0.95 } = options;
+  const random = stream(seed, 'evaluate', 'bootstrap');
+  const drawn = Array.from({ length: resamples }, () =>
+    statistic(clusters.map(() => clusters[random.integer(clusters.length)]!)),
+  ).toSorted((x, y) => x - y);
+  const tail = (1 - confidence) / 2;
+  return {
+    value: statistic(clusters),
+    low: quantile(drawn, tail),
+    high: quantile(drawn, 1 - tail),
+    error: standardDeviation(drawn),
+  };
+}
+
+/** The quantile of sorted values by linear interpolation (type 7 of R and numpy). */
+export function quantile(sorted: readonly number[], share: number): number {
+  if (sorted.length === 0) throw new Error('A quantile of no numbers is not defined.');
+  const at = (sorted.length - 1) * Math.min(1, Math.max(0, share));
+  const below = Math.floor(at);
+  const left = sorted[below]!;
+  return left + (at - below) * ((sorted[below + 1] ?? left) - left);
+}
+
+/** `mean ± standard deviation`, with as many decimals as asked. */
+export const plusMinus = (values: readonly number[], digits = 3): string =>
+  `${mean(values).toFixed(digits)} ± ${standardDeviation(values).toFixed(digits)}`;
