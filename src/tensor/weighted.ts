@@ -1,0 +1,58 @@
+import { requireSameShapes } from './tensors.ts';
+import type { Tensor, Tensors } from './tensor.ts';
+
+/** One term of a weighted sum. */
+export interface Weighted {
+  readonly tensors: Tensors;
+  readonly weight: number;
+}
+
+// Numbers per block: the float64 accumulator (32 KiB) stays in the first-level cache while the parts stream through it.
+const BLOCK = 4096;
+
+/**
+ * Σ weight·tensors, accumulated in float64 in the given order and rounded to float32 once, so the result depends on
+ * the order of the parts alone. All parts need the same names and shapes; the order of names is the first part's.
+ */
+export function weightedSum(parts: readonly Weighted[]): Tensors {
+  return combine(parts, 1);
+}
+
+/** Σ weight·tensors / Σ weight, like `weightedSum`. Throws where the weights are negative, not finite, or sum to 0. */
+export function weightedMean(parts: readonly Weighted[]): Tensors {
+  let total = 0;
+  for (const { weight } of parts) {
+    if (!(weight >= 0 && weight < Infinity)) throw new Error(`a mean needs weights of at least 0, not ${weight}`);
+    total += weight;
+  }
+  if (total === 0 && parts.length > 0) throw new Error('a mean needs a weight above 0; all are 0');
+  return combine(parts, total);
+}
+
+function combine(parts: readonly Weighted[], divisor: number): Tensors {
+  const [first, ...rest] = parts;
+  if (first === undefined) throw new Error('nothing to sum: there are no parts');
+  for (const [i, part] of rest.entries())
+    requireSameShapes(first.tensors, part.tensors, `parts 1 and ${i + 2} of a sum`);
+  const sum = new Float64Array(BLOCK);
+  const out = new Map<string, Tensor>();
+  for (const [name, { shape, data }] of first.tensors) {
+    const result = new Float32Array(data.length);
+    for (let from = 0; from < data.length; from += BLOCK) {
+      const length = Math.min(BLOCK, data.length - from);
+      assign(sum, data, from, length, first.weight);
+      for (const part of rest) accumulate(sum, part.tensors.get(name)!.data, from, length, part.weight);
+      for (let i = 0; i < length; i++) result[from + i] = sum[i]! / divisor;
+    }
+    out.set(name, { shape, data: result });
+  }
+  return out;
+}
+
+function assign(sum: Float64Array, data: Float32Array, from: number, length: number, weight: number): void {
+  for (let i = 0; i < length; i++) sum[i] = weight * data[from + i]!;
+}
+
+function accumulate(sum: Float64Array, data: Float32Array, from: number, length: number, weight: number): void {
+  for (let i = 0; i < length; i++) sum[i] = sum[i]! + weight * data[from + i]!;
+}
