@@ -1,0 +1,64 @@
+import type { LoraLayout } from '../lora/adapter.ts';
+import type { Parametrisation } from '../lora/parametrisation.ts';
+import type { Tensors } from '../tensor/tensor.ts';
+import { add, scale, subtract } from '../tensor/tensors.ts';
+import { training, type TrainSettings } from '../train/settings.ts';
+import { keepOptimizer, keptOptimizer, privateState, type PrivateState } from './private-state.ts';
+import type { Combined, Stage } from './stage.ts';
+import { weightOf, type Weighting } from './weights.ts';
+
+/** The weighted mean of the updates, from their sum. */
+export function meanUpdate(combined: Combined): Tensors {
+  if (combined.kind !== 'sum') throw new Error('this stage applies the sum of the updates');
+  return scale(combined.sum, 1 / combined.weight);
+}
+
+export interface AveragedTraining {
+  readonly name: string;
+  readonly rounds: number;
+  readonly layout: LoraLayout;
+  /** Which factors are trained, sent and averaged: `factors()`, `onlyA()` or `onlyB()`. */
+  readonly parametrisation: Parametrisation;
+  readonly train: TrainSettings;
+  readonly weights: Weighting;
+  readonly optimizerState: 'reset' | 'keep';
+}
+
+/** Rounds of FedAvg (McMahan et al. 2017): clients train from the server's factors and send the difference; the server adds the weighted mean. */
+export function averageFactors(options: AveragedTraining): Stage<Tensors, PrivateState> {
+  const { name, layout, parametrisation } = options;
+  const movable = (factors: Tensors): Tensors => parametrisation.at({ layout, factors }).init;
+  return {
+    name,
+    rounds: options.rounds,
+    participants: 'sampled',
+    combine: 'sum',
+    start: ({ adapter }) => adapter.factors,
+    frozen: (factors) => new Map([...factors].filter(([key]) => !movable(factors).has(key))),
+    broadcast: movable,
+    work: (received, mine, kit) => trainFactors(options, received, privateState(mine), kit),
+    apply: (factors, combined) => new Map([...factors, ...add(movable(factors), meanUpdate(combined))]),
+    models: (factors) => [{ adapter: { layout, factors }, weight: 1 }],
+  };
+}
+
+/** A client's task in such a round: trains from what it received, hands back the difference. */
+export async function* trainFactors(
+  { name, layout, parametrisation, train, weights, optimizerState }: Omit<AveragedTraining, 'rounds'>,
+  received: Tensors,
+  mine: PrivateState,
+  kit: Parameters<Stage['work']>[2],
+): ReturnType<Stage<Tensors, PrivateState>['work']> {
+  const from = { layout, factors: received };
+  const trained = yield* kit.train({
+    from,
+    parametrisation,
+    ...training(train, kit.examples),
+    ...keptOptimizer(mine, name),
+  });
+  return {
+    update: subtract(trained.params, parametrisation.at(from).init),
+    weight: weightOf(weights, kit),
+    mine: keepOptimizer(mine, name, optimizerState, trained.optimizerState),
+  };
+}

@@ -1,0 +1,117 @@
+import { UserError } from '../../errors.ts';
+import { directionOfA, directionOfB } from '../../lora/direction.ts';
+import { factors, onlyA, onlyB } from '../../lora/factors.ts';
+import { magnitudeOfA, magnitudeOfB } from '../../lora/magnitude.ts';
+import type { Parametrisation } from '../../lora/parametrisation.ts';
+import { adam } from '../../optim/adamw.ts';
+import { averageFactors } from '../average-factors.ts';
+import { personalModel } from '../local-training.ts';
+import { defineMethod } from '../method.ts';
+import { withLocal } from '../options.ts';
+import type { MethodContext, Stage } from '../stage.ts';
+import { averageComponents } from './average-components.ts';
+import { globalLocalSteps } from './global-local-steps.ts';
+import { globalOptimizer } from './global-optimizer.ts';
+import { localOptimizers } from './local-optimizers.ts';
+import { defaultRates, type Options, options } from './options.ts';
+
+/** FedLoRA-Optimizer (arXiv 2510.11274): federated averaging of LoRA, then one global optimizer on A's directions, then local optimizers on B's magnitudes. */
+export const fedloraOptimizer = defineMethod({
+  name: 'fedlora-optimizer',
+  summary:
+    'averages magnitudes and directions of LoRA, then trains A’s directions globally and B’s magnitudes at each client',
+  source:
+    'arXiv 2510.11274, of which only the abstract and summaries are public: the split A = A_M·A_D, B = B_M·B_D, the global optimizer ' +
+    'on ΔA_D, the local ones on ΔB_M with λ‖ΔB_M‖², and their order are the paper’s; every option’s default is this project’s choice.',
+  options,
+  stages: (options, context) => {
+    if (options.order === 'local-first' && options.schedule === 'interleaved') {
+      throw new UserError(
+        'fedlora-optimizer: `order: local-first` needs `schedule: staged`, since interleaved global steps come before the local stage',
+      );
+    }
+    const local = localOptimizers({
+      layout: context.layout,
+      parametrisation: personalPart(options),
+      train: withLocal({ ...context.train, rate: defaultRates[options.axis].local }, options.local),
+      lambda: options.lambda,
+      penalty: options.penalty,
+    });
+    const shared = sharedStages(options, context);
+    if (options.local.skip) return shared;
+    return options.order === 'global-first' ? [...shared, local] : beforeGlobal(shared, local);
+  },
+});
+
+/** Stages 0 and 1: all rounds and then the global steps, or some global steps after each round. */
+function sharedStages(options: Options, context: MethodContext): Stage[] {
+  const rounds = options.rounds ?? context.rounds;
+  const steps = options.global.rounds;
+  if (options.schedule === 'staged') {
+    return [averaging(options, context, rounds), ...(steps > 0 ? [globalStage(options, context, steps)] : [])];
+  }
+  const upTo = (round: number): number => Math.floor((steps * round) / rounds);
+  return Array.from({ length: rounds }, (_, round) => {
+    const now = upTo(round + 1) - upTo(round);
+    return [averaging(options, context, 1), ...(now > 0 ? [globalStage(options, context, now)] : [])];
+  }).flat();
+}
+
+function averaging(options: Options, { layout, train }: MethodContext, rounds: number): Stage {
+  const common = { rounds, layout, train, weights: options.weights, optimizerState: options.optimizerState };
+  return options.average === 'components'
+    ? averageComponents({ ...common, axis: options.axis, upload: options.upload })
+    : averageFactors({ ...common, name: 'federated', parametrisation: factors() });
+}
+
+function globalStage(options: Options, { layout, train }: MethodContext, rounds: number): Stage {
+  const { rows, steps } = options.global;
+  const rate = options.global.rate ?? defaultRates[options.axis].global;
+  const parametrisation = sharedPart(options);
+  const common = {
+    rounds,
+    layout,
+    parametrisation,
+    personal: (factors: Parameters<typeof personalModel>[2], mine: Parameters<typeof personalModel>[3]) =>
+      personalModel(layout, personalPart(options), factors, mine),
+  };
+  if (options.globalData === 'localSteps') {
+    return globalLocalSteps({
+      ...common,
+      train: { ...train, length: { steps }, rate, weightDecay: 0 },
+      weights: options.weights,
+    });
+  }
+  const participants = options.globalData === 'proxy' ? 'proxy' : 'sampled';
+  return globalOptimizer({ ...common, participants, optimizer: adam({ rate }), rows, batchSize: train.batchSize });
+}
+
+/** What the global optimizer trains. */
+function sharedPart({ axis, renormalise, global }: Options): Parametrisation {
+  switch (global.part) {
+    case 'direction':
+      return directionOfA({ axis, renormalise });
+    case 'magnitude':
+      return magnitudeOfA({ axis });
+    case 'factor':
+      return onlyA();
+  }
+}
+
+/** What the local optimizers train. */
+function personalPart({ axis, renormalise, local }: Options): Parametrisation {
+  switch (local.part) {
+    case 'magnitude':
+      return magnitudeOfB({ axis });
+    case 'direction':
+      return directionOfB({ axis, renormalise });
+    case 'factor':
+      return onlyB();
+  }
+}
+
+/** The ablation with its order swapped: personal magnitudes are trained on stage 0's model, the global stage comes last. */
+function beforeGlobal(shared: readonly Stage[], local: Stage): Stage[] {
+  const first = shared.findIndex((stage) => stage.name === 'global');
+  return first < 0 ? [...shared, local] : [...shared.slice(0, first), local, ...shared.slice(first)];
+}

@@ -1,0 +1,25 @@
+import { z } from 'zod';
+import type { TrainSettings } from '../train/settings.ts';
+
+/** How long and how fast a personal training goes on; what is left out comes from the run's `train` section. */
+export const localOptions = z.strictObject({
+  steps: z.int().positive().optional().describe('optimizer steps per client'),
+  epochs: z.int().positive().optional().describe('passes over the client’s training rows, in place of steps'),
+  rate: z.number().positive().optional().describe('learning rate'),
+  keepBest: z
+    .int()
+    .positive()
+    .optional()
+    .describe('keep the params of the lowest validation loss, looked at every so many steps'),
+});
+
+/** The run's settings with a stage's own length, rate and selection put over them. */
+export function withLocal(train: TrainSettings, own: z.output<typeof localOptions>): TrainSettings {
+  return {
+    ...train,
+    ...(own.steps !== undefined && { length: { steps: own.steps } }),
+    ...(own.epochs !== undefined && { length: { epochs: own.epochs } }),
+    ...(own.rate !== undefined && { rate: own.rate }),
+    ...(own.keepBest !== undefined && { keepBest: { every: own.keepBest } }),
+  };
+}
