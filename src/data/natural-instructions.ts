@@ -58,9 +58,12 @@ export function instructionOf(task: Pick<Task, 'definition' | 'examples'>, shown
   task.examples.slice(0, shown.examples).forEach(({ input, output }, i) => {
     parts.push(`Positive Example ${i + 1} -\nInput: ${input.trim()}\nOutput: ${output.trim()}`);
   });
-  if (shown.examples > 0 && task.examples.length > 0) parts.push('Now complete the following example -');
+  if (showsExamples(task, shown)) parts.push('Now complete the following example -');
   return parts.join('\n\n');
 }
+
+const showsExamples = (task: Pick<Task, 'examples'>, shown: Shown): boolean =>
+  shown.examples > 0 && task.examples.length > 0;
 
 /** An instance's id, where it has one. */
 export const instanceId = (value: unknown): string | undefined => {
@@ -71,8 +74,8 @@ export const instanceId = (value: unknown): string | undefined => {
 /** An instance {id, input, output: text or list} of a task; all outputs are references, the first is learned. */
 export function instanceExample(
   value: unknown,
-  task: Pick<Task, 'name' | 'category'>,
-  instruction: string,
+  task: Task,
+  shown: Shown,
   id: string,
   where: string,
   split?: string,
@@ -82,7 +85,8 @@ export function instanceExample(
   const output = field(value, 'output');
   if (output === undefined) requiredText(value, 'output', where);
   const outputs = (Array.isArray(output) ? output : [output]).map((item) => textOf(item, 'output', where) ?? '');
-  return instructionExample(id, instruction, input, outputs, {
+  const asked = showsExamples(task, shown) ? `Input: ${input.trim()}\nOutput:` : input;
+  return instructionExample(id, instructionOf(task, shown), asked, outputs, {
     task: task.name,
     ...(task.category !== '' && { category: task.category }),
     ...(split !== undefined && { split }),
