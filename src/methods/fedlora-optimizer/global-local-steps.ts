@@ -32,12 +32,12 @@ export function globalLocalSteps(options: GlobalLocalSteps): Stage<Omit<GlobalSt
         ...training(options.train, kit.examples),
       });
       return {
-        update: subtract(trained.params, delta),
+        update: asDelta(subtract(trained.params, delta)),
         weight: weightOf(options.weights, kit),
         mine: privateState(mine),
       };
     },
-    apply: ({ factors, delta }, combined) => ({ factors, delta: add(delta, meanUpdate(combined)) }),
+    apply: ({ factors, delta }, combined) => ({ factors, delta: add(delta, fromDelta(meanUpdate(combined)).delta) }),
     models: (shared, mine) => options.personal(learntFactors(layout, parametrisation, shared), privateState(mine)),
   };
 }

@@ -49,10 +49,10 @@ export function globalOptimizer(options: GlobalOptimizer): Stage<GlobalState, Pr
         rows: options.rows,
         batchSize: options.batchSize,
       });
-      return { update: gradients, weight: tokens > 0 ? kit.labelledTokens : 0, mine: privateState(mine) };
+      return { update: asDelta(gradients), weight: tokens > 0 ? kit.labelledTokens : 0, mine: privateState(mine) };
     },
     apply: ({ factors, delta, optimizer: state }, combined) => {
-      const [step, next] = optimizer.update(meanUpdate(combined), state, delta);
+      const [step, next] = optimizer.update(fromDelta(meanUpdate(combined)).delta, state, delta);
       return { factors, delta: add(delta, step), optimizer: next };
     },
     models: (shared, mine) => options.personal(learntFactors(layout, parametrisation, shared), privateState(mine)),
