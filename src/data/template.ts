@@ -1,0 +1,177 @@
+import { UserError } from '../errors.ts';
+import { alpacaPieces, chatPieces, plainPieces, type Piece, type Pieces, type TemplateTokenizer } from './pieces.ts';
+import type { Example, TokenRow } from './types.ts';
+
+export interface TemplateOptions {
+  readonly template: 'chat' | 'alpaca' | 'plain';
+  /** Tokens per row at most. */
+  readonly maxLength: number;
+  readonly system?: string;
+  readonly separator?: string;
+}
+
+export type Tokenised = { readonly row: TokenRow; readonly truncated: boolean } | { readonly drop: string };
+
+/** Turns examples into token rows, and into prompts for generation. */
+export interface Template {
+  /**
+   * Tokens with every response labelled; tokens after the last labelled one teach nothing and are left out.
+   * Above `maxLength` the prompt loses tokens from its middle, so that its opening and its end stay, down to a quarter of
+   * `maxLength`; then the response loses tokens from its end. A row in which no response token can remain is dropped.
+   */
+  row(example: Example): Tokenised;
+  /** The tokens before the last response, as in training; the middle is cut out of prompts that leave no room for `newTokens` within `maxLength`. */
+  prompt(example: Example, newTokens?: number): Int32Array;
+  /** Ids that end a response: end of sequence, and the template's end of turn. */
+  readonly stop: readonly number[];
+}
+
+/** A template over a tokenizer. Throws UserError where the tokenizer cannot serve it (no chat template, no end of sequence). */
+export function createTemplate(options: TemplateOptions, tokenizer: TemplateTokenizer): Template {
+  const { maxLength } = options;
+  if (!Number.isSafeInteger(maxLength) || maxLength < 2)
+    throw new UserError(`data.maxLength must be a whole number of at least 2, not ${maxLength}`);
+  const pieces = piecesOf(options, tokenizer);
+  const tokenise = tokeniserOf(tokenizer);
+  return {
+    row(example) {
+      const { prompt, response } = pieces(example);
+      return fitted(example.id, tokenise([...prompt, ...response]), maxLength);
+    },
+    prompt(example, newTokens = 0) {
+      const { ids } = tokenise(pieces(example).prompt);
+      return Int32Array.from(middleCut(ids, Math.max(1, maxLength - newTokens)));
+    },
+    stop: stopsOf(pieces, tokenise, tokenizer),
+  };
+}
+
+function piecesOf(options: TemplateOptions, tokenizer: TemplateTokenizer): Pieces {
+  if (options.template === 'chat') return chatPieces(tokenizer, options.system);
+  const pieces =
+    options.template === 'alpaca' ? alpacaPieces(tokenizer) : plainPieces(tokenizer, options.separator ?? '\n');
+  const { system } = options;
+  if (system === undefined) return pieces;
+  return (example) =>
+    pieces({
+      ...example,
+      messages: [
+        ...(example.messages[0]?.role === 'system' ? [] : [{ role: 'system', content: system } as const]),
+        ...example.messages,
+      ],
+    });
+}
+
+interface Tokens {
+  readonly ids: readonly number[];
+  readonly labelled: readonly number[];
+}
+
+/**
+ * Pieces to tokens. Byte-level tokenizers give each piece its own tokens, so that training sees exactly the prompt that
+ * generation is fed. Others (SentencePiece puts a space before every text) see the joined text; a token that spans a
+ * border then belongs to the later piece.
+ */
+function tokeniserOf(tokenizer: TemplateTokenizer): (pieces: readonly Piece[]) => Tokens {
+  const parts = [...tokenizer.encode('Say:\n'), ...tokenizer.encode('Yes, a word')];
+  const joined = tokenizer.encode('Say:\nYes, a word');
+  const separable = joined.length === parts.length && parts.every((id, i) => joined[i] === id);
+  return (pieces) => {
+    const ids: number[] = [];
+    const labelled: number[] = [];
+    const add = (some: Iterable<number>, label: boolean): void => {
+      for (const id of some) {
+        ids.push(id);
+        labelled.push(label ? 1 : 0);
+      }
+    };
+    for (let i = 0; i < pieces.length; i++) {
+      const piece = pieces[i]!;
+      if ('ids' in piece) add(piece.ids, piece.labelled);
+      else if (separable) add(tokenizer.encode(piece.text), piece.labelled);
+      else {
+        const run: { text: string; labelled: boolean }[] = [];
+        for (let next: Piece | undefined = piece; next !== undefined && 'text' in next; next = pieces[i + run.length])
+          run.push(next);
+        i += run.length - 1;
+        addJoined(tokenizer, run, add);
+      }
+    }
+    return { ids, labelled };
+  };
+}
+
+function addJoined(
+  tokenizer: TemplateTokenizer,
+  run: readonly { readonly text: string; readonly labelled: boolean }[],
+  add: (ids: Iterable<number>, label: boolean) => void,
+): void {
+  const all = tokenizer.encode(run.map(({ text }) => text).join(''));
+  let text = '';
+  let from = 0;
+  run.forEach((piece, i) => {
+    text += piece.text;
+    let to = all.length;
+    if (i < run.length - 1) {
+      const alone = tokenizer.encode(text);
+      to = from;
+      while (to < alone.length && alone[to] === all[to]) to++;
+    }
+    add(all.subarray(from, to), piece.labelled);
+    from = to;
+  });
+}
+
+function fitted(id: string, { ids, labelled }: Tokens, maxLength: number): Tokenised {
+  const first = labelled.indexOf(1);
+  const end = labelled.lastIndexOf(1) + 1;
+  if (end === 0) return { drop: 'no tokens in the response' };
+  const prompt = ids.slice(0, first);
+  const rest = end - first;
+  let kept: readonly number[] = prompt;
+  let length = end;
+  if (end > maxLength) {
+    const least = Math.min(first, Math.max(1, Math.floor(maxLength / 4)));
+    kept = middleCut(prompt, Math.max(maxLength - rest, least));
+    length = Math.min(maxLength, kept.length + rest);
+  }
+  const row = { id, ids: new Int32Array(length), labelled: new Uint8Array(length) };
+  row.ids.set(kept);
+  row.ids.set(ids.slice(first, first + length - kept.length), kept.length);
+  row.labelled.set(labelled.slice(first, first + length - kept.length), kept.length);
+  // Nothing comes before the first token from which it could be predicted.
+  row.labelled[0] = 0;
+  const last = row.labelled.lastIndexOf(1);
+  if (last < 0) return { drop: 'no response token has one before it' };
+  return {
+    row: { id, ids: row.ids.slice(0, last + 1), labelled: row.labelled.slice(0, last + 1) },
+    truncated: end > maxLength,
+  };
+}
+
+/** At most `room` ids, taken from both ends. */
+function middleCut(ids: readonly number[], room: number): readonly number[] {
+  if (ids.length <= room) return ids;
+  const tail = Math.ceil(room / 2);
+  return [...ids.slice(0, room - tail), ...ids.slice(ids.length - tail)];
+}
+
+function stopsOf(
+  pieces: Pieces,
+  tokenise: (pieces: readonly Piece[]) => Tokens,
+  tokenizer: TemplateTokenizer,
+): readonly number[] {
+  const probe: Example = {
+    id: 'probe',
+    messages: [
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: 'b' },
+    ],
+    references: ['b'],
+    columns: {},
+  };
+  const { prompt, response } = pieces(probe);
+  const { ids, labelled } = tokenise([...prompt, ...response]);
+  const last = ids[labelled.lastIndexOf(1)];
+  return [...new Set([tokenizer.eosId, last])].filter((id) => id !== undefined);
+}
