@@ -1,0 +1,111 @@
+import { UserError } from '../errors.ts';
+import { Graph } from '../graph/graph.ts';
+import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
+import { scoreGraph, stepGraph, type WeightTypes } from '../models/compile.ts';
+import { checkLength, type LlamaConfig } from '../models/config.ts';
+import type { Tensor, Tensors } from '../tensor/tensor.ts';
+import type { Engine, PackedBatch } from './engine.ts';
+import { batchFeeds, float32 } from './feeds.ts';
+import type { Feed, Feeds, Session } from './session.ts';
+
+/** What an engine is made from; nothing here knows Node. */
+export interface EngineParts {
+  readonly config: LlamaConfig;
+  readonly layout: LoraLayout;
+  readonly types: WeightTypes;
+  /** Compiles a graph over the model's weights. */
+  readonly open: (graph: Graph) => Promise<Session>;
+}
+
+/** Opens each session when it is first needed, once. */
+export function lazily<K>(open: (key: K) => Promise<Session>): {
+  get(key: K): Promise<Session>;
+  close(): Promise<void>;
+} {
+  const sessions = new Map<K, Promise<Session>>();
+  return {
+    get(key) {
+      let session = sessions.get(key);
+      if (session === undefined) {
+        session = open(key);
+        sessions.set(key, session);
+      }
+      return session;
+    },
+    async close() {
+      const opened = await Promise.allSettled(sessions.values());
+      sessions.clear();
+      for (const result of opened) if (result.status === 'fulfilled') await result.value.close();
+    },
+  };
+}
+
+/** Both factors of every module, checked against the layout; the rank is free but must agree between A and B. */
+export function factorFeeds(layout: LoraLayout, factors: Tensors): Feeds {
+  const feeds: Record<string, Feed> = {};
+  const take = (key: string): Tensor => {
+    const tensor = factors.get(key);
+    if (tensor === undefined) throw new UserError(`the adapter has no ${key}, which its layout asks for`);
+    return tensor;
+  };
+  for (const { name, inFeatures, outFeatures } of layout.modules) {
+    const [a, b] = [take(keyOfA(name)), take(keyOfB(name))];
+    const rank = a.shape[0] ?? 0;
+    if (a.shape.join() !== [rank, inFeatures].join() || b.shape.join() !== [outFeatures, rank].join())
+      throw new UserError(
+        `${name}: A is [${a.shape.join(', ')}] and B [${b.shape.join(', ')}], but this model needs A [r, ${inFeatures}] and B [${outFeatures}, r]`,
+      );
+    feeds[keyOfA(name)] = float32(a.shape, a.data);
+    feeds[keyOfB(name)] = float32(b.shape, b.data);
+  }
+  return feeds;
+}
+
+/** The results named `d <key>` as tensors by key. */
+export function gradientsOf(results: Feeds): Tensors {
+  const gradients = new Map<string, Tensor>();
+  for (const [name, { dims, data }] of Object.entries(results))
+    if (name.startsWith('d ')) gradients.set(name.slice(2), { shape: dims, data: data as Float32Array });
+  return gradients;
+}
+
+/** Refuses batches that the model cannot take. */
+export function checkBatch(config: LlamaConfig, batch: PackedBatch): void {
+  if (batch.labelled.length === 0) throw new UserError('a batch has no labelled token, so it has no loss');
+  checkLength(config, batch.length);
+}
+
+/** An engine over compiled sessions: one for each kind of step that is asked for, one for scores, one for generation. */
+export function loraEngine({ config, layout, types, open }: EngineParts): Engine {
+  const feedsOf = batchFeeds(config);
+  const steps = lazily((want: 'A' | 'B' | 'AB') => open(stepGraph(config, types, layout, want)));
+  const scorer = lazily((_kind: 'score') => open(scoreGraph(config, types, layout)));
+  return {
+    layout,
+    vocabularySize: config.vocabularySize,
+    maxLength: Math.min(config.maxPositions, config.slidingWindow ?? Infinity),
+    async step(factors, batch, want) {
+      checkBatch(config, batch);
+      const feeds = { ...feedsOf(batch), ...factorFeeds(layout, factors) };
+      const results = await (await steps.get(want)).run(feeds);
+      const loss = (results['loss'] as Feed).data[0] as number;
+      return { loss, tokens: batch.labelled.length, gradients: gradientsOf(results) };
+    },
+    async score(factors, batch) {
+      checkBatch(config, batch);
+      const feeds = { ...feedsOf(batch), ...factorFeeds(layout, factors) };
+      const { nll, predicted } = await (await scorer.get('score')).run(feeds);
+      return {
+        nll: (nll as Feed).data as Float32Array,
+        predicted: Int32Array.from((predicted as Feed).data as BigInt64Array, Number),
+      };
+    },
+    generate() {
+      throw new Error('not yet');
+    },
+    async close() {
+      await steps.close();
+      await scorer.close();
+    },
+  };
+}

@@ -1,0 +1,64 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { UserError } from '../../errors.ts';
+import { openSafetensors, type TensorStore } from '../../formats/files/safetensors.ts';
+import { encodeModel } from '../../graph/proto.ts';
+import type { LoraLayout } from '../../lora/adapter.ts';
+import { parseConfig, type LlamaConfig } from '../../models/config.ts';
+import type { Engine } from '../engine.ts';
+import { loraEngine } from '../lora-engine.ts';
+import { openSession, type RuntimeOptions } from './session.ts';
+import { placeWeights } from './weights.ts';
+
+/** A model folder, read as far as its headers. */
+export interface BaseModel {
+  readonly config: LlamaConfig;
+  readonly store: TensorStore;
+}
+
+async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    throw new UserError(`${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function readJsonIfThere(path: string): Promise<unknown> {
+  return readJson(path).catch((error: unknown) => {
+    const cause = (error as Error).cause as NodeJS.ErrnoException | undefined;
+    if (cause?.code === 'ENOENT') return undefined;
+    throw error;
+  });
+}
+
+/** Reads config.json, generation_config.json where there is one, and the headers of the weights. Throws UserError. */
+export async function readModel(folder: string): Promise<BaseModel> {
+  const where = join(folder, 'config.json');
+  const config = parseConfig(
+    await readJson(where),
+    where,
+    await readJsonIfThere(join(folder, 'generation_config.json')),
+  );
+  return { config, store: await openSafetensors(folder) };
+}
+
+/**
+ * Opens a base model for training, scoring and generation with adapters of `layout`. The weights are mapped from their files in
+ * their own type, never copied. Sessions are compiled when first used. Throws UserError for files that do not fit the model.
+ */
+export async function openEngine(options: {
+  readonly model: string | BaseModel;
+  readonly layout: LoraLayout;
+  readonly runtime?: RuntimeOptions;
+}): Promise<Engine> {
+  const { layout, runtime } = options;
+  const { config, store } = typeof options.model === 'string' ? await readModel(options.model) : options.model;
+  const weights = await placeWeights(config, store);
+  return loraEngine({
+    config,
+    layout,
+    types: weights.type,
+    open: (graph) => openSession(encodeModel(graph.finish(weights.place)), weights.folder, runtime),
+  });
+}

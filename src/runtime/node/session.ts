@@ -1,0 +1,50 @@
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { Feed, Session } from '../session.ts';
+
+/** How sessions use the machine. */
+export interface RuntimeOptions {
+  /** Threads inside one op. Default: all cores. */
+  readonly threads?: number;
+  /** Keeps freed memory for the next run; off gives it back to the system each time. Default: on. */
+  readonly arena?: boolean;
+  /** An execution provider of onnxruntime-node, e.g. `cpu` or `cuda`. Default: `cpu`. */
+  readonly provider?: string;
+}
+
+/** Kept off, so that a half-precision weight is widened where it is used and not once for all. */
+const LEAVE_CASTS = 'ConstantFolding;CommonSubexpressionElimination';
+
+/**
+ * Opens a session on a model's protobuf bytes. `folder`: where its external data's relative locations start.
+ * onnxruntime-node runs a graph on the calling thread: the event loop stands still for the length of one run, not longer.
+ */
+export async function openSession(
+  model: Uint8Array,
+  folder: string | undefined,
+  { threads, arena = true, provider = 'cpu' }: RuntimeOptions = {},
+): Promise<Session> {
+  const session = await InferenceSession.create(model, {
+    executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
+    ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
+    interOpNumThreads: 1,
+    enableCpuMemArena: arena,
+    enableMemPattern: arena,
+    extra: {
+      'optimization.disable_specified_optimizers': LEAVE_CASTS,
+      'session.disable_prepacking': '1',
+      ...(folder === undefined ? {} : { 'session.model_external_initializers_file_folder_path': folder }),
+    },
+  });
+  return {
+    async run(feeds, fetches) {
+      const tensors = Object.entries(feeds).map(
+        ([name, { type, data, dims }]) => [name, new Tensor(type, data as never, dims)] as const,
+      );
+      const results = await session.run(Object.fromEntries(tensors), fetches ?? session.outputNames);
+      return Object.fromEntries(
+        Object.entries(results).map(([name, { type, data, dims }]) => [name, { type, data, dims } as unknown as Feed]),
+      );
+    },
+    close: () => session.release(),
+  };
+}

@@ -1,0 +1,70 @@
+import { realpath } from 'node:fs/promises';
+import { dirname, relative, sep } from 'node:path';
+import { UserError } from '../../errors.ts';
+import type { Dtype } from '../../formats/dtype.ts';
+import type { TensorStore } from '../../formats/files/safetensors.ts';
+import type { DType, Place } from '../../graph/value.ts';
+import type { LlamaConfig } from '../../models/config.ts';
+import { weightShapes } from '../../models/weights.ts';
+
+const types: Readonly<Partial<Record<Dtype, DType>>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
+
+/** A model's weights where they lie on disk, as sessions refer to them. */
+export interface PlacedWeights {
+  /** The folder from which locations are relative: the nearest one that holds all real files. */
+  readonly folder: string;
+  readonly type: (name: string) => DType;
+  readonly place: (name: string) => Place;
+}
+
+/** The nearest folder that holds all of these absolute paths. */
+function commonFolder(files: readonly string[]): string {
+  let folder = dirname(files[0] as string);
+  while (!files.every((file) => file.startsWith(folder.endsWith(sep) ? folder : folder + sep)))
+    folder = dirname(folder);
+  return folder;
+}
+
+/**
+ * Checks that the store has every weight of the model in its shape and in F32, F16 or BF16, and says where each lies.
+ * Symbolic links are followed to the real files, since ONNX Runtime refuses files that turn out to lie outside its folder.
+ */
+export async function placeWeights(config: LlamaConfig, store: TensorStore): Promise<PlacedWeights> {
+  const entries = new Map<
+    string,
+    { readonly type: DType; readonly place: Omit<Place, 'location'>; readonly file: string }
+  >();
+  const real = new Map<string, string>();
+  for (const [name, shape] of weightShapes(config)) {
+    const stored = store.tensors.get(name);
+    if (stored === undefined)
+      throw new UserError(`${store.path}: the model needs a tensor ${name}, which is not there`);
+    if (stored.shape.join() !== shape.join())
+      throw new UserError(
+        `${store.path}: ${name} has shape [${stored.shape.join(', ')}], but config.json asks for [${shape.join(', ')}]`,
+      );
+    const type = types[stored.dtype];
+    if (type === undefined)
+      throw new UserError(`${store.path}: ${name} is stored as ${stored.dtype}; supported are F32, F16 and BF16`);
+    let file = real.get(stored.file);
+    if (file === undefined) {
+      file = await realpath(stored.file);
+      real.set(stored.file, file);
+    }
+    entries.set(name, { type, file, place: { offset: stored.offset, length: stored.length } });
+  }
+  const folder = commonFolder([...real.values()]);
+  const entry = (name: string) => {
+    const found = entries.get(name);
+    if (found === undefined) throw new Error(`the model has no weight ${name}`);
+    return found;
+  };
+  return {
+    folder,
+    type: (name) => entry(name).type,
+    place: (name) => {
+      const { file, place } = entry(name);
+      return { location: relative(folder, file), ...place };
+    },
+  };
+}

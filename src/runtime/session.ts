@@ -1,0 +1,15 @@
+/** A dense array that goes into or comes out of a session. */
+export interface Feed {
+  readonly type: 'float32' | 'int32' | 'int64';
+  readonly dims: readonly number[];
+  readonly data: Float32Array | Int32Array | BigInt64Array;
+}
+
+export type Feeds = Readonly<Record<string, Feed>>;
+
+/** One compiled graph in some ONNX runtime. */
+export interface Session {
+  /** Runs the graph once and gives the named results (all of them where none are named). */
+  run(feeds: Feeds, fetches?: readonly string[]): Promise<Feeds>;
+  close(): Promise<void>;
+}
