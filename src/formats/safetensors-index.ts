@@ -1,30 +1,22 @@
 import { UserError } from '../errors.ts';
-import { duplicateKey } from './json-keys.ts';
-
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
+import { duplicateKey, isRecord, parseJson, show } from './json.ts';
 
 /**
  * Parses model.safetensors.index.json: shard file → names of its tensors, shards in sorted order. Only plain names of .safetensors
  * files beside the index are accepted, so that an index cannot point out of its folder. Throws UserError.
  */
 export function parseIndex(text: string, where: string): ReadonlyMap<string, ReadonlySet<string>> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new UserError(`${where}: not JSON: ${(error as Error).message}`, { cause: error });
-  }
+  const value = parseJson(text, where);
   const weightMap = isRecord(value) ? value['weight_map'] : undefined;
   if (!isRecord(weightMap))
     throw new UserError(`${where}: must be an object with a weight_map of tensor names and shard files`);
   const twice = duplicateKey(text);
-  if (twice !== undefined) throw new UserError(`${where}: has the key ${JSON.stringify(twice)} twice`);
+  if (twice !== undefined) throw new UserError(`${where}: has the key ${show(twice)} twice`);
   const shards = new Map<string, Set<string>>();
   for (const [name, shard] of Object.entries(weightMap)) {
     if (typeof shard !== 'string' || !/^[^/\\]+\.safetensors$/.test(shard))
       throw new UserError(
-        `${where}: weight_map ${JSON.stringify(name)} must be the name of a .safetensors file beside the index, found ${JSON.stringify(shard)}`,
+        `${where}: weight_map ${show(name)} must be the name of a .safetensors file beside the index, found ${show(shard)}`,
       );
     const names = shards.get(shard) ?? new Set<string>();
     shards.set(shard, names.add(name));

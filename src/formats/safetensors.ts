@@ -1,7 +1,7 @@
 import { UserError } from '../errors.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { dtypeBytes, fromFloat32, isDtype, toFloat32, type Dtype, type FloatDtype } from './dtype.ts';
-import { duplicateKey } from './json-keys.ts';
+import { duplicateKey, isRecord, show } from './json.ts';
 
 /** One tensor of a file; `offset` counts bytes from the start of the file. */
 export interface TensorEntry {
@@ -25,11 +25,6 @@ export const PREFIX_BYTES = 8;
 /** The reference implementation refuses longer ones too. */
 const MAX_HEADER_BYTES = 100_000_000;
 
-const show = (value: unknown): string => (JSON.stringify(value) ?? String(value)).slice(0, 80);
-
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** The length of the JSON, from a file's first 8 bytes and its size. Throws UserError where the file cannot hold it. */
@@ -50,7 +45,7 @@ export function headerLength(prefix: Uint8Array, fileSize: number, where: string
   return Number(length);
 }
 
-function parseJson(json: Uint8Array, where: string): Readonly<Record<string, unknown>> {
+function parseHeaderJson(json: Uint8Array, where: string): Readonly<Record<string, unknown>> {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(json);
@@ -133,7 +128,7 @@ function checkCover(
  * the tensor name `__proto__`.
  */
 export function parseHeader(json: Uint8Array, fileSize: number, where: string): SafetensorsHeader {
-  const header = parseJson(json, where);
+  const header = parseHeaderJson(json, where);
   const dataOffset = PREFIX_BYTES + json.length;
   let metadata: ReadonlyMap<string, string> = new Map();
   const entries: (readonly [string, TensorEntry])[] = [];
