@@ -73,25 +73,21 @@ export function* trainingBatches(
   while (rows.length > 0) for (const batch of epoch(rows, batchSize, random)) yield pack(batch);
 }
 
-export interface EvaluationBatch {
-  readonly rows: readonly TokenRow[];
-  readonly batch: PackedBatch;
-}
-
 /**
- * Every row once, by length (longest first, so that memory peaks at the start). `tokens` bounds rows × longest row;
- * a longer row comes alone.
+ * Every row once, by length, longest first so that memory peaks at the start. `size`: rows per batch, or `tokens`, a bound
+ * on rows × longest row; a row above it comes alone.
  */
-export function* evaluationBatches(
+export function evaluationBatches(
   rows: readonly TokenRow[],
-  size: { readonly rows: number } | { readonly tokens: number },
-): Generator<EvaluationBatch, void> {
+  size: number | { readonly tokens: number },
+): readonly PackedBatch[] {
+  const batches: PackedBatch[] = [];
   const sorted = [...rows].sort((a, b) => b.ids.length - a.ids.length);
   for (let from = 0; from < sorted.length;) {
-    const longest = sorted[from]!.ids.length;
-    const fitting = 'rows' in size ? size.rows : Math.floor(size.tokens / longest);
+    const fitting = typeof size === 'number' ? size : Math.floor(size.tokens / sorted[from]!.ids.length);
     const chosen = sorted.slice(from, from + Math.max(1, fitting));
     from += chosen.length;
-    yield { rows: chosen, batch: pack(chosen) };
+    batches.push(pack(chosen));
   }
+  return batches;
 }
