@@ -124,7 +124,7 @@ function decodeValue(json: Json, reader: Reader): State {
   const [tag = '', content] = Object.entries(json)[0] ?? [];
   switch (tag) {
     case 'n':
-      return Number(content);
+      return readNumber(content);
     case 't':
       return readTensor(content, reader);
     case 'm':
@@ -136,8 +136,22 @@ function decodeValue(json: Json, reader: Reader): State {
   }
 }
 
+const NUMBERS = new Map<unknown, number>([
+  ['-0', -0],
+  ['Infinity', Infinity],
+  ['-Infinity', -Infinity],
+]);
+
+function readNumber(written: unknown): number {
+  const number = NUMBERS.get(written);
+  if (number === undefined) throw damaged(`a number is written as ${String(written)}`);
+  return number;
+}
+
 function pairs(json: Json | undefined): [string, Json][] {
-  const good = Array.isArray(json) && json.every((pair) => Array.isArray(pair) && typeof pair[0] === 'string');
+  const good =
+    Array.isArray(json) &&
+    json.every((pair) => Array.isArray(pair) && pair.length === 2 && typeof pair[0] === 'string');
   if (!good) throw damaged('a list of names and values is not one');
   return json as [string, Json][];
 }

@@ -4,19 +4,19 @@ import { murmur128 } from './hash.ts';
 /** A stream of random draws. It has state: the order of the calls matters. Not for privacy noise or masks. */
 export interface Random {
   /** In [0, 1), a multiple of 2⁻⁵³. */
-  uniform(): number;
+  readonly uniform: () => number;
   /** In 0 … n − 1, without bias. */
-  integer(n: number): number;
+  readonly integer: (n: number) => number;
   /** Standard normal. */
-  normal(): number;
+  readonly normal: () => number;
   /** Gamma of that shape (> 0) and scale 1. */
-  gamma(shape: number): number;
+  readonly gamma: (shape: number) => number;
   /** Shares that sum to 1, one per entry of `alpha` (all > 0). */
-  dirichlet(alpha: readonly number[]): number[];
+  readonly dirichlet: (alpha: readonly number[]) => number[];
   /** A new array in random order. */
-  shuffle<T>(array: readonly T[]): T[];
+  readonly shuffle: <T>(array: readonly T[]) => T[];
   /** `k` different elements in random order. */
-  sample<T>(array: readonly T[], k: number): T[];
+  readonly sample: <T>(array: readonly T[], k: number) => T[];
 }
 
 /**
