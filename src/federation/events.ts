@@ -54,7 +54,7 @@ export interface RoundRecord {
   /** Bytes of all clients together; per client in `StageResult.traffic`. */
   readonly up: number;
   readonly down: number;
-  /** Wall clock of the round without its evaluation, and how much of it was clients' own work. */
+  /** Wall clock of the round without its evaluation and commit, and how much of it was clients' own work. */
   readonly seconds: number;
   readonly clientSeconds: number;
 }
@@ -82,7 +82,14 @@ export interface MethodResult {
   readonly stages: readonly StageResult[];
 }
 
-/** What a run yields as it happens. A client's or round's `done` comes after it is durable. */
+/** Measures the global model after a round, e.g. its loss on the pooled validation rows; undefined where it chooses not to. */
+export type EvaluateRound = (
+  global: AdapterMix,
+  at: Place & { readonly round: number },
+  signal: AbortSignal,
+) => Promise<number | undefined>;
+
+/** What a run yields as it happens. `round done` and `stage done` come after they are durable; `client done` too where nothing is combined. */
 export type RunEvent =
   | (Place & {
       readonly kind: 'stage started';
@@ -91,9 +98,26 @@ export type RunEvent =
       readonly resumedAt: number;
     })
   | (Place & { readonly kind: 'round started'; readonly round: number; readonly clients: readonly string[] })
-  | (Place & { readonly kind: 'progress'; readonly round: number; readonly client: string; readonly progress: Progress })
+  | (Place & {
+      readonly kind: 'progress';
+      readonly round: number;
+      readonly client: string;
+      readonly progress: Progress;
+    })
   | (Place & { readonly kind: 'client done'; readonly round: number; readonly record: ClientRecord })
-  | (Place & { readonly kind: 'round done'; readonly round: number; readonly record: RoundRecord })
+  | (Place & {
+      readonly kind: 'client left out';
+      readonly round: number;
+      readonly client: string;
+      readonly reason: string;
+    })
+  | (Place & {
+      readonly kind: 'round done';
+      readonly round: number;
+      readonly record: RoundRecord;
+      /** What writing the round took; not part of the record, which was written by it. */
+      readonly commitSeconds: number;
+    })
   | (Place & {
       readonly kind: 'stage done';
       readonly result: StageResult;

@@ -31,8 +31,3 @@ export interface Participant {
    */
   perform(task: Task, signal: AbortSignal): AsyncGenerator<Progress, Update>;
 }
-
-/** A failure that is not one client's: it stops the run. */
-export class Fatal extends Error {
-  override readonly name: string = 'Fatal';
-}

@@ -1,19 +1,13 @@
 import type { ClientData } from '../data/types.ts';
-import type { Adapter, AdapterMix } from '../lora/adapter.ts';
+import type { Adapter } from '../lora/adapter.ts';
 import type { Stage } from '../methods/stage.ts';
 import type { Engine } from '../runtime/engine.ts';
 import { clientSource, type ClientSource } from './clients.ts';
-import type { MethodResult, Place, RoundSettings, RunEvent } from './events.ts';
+import type { EvaluateRound, MethodResult, RoundSettings, RunEvent } from './events.ts';
+import { PROXY } from './federation.ts';
 import type { Journal } from './journal.ts';
 import { processParticipant } from './process/participant.ts';
 import { runRounds } from './rounds.ts';
-
-/** Measures the global model after a round, e.g. its loss on the pooled validation rows; undefined where it chooses not to. */
-export type EvaluateRound = (
-  global: AdapterMix,
-  at: Place & { readonly round: number },
-  signal: AbortSignal,
-) => Promise<number | undefined>;
 
 export interface MethodRun {
   /** Unique in the run; names what the journal keeps. */
@@ -39,10 +33,12 @@ export interface MethodRun {
 export function runMethod(run: MethodRun): AsyncGenerator<RunEvent, MethodResult> {
   const clients = 'ids' in run.clients ? run.clients : clientSource(run.clients);
   const { engine, journal, seed, proxy } = run;
+  const clientData = (client: string): ClientData | Promise<ClientData> =>
+    client === PROXY && proxy ? proxy : clients.get(client);
   return runRounds({
     ...run,
     clients: clients.ids,
     hasProxy: proxy !== undefined,
-    participant: processParticipant({ clients, engine, journal, seed, ...(proxy && { proxy }) }),
+    participant: processParticipant({ clientData, engine, journal, seed }),
   });
 }

@@ -1,0 +1,127 @@
+import type { ClientUpdate, Combined } from '../methods/stage.ts';
+import type { Tensor, Tensors } from '../tensor/tensor.ts';
+import { allFinite, shapeDifference } from '../tensor/tensors.ts';
+
+/** What was used, and who was left out after all because its update does not fit the others'. */
+export interface CombinedRound {
+  readonly combined: Combined;
+  readonly clients: readonly string[];
+  readonly misfits: readonly { readonly client: string; readonly reason: string }[];
+}
+
+/** Takes updates in sorted order of clients and gives what `apply` sees. */
+export interface Combiner {
+  add(update: ClientUpdate): void;
+  /** Undefined where nothing was added. */
+  finish(): CombinedRound | undefined;
+}
+
+/**
+ * What is wrong with an update, in words, or undefined: NaN or infinity, a weight that is no positive number, or a tensor
+ * whose shape is not that of the broadcast tensor of its name (updates are relative to what was broadcast).
+ */
+export function updateProblem(
+  { update, weight }: Omit<ClientUpdate, 'client'>,
+  broadcast: Tensors,
+): string | undefined {
+  if (!(weight > 0 && weight < Infinity)) return `its update has weight ${weight}, which is not a positive number`;
+  for (const [name, { shape, data }] of update) {
+    if (shape.reduce((size, n) => size * n, 1) !== data.length) {
+      return `tensor “${name}” of its update holds ${data.length} numbers, which is not shape [${shape.join(', ')}]`;
+    }
+    const sent = broadcast.get(name);
+    if (sent && (sent.shape.length !== shape.length || sent.shape.some((n, i) => n !== shape[i]))) {
+      return `tensor “${name}” of its update has shape [${shape.join(', ')}], and the one it was sent [${sent.shape.join(', ')}]`;
+    }
+  }
+  const bad = allFinite(update);
+  return bad === undefined ? undefined : `tensor “${bad}” of its update holds NaN or infinity`;
+}
+
+/** Keeps every update, in order. */
+export function each(): Combiner {
+  const updates: ClientUpdate[] = [];
+  return {
+    add: (update) => void updates.push(update),
+    finish: () =>
+      updates.length === 0
+        ? undefined
+        : { combined: { kind: 'each', updates }, clients: updates.map(({ client }) => client), misfits: [] },
+  };
+}
+
+interface Group {
+  /** The first update, for its names and shapes. */
+  readonly like: Tensors;
+  readonly sums: ReadonlyMap<string, Float64Array>;
+  readonly clients: string[];
+  weight: number;
+}
+
+/**
+ * Σ weight·update in float64, added in the order of the calls and rounded once: bits equal `weightedSum` of the same parts.
+ * Holds one sum, not the updates. Where updates differ in names or shapes, those of most clients count (the first of equals)
+ * and the others are misfits.
+ */
+export function sum(): Combiner {
+  const groups: Group[] = [];
+  return {
+    add({ client, update, weight }) {
+      const group = groups.find(({ like }) => shapeDifference(like, update) === undefined);
+      if (group === undefined) groups.push(startGroup(client, update, weight));
+      else addTo(group, client, update, weight);
+    },
+    finish() {
+      const used = groups.reduce<Group | undefined>(
+        (a, b) => (a && a.clients.length >= b.clients.length ? a : b),
+        undefined,
+      );
+      if (used === undefined) return undefined;
+      const misfits = groups
+        .filter((group) => group !== used)
+        .flatMap(({ like, clients }) => clients.map((client) => ({ client, reason: misfit(used, like) })));
+      const { weight, clients } = used;
+      return { combined: { kind: 'sum', sum: rounded(used), weight, clients: clients.length }, clients, misfits };
+    },
+  };
+}
+
+const misfit = (used: Group, like: Tensors): string =>
+  `its update does not fit that of ${used.clients.length} other client(s) (the first): ${shapeDifference(used.like, like)}`;
+
+function startGroup(client: string, update: Tensors, weight: number): Group {
+  const sums = new Map<string, Float64Array>();
+  for (const [name, { data }] of update) {
+    const total = new Float64Array(data.length);
+    for (let i = 0; i < total.length; i++) total[i] = weight * data[i]!;
+    sums.set(name, total);
+  }
+  return { like: update, sums, clients: [client], weight };
+}
+
+function addTo(group: Group, client: string, update: Tensors, weight: number): void {
+  for (const [name, total] of group.sums) {
+    const { data } = update.get(name)!;
+    for (let i = 0; i < total.length; i++) total[i] = total[i]! + weight * data[i]!;
+  }
+  group.clients.push(client);
+  group.weight += weight;
+}
+
+function rounded({ like, sums }: Group): Tensors {
+  const out = new Map<string, Tensor>();
+  for (const [name, { shape }] of like) out.set(name, { shape, data: Float32Array.from(sums.get(name)!) });
+  return out;
+}
+
+/** The combiner a stage asks for; none where nothing is sent. */
+export function combinerOf(kind: 'sum' | 'each' | 'none'): Combiner | undefined {
+  switch (kind) {
+    case 'sum':
+      return sum();
+    case 'each':
+      return each();
+    case 'none':
+      return undefined;
+  }
+}

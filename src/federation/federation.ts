@@ -1,0 +1,26 @@
+import type { Adapter } from '../lora/adapter.ts';
+import type { Stage } from '../methods/stage.ts';
+import type { EvaluateRound, RoundSettings } from './events.ts';
+import type { Journal } from './journal.ts';
+import type { Participant } from './participant.ts';
+
+/** The name under which the server's own rows take part, in stages whose participant is `proxy`. */
+export const PROXY = 'proxy';
+
+export interface Federation {
+  /** Unique in the run; names what the journal keeps. */
+  readonly label: string;
+  readonly stages: readonly Stage[];
+  readonly initial: Adapter;
+  /** All clients' names, sorted. */
+  readonly clients: readonly string[];
+  readonly hasProxy: boolean;
+  readonly participant: Participant;
+  readonly journal: Journal;
+  readonly rounds: RoundSettings;
+  readonly seed: number;
+  readonly signal?: AbortSignal;
+  readonly evaluateRound?: EvaluateRound;
+  /** Tasks at a time; the result's bits do not depend on it. Default 1. */
+  readonly concurrency?: number;
+}

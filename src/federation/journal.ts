@@ -1,0 +1,266 @@
+import { existsSync } from 'node:fs';
+import { UserError } from '../errors.ts';
+import { decodeState, encodeState } from '../tensor/encode.ts';
+import type { State } from '../tensor/state.ts';
+import type { ClientRecord, Place, RoundRecord } from './events.ts';
+import { openDatabase, type Database, type Row } from './database.ts';
+
+/** What makes a run this run: hashes by what they are of (`configuration`, `data`, `model` …). Threads and paths stay out of it. */
+export type Identity = Readonly<Record<string, string>>;
+
+/** Where a task's result belongs. */
+type TaskPlace = Place & { readonly round: number; readonly client: string };
+
+/** The record of what the round engine decided and accepted. Every method that writes is one durable transaction. */
+export interface Journal {
+  /** Notes that a stage begins, with its first shared state. */
+  startStage(at: Place, rounds: number, shared: State): void;
+  /** Whether the stage was begun; throws where it was begun under another name or with other rounds. */
+  hasStage(at: Place, rounds: number): boolean;
+  rounds(at: Place): readonly RoundRecord[];
+  /** What clients did in one round, in the order written. */
+  clients(at: Place, round: number): readonly ClientRecord[];
+  traffic(at: Place): ReadonlyMap<string, { readonly up: number; readonly down: number }>;
+  shared(at: Place): State;
+  /** From the latest stage up to this one in which the client took part; undefined where that left nothing (null or {}), or there is none. */
+  privateState(at: Place, client: string): State | undefined;
+  /** Keeps a task's new private state until its update is accepted: nobody reads it before. Not durable by itself. */
+  keep(at: TaskPlace, mine: State): void;
+  /** A client's work in a stage that sends nothing: its private state is adopted. */
+  commitClient(at: Place, round: number, client: ClientRecord): void;
+  /** A round: the shared state (unless unchanged), what every client did, and the participants' private states, all or nothing. */
+  commitRound(at: Place, round: RoundRecord, clients: readonly ClientRecord[], shared?: State): void;
+  /** A round that failed; it will be computed again. */
+  noteFailure(at: Place, round: number, reason: string, leftOut: RoundRecord['leftOut']): void;
+  /** A result of the run's own, e.g. an evaluation, so that it is not computed again; replaces an earlier one of that name. */
+  record(name: string, value: unknown): void;
+  recorded(name: string): unknown;
+  close(): void;
+}
+
+// Parts of a state, so that none comes near SQLite's limit of 1 GB for a value.
+const PART = 64 * 2 ** 20;
+
+const tables = `
+  create table identity (name text primary key, value text not null);
+  create table events (id integer primary key, method text not null, stage integer not null, round integer not null,
+    kind text not null, client text not null, json text not null);
+  create index events_by_place on events (method, stage, kind, round);
+  create table states (method text not null, owner text not null, stage integer not null, part integer not null,
+    bytes blob not null, primary key (method, owner, stage, part)) without rowid;
+  create table pending (method text not null, stage integer not null, round integer not null, owner text not null,
+    part integer not null, bytes blob not null, primary key (method, stage, round, owner, part)) without rowid;
+  create table records (name text primary key, json text not null);`;
+
+const SHARED = 'shared';
+const ownerOf = (client: string): string => `client:${client}`;
+
+export interface JournalOptions {
+  /** `journal.sqlite` of the run's folder. */
+  readonly path: string;
+  readonly identity: Identity;
+  /** Whether to go on with a run that is there. Without it a journal with contents is refused. */
+  readonly resume: boolean;
+  /** For tests: stands between the journal and the database. */
+  readonly open?: (path: string) => Database;
+}
+
+/**
+ * Opens a run's journal, or begins one. Throws UserError where the file is of another run (naming what differs), holds a
+ * run and `resume` is not asked for, or is in use; `JournalFailure` where it is damaged or cannot be written.
+ */
+export function openJournal({ path, identity, resume, open = openDatabase }: JournalOptions): Journal {
+  const there = existsSync(path);
+  const database = open(path);
+  try {
+    const known = there && database.all(`select name from sqlite_master where name = 'identity'`).length > 0;
+    if (known) checkIdentity(path, database, identity, resume);
+    else begin(database, identity);
+    return journalOver(database, path);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function begin(database: Database, identity: Identity): void {
+  database.transaction(() => {
+    database.exec(tables);
+    for (const [name, value] of Object.entries(identity))
+      database.run('insert into identity values (?, ?)', name, value);
+  });
+}
+
+function checkIdentity(path: string, database: Database, identity: Identity, resume: boolean): void {
+  const stored = new Map(
+    database.all('select name, value from identity').map((row) => [text(row, 'name'), text(row, 'value')]),
+  );
+  const names = new Set([...stored.keys(), ...Object.keys(identity)]);
+  const differing = [...names].filter((name) => stored.get(name) !== identity[name]);
+  if (differing.length > 0) {
+    throw new UserError(
+      `${path} belongs to another run: its ${differing.join(' and ')} ${differing.length > 1 ? 'differ' : 'differs'} from this run's. ` +
+        'Choose another output folder, or give exactly what that run was started with.',
+    );
+  }
+  if (!resume) {
+    throw new UserError(`${path} already holds this run. Go on with --resume, or choose another output folder.`);
+  }
+}
+
+function journalOver(database: Database, path: string): Journal {
+  const event = (at: Place, round: number, kind: string, client: string, value: unknown): void =>
+    database.run(
+      'insert into events (method, stage, round, kind, client, json) values (?, ?, ?, ?, ?, ?)',
+      at.method,
+      at.stageIndex,
+      round,
+      kind,
+      client,
+      JSON.stringify(value),
+    );
+  const events = (at: Place, kind: string, round?: number): readonly unknown[] =>
+    database
+      .all(
+        `select json from events where method = ? and stage = ? and kind = ? ${round === undefined ? '' : 'and round = ?'} order by id`,
+        at.method,
+        at.stageIndex,
+        kind,
+        ...(round === undefined ? [] : [round]),
+      )
+      .map((row) => JSON.parse(text(row, 'json')) as unknown);
+
+  const writeShared = (at: Place, encoded: Uint8Array): void => {
+    database.run('delete from states where method = ? and owner = ? and stage = ?', at.method, SHARED, at.stageIndex);
+    for (const [part, bytes] of inParts(encoded)) {
+      database.run('insert into states values (?, ?, ?, ?, ?)', at.method, SHARED, at.stageIndex, part, bytes);
+    }
+  };
+  const readState = (at: Place, owner: string, stage: number): State =>
+    decodeState(
+      joined(
+        database.all(
+          'select bytes from states where method = ? and owner = ? and stage = ? order by part',
+          at.method,
+          owner,
+          stage,
+        ),
+      ),
+    );
+  const adopt = (at: Place, round: number, client: string): void => {
+    const task = [at.method, at.stageIndex, round, ownerOf(client)] as const;
+    const where = 'method = ? and stage = ? and round = ? and owner = ?';
+    if (database.all(`select 1 from pending where ${where} limit 1`, ...task).length === 0) return;
+    database.run(
+      'delete from states where method = ? and owner = ? and stage = ?',
+      at.method,
+      ownerOf(client),
+      at.stageIndex,
+    );
+    database.run(`insert into states select method, owner, stage, part, bytes from pending where ${where}`, ...task);
+    database.run(`delete from pending where ${where}`, ...task);
+  };
+
+  return {
+    startStage(at, rounds, shared) {
+      const encoded = encodeState(shared);
+      database.transaction(() => {
+        event(at, 0, 'stage', '', { name: at.stage, rounds });
+        writeShared(at, encoded);
+      });
+    },
+    hasStage(at, rounds) {
+      const begun = events(at, 'stage')[0] as { name: string; rounds: number } | undefined;
+      if (begun && (begun.name !== at.stage || begun.rounds !== rounds)) {
+        throw new UserError(
+          `${path} belongs to another run: stage ${at.stageIndex + 1} of ${at.method} was “${begun.name}” with ${begun.rounds} round(s), ` +
+            `and now is “${at.stage}” with ${rounds}. Choose another output folder, or give the same methods.`,
+        );
+      }
+      return begun !== undefined;
+    },
+    rounds: (at) => events(at, 'round') as readonly RoundRecord[],
+    clients: (at, round) => events(at, 'client', round) as readonly ClientRecord[],
+    traffic: (at) =>
+      new Map(
+        database
+          .all(
+            `select client, sum(json_extract(json, '$.up')) as up, sum(json_extract(json, '$.down')) as down from events
+             where method = ? and stage = ? and kind = 'client' group by client order by client`,
+            at.method,
+            at.stageIndex,
+          )
+          .map((row) => [text(row, 'client'), { up: Number(row['up']), down: Number(row['down']) }]),
+      ),
+    shared: (at) => readState(at, SHARED, at.stageIndex),
+    privateState(at, client) {
+      const [row] = database.all(
+        'select max(stage) as stage from states where method = ? and owner = ? and stage <= ?',
+        at.method,
+        ownerOf(client),
+        at.stageIndex,
+      );
+      const stage = row?.['stage'];
+      if (typeof stage !== 'number') return undefined;
+      const state = readState(at, ownerOf(client), stage);
+      return isNothing(state) ? undefined : state;
+    },
+    keep(at, mine) {
+      const encoded = encodeState(mine);
+      const task = [at.method, at.stageIndex, at.round, ownerOf(at.client)] as const;
+      database.transaction(() => {
+        database.run('delete from pending where method = ? and stage = ? and round = ? and owner = ?', ...task);
+        for (const [part, bytes] of inParts(encoded)) {
+          database.run('insert into pending values (?, ?, ?, ?, ?, ?)', ...task, part, bytes);
+        }
+      }, 'lazily');
+    },
+    commitClient: (at, round, client) =>
+      database.transaction(() => {
+        event(at, round, 'client', client.client, client);
+        adopt(at, round, client.client);
+      }),
+    commitRound(at, round, clients, shared) {
+      const encoded = shared === undefined ? undefined : encodeState(shared);
+      database.transaction(() => {
+        for (const client of clients) event(at, round.round, 'client', client.client, client);
+        for (const client of round.participants) adopt(at, round.round, client);
+        database.run('delete from pending where method = ? and stage = ?', at.method, at.stageIndex);
+        if (encoded) writeShared(at, encoded);
+        event(at, round.round, 'round', '', round);
+      });
+    },
+    noteFailure: (at, round, reason, leftOut) =>
+      database.transaction(() => event(at, round, 'failed round', '', { reason, leftOut })),
+    record: (name, value) =>
+      database.transaction(() =>
+        database.run('insert or replace into records values (?, ?)', name, JSON.stringify(value)),
+      ),
+    recorded(name) {
+      const [row] = database.all('select json from records where name = ?', name);
+      return row && (JSON.parse(text(row, 'json')) as unknown);
+    },
+    close: () => database.close(),
+  };
+}
+
+const isNothing = (state: State): boolean =>
+  state === null || (typeof state === 'object' && !(state instanceof Map) && Object.keys(state).length === 0);
+
+function* inParts(bytes: Uint8Array): Generator<[part: number, bytes: Uint8Array]> {
+  for (let part = 0; part === 0 || part * PART < bytes.length; part++) {
+    yield [part, bytes.subarray(part * PART, (part + 1) * PART)];
+  }
+}
+
+function joined(rows: readonly Row[]): Uint8Array {
+  const parts = rows.map((row) => row['bytes'] as Uint8Array);
+  const [only] = parts;
+  return parts.length === 1 && only ? only : Buffer.concat(parts);
+}
+
+function text(row: Row, column: string): string {
+  const value = row[column];
+  if (typeof value !== 'string') throw new Error(`column ${column} of the journal holds no text`);
+  return value;
+}

@@ -1,0 +1,43 @@
+import type { ClientData } from '../../data/types.ts';
+import type { Engine } from '../../runtime/engine.ts';
+import { clientKit } from '../../train/client-kit.ts';
+import type { Journal } from '../journal.ts';
+import type { Participant } from '../participant.ts';
+
+/** What all clients of this process share. A client's data and private state are read when its task begins, and let go after it. */
+export interface InProcess {
+  readonly clientData: (client: string) => ClientData | Promise<ClientData>;
+  readonly engine: Engine;
+  readonly journal: Pick<Journal, 'privateState' | 'keep'>;
+  readonly seed: number;
+}
+
+/** A participant that works in this process: tensors pass by reference, and private states rest in the run's journal. */
+export function processParticipant({ clientData, engine, journal, seed }: InProcess): Participant {
+  return {
+    async *perform(task, signal) {
+      const data = await clientData(task.client);
+      const mine = journal.privateState(task, task.client);
+      const { stage, round, draw } = task;
+      const work = task.work(
+        task.received,
+        mine,
+        clientKit({ client: data, engine, seed, stage, round, draw, signal }),
+      );
+      let seconds = 0;
+      for (;;) {
+        const from = performance.now();
+        const next = await work.next();
+        seconds += (performance.now() - from) / 1000;
+        if (next.done) {
+          const { update, weight, mine: after } = next.value;
+          // Once the round no longer waits, nothing may move.
+          signal.throwIfAborted();
+          journal.keep(task, after);
+          return { update, weight, seconds };
+        }
+        yield next.value;
+      }
+    },
+  };
+}

@@ -1,0 +1,32 @@
+import type { Stage } from '../methods/stage.ts';
+import type { Place, StageResult } from './events.ts';
+import type { Journal } from './journal.ts';
+
+/** A finished stage as the journal has it: the same for a run in one go and a resumed one. Holds no tensors. */
+export function stageResult(journal: Journal, stage: Stage, at: Place): StageResult {
+  const rounds = journal.rounds(at);
+  const total = (of: 'tokens' | 'processed' | 'seconds' | 'clientSeconds'): number =>
+    rounds.reduce((sum, record) => sum + record[of], 0);
+  return {
+    ...at,
+    rounds,
+    traffic: journal.traffic(at),
+    leftOut: rounds.flatMap(({ round, leftOut }) => leftOut.map((entry) => ({ round, ...entry }))),
+    tokens: total('tokens'),
+    processed: total('processed'),
+    seconds: total('seconds'),
+    clientSeconds: total('clientSeconds'),
+    get shared() {
+      return journal.shared(at);
+    },
+    models: {
+      get global() {
+        return stage.models(journal.shared(at));
+      },
+      personal(client) {
+        const mine = journal.privateState(at, client);
+        return mine === undefined ? undefined : stage.models(journal.shared(at), mine);
+      },
+    },
+  };
+}

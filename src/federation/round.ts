@@ -1,0 +1,207 @@
+import type { Stage } from '../methods/stage.ts';
+import type { State } from '../tensor/state.ts';
+import type { Tensors } from '../tensor/tensor.ts';
+import { allFinite, byteSize } from '../tensor/tensors.ts';
+import { combinerOf, updateProblem, type CombinedRound } from './combine.ts';
+import type { ClientRecord, Place, RoundRecord, RunEvent } from './events.ts';
+import { Fatal, RoundFailed } from './fatal.ts';
+import { PROXY, type Federation } from './federation.ts';
+import { merge } from './merge.ts';
+import { selectClients } from './select.ts';
+import { performTask, type Outcome, type TaskStep } from './task.ts';
+
+/** One round of a stage, and where it starts from. */
+export interface Round extends Federation {
+  readonly stage: Stage;
+  readonly at: Place;
+  readonly round: number;
+  /** The round counted over all stages of this name: what random draws are named by. */
+  readonly draw: number;
+  readonly shared: State;
+  /** What a client is sent with its first task of the stage. */
+  readonly frozen: Tensors;
+  /** Who has been sent it; grows. */
+  readonly provided: Set<string>;
+  readonly signal: AbortSignal;
+}
+
+/** Runs one round: select, broadcast, collect, combine, apply, evaluate, commit. Gives the next shared state. */
+export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
+  const { stage, at, round, journal } = run;
+  const began = performance.now();
+  const selected = selection(run);
+  yield { ...at, kind: 'round started', round, clients: selected };
+
+  // In a stage that sends nothing, some clients may have committed before an earlier process ended.
+  const earlier = stage.combine === 'none' ? journal.clients(at, round) : [];
+  const records = new Map(earlier.map((record) => [record.client, record]));
+  const todo = selected.filter((client) => !records.has(client));
+  const updates = collector(stage, todo);
+  for await (const { client, step, sent, down } of steps(run, todo)) {
+    if ('progress' in step) {
+      yield { ...at, kind: 'progress', round, client, progress: step.progress };
+      continue;
+    }
+    const record = recordOf(step.outcome, stage, sent, client === PROXY ? 0 : down);
+    records.set(client, record);
+    updates.collect(client, record.leftOut === undefined ? step.outcome : undefined);
+    if (record.leftOut !== undefined) {
+      yield { ...at, kind: 'client left out', round, client, reason: record.leftOut };
+    } else {
+      if (stage.combine === 'none') journal.commitClient(at, round, record);
+      yield { ...at, kind: 'client done', round, record };
+    }
+  }
+
+  const result = updates.finish();
+  for (const { client, reason } of result?.misfits ?? []) {
+    records.set(client, { ...records.get(client)!, leftOut: reason });
+    yield { ...at, kind: 'client left out', round, client, reason };
+  }
+  const inOrder = selected.map((client) => records.get(client)!);
+  requireMinimum(run, inOrder);
+  const shared = result ? applied(run, result) : run.shared;
+  const seconds = (performance.now() - began) / 1000;
+  const validationLoss = stage.combine === 'none' ? undefined : await evaluated(run, shared);
+  const record = roundRecord(round, inOrder, earlier, seconds, validationLoss);
+  const unwritten = inOrder.filter(({ leftOut }) => stage.combine !== 'none' || leftOut !== undefined);
+  const committing = performance.now();
+  journal.commitRound(at, record, unwritten, result && shared);
+  yield { ...at, kind: 'round done', round, record, commitSeconds: (performance.now() - committing) / 1000 };
+  return shared;
+}
+
+function selection({ stage, clients, rounds, seed, draw }: Round): readonly string[] {
+  switch (stage.participants) {
+    case 'proxy':
+      return [PROXY];
+    case 'every':
+      return clients;
+    case 'sampled':
+      return selectClients(clients, rounds, seed, stage.name, draw);
+  }
+}
+
+interface Sent {
+  readonly client: string;
+  readonly step: TaskStep;
+  readonly sent: Tensors;
+  readonly down: number;
+}
+
+/** The tasks of all clients, as they go on; what a client is sent is made when its task begins. */
+async function* steps(run: Round, clients: readonly string[]): AsyncGenerator<Sent, void> {
+  // Ends the tasks under way, at their next step, whichever way the round is left.
+  const over = new AbortController();
+  const signal = AbortSignal.any([run.signal, over.signal]);
+  try {
+    yield* merge(tasks(run, clients, signal), run.concurrency ?? 1);
+  } finally {
+    over.abort();
+  }
+}
+
+function* tasks(run: Round, clients: readonly string[], signal: AbortSignal): Generator<AsyncGenerator<Sent, void>> {
+  for (const client of clients) yield task(run, client, signal);
+}
+
+async function* task(run: Round, client: string, signal: AbortSignal): AsyncGenerator<Sent, void> {
+  const { stage, at, round, draw, frozen, provided, participant, rounds } = run;
+  const sent = stage.broadcast(run.shared, client, round);
+  const down = byteSize(sent) + (provided.has(client) ? 0 : byteSize(frozen));
+  provided.add(client);
+  const received = new Map([...frozen, ...sent]);
+  if (received.size < frozen.size + sent.size) {
+    throw new Fatal(`stage “${at.stage}” of ${at.method} broadcasts a tensor under the name of a frozen one`);
+  }
+  const work = { ...at, round, draw, client, received, work: stage.work.bind(stage) };
+  for await (const step of performTask(participant, work, rounds.deadline, signal)) yield { client, step, sent, down };
+}
+
+/** Hands updates to the combiner in sorted order of clients, whatever the order they arrive in. */
+function collector(stage: Stage, clients: readonly string[]) {
+  const combiner = combinerOf(stage.combine);
+  const arrived = new Map<string, Outcome | undefined>();
+  let next = 0;
+  return {
+    collect(client: string, outcome: Outcome | undefined): void {
+      arrived.set(client, outcome);
+      for (let name = clients[next]; name !== undefined && arrived.has(name); name = clients[++next]) {
+        const { update, weight } = arrived.get(name) ?? {};
+        if (update && weight !== undefined) combiner?.add({ client: name, update, weight });
+        arrived.delete(name);
+      }
+    },
+    finish: (): CombinedRound | undefined => combiner?.finish(),
+  };
+}
+
+function recordOf(outcome: Outcome, stage: Stage, sent: Tensors, down: number): ClientRecord {
+  const { client, update, tokens, processed, lossSum, seconds } = outcome;
+  const leftOut =
+    outcome.failure ??
+    (stage.combine === 'none' ? undefined : updateProblem({ update: update!, weight: outcome.weight }, sent));
+  const loss = tokens > 0 ? lossSum / tokens : null;
+  const up = update && client !== PROXY ? byteSize(update) : 0;
+  return { client, tokens, processed, loss, up, down, seconds, ...(leftOut !== undefined && { leftOut }) };
+}
+
+const reasons = (records: readonly ClientRecord[]): RoundRecord['leftOut'] =>
+  records.flatMap(({ client, leftOut }) => (leftOut === undefined ? [] : [{ client, reason: leftOut }]));
+
+function requireMinimum({ journal, stage, at, round, rounds }: Round, records: readonly ClientRecord[]): void {
+  const leftOut = reasons(records);
+  const used = records.length - leftOut.length;
+  // A Poisson draw of nobody is a round in which nothing happens; its chance belongs to the sampling.
+  if (records.length === 0 && rounds.sampling === 'poisson') return;
+  // The server's own rows are one participant, whatever is asked of the clients.
+  if (used >= (stage.participants === 'proxy' ? 1 : rounds.minimum)) return;
+  const some = leftOut.slice(0, 5).map(({ client, reason }) => `\n  ${client}: ${reason}`);
+  const more = leftOut.length > some.length ? [`\n  … and ${leftOut.length - some.length} more`] : [];
+  const message =
+    `round ${round + 1} of ${stage.rounds} of stage “${at.stage}” (${at.method}) has ${used} update(s) of ${records.length} client(s), ` +
+    `and rounds.minimum is ${rounds.minimum}. Everything before this round is kept; --resume tries it again.`;
+  journal.noteFailure(at, round, message, leftOut);
+  throw new RoundFailed([message, leftOut.length > 0 ? '\nLeft out:' : '', ...some, ...more].join(''));
+}
+
+function applied({ stage, at, round, shared }: Round, { combined }: CombinedRound): State {
+  const bad = combined.kind === 'sum' ? allFinite(combined.sum) : undefined;
+  if (bad !== undefined) {
+    throw new RoundFailed(
+      `the sum of the updates of round ${round + 1} of stage “${at.stage}” (${at.method}) overflows in tensor “${bad}”: the updates are too large. Everything before this round is kept.`,
+    );
+  }
+  return stage.apply(shared, combined, round);
+}
+
+const evaluated = async (
+  { stage, at, round, signal, evaluateRound }: Round,
+  shared: State,
+): Promise<number | undefined> => evaluateRound?.(stage.models(shared), { ...at, round }, signal);
+
+function roundRecord(
+  round: number,
+  records: readonly ClientRecord[],
+  earlier: readonly ClientRecord[],
+  seconds: number,
+  validationLoss: number | undefined,
+): RoundRecord {
+  const used = records.filter(({ leftOut }) => leftOut === undefined);
+  const total = (of: readonly ClientRecord[], value: (record: ClientRecord) => number): number =>
+    of.reduce((sum, record) => sum + value(record), 0);
+  const tokens = total(used, (record) => record.tokens);
+  return {
+    round,
+    participants: used.map(({ client }) => client),
+    leftOut: reasons(records),
+    trainLoss: tokens > 0 ? total(used, (record) => (record.loss ?? 0) * record.tokens) / tokens : null,
+    ...(validationLoss !== undefined && { validationLoss }),
+    tokens: total(records, (record) => record.tokens),
+    processed: total(records, (record) => record.processed),
+    up: total(records, (record) => record.up),
+    down: total(records, (record) => record.down),
+    seconds: seconds + total(earlier, (record) => record.seconds),
+    clientSeconds: total(records, (record) => record.seconds),
+  };
+}

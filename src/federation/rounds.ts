@@ -1,0 +1,79 @@
+import { UserError } from '../errors.ts';
+import type { Adapter, AdapterMix } from '../lora/adapter.ts';
+import type { Stage } from '../methods/stage.ts';
+import type { State } from '../tensor/state.ts';
+import type { Tensors } from '../tensor/tensor.ts';
+import type { MethodResult, Place, RunEvent } from './events.ts';
+import { PROXY, type Federation } from './federation.ts';
+import { stageResult } from './result.ts';
+import { runRound } from './round.ts';
+import { interrupted } from './task.ts';
+
+/**
+ * The round engine: runs a method's stages over participants wherever they are, or goes on where the journal stands.
+ * An unfinished round is computed again; a finished stage yields only its `stage done`.
+ */
+export async function* runRounds(run: Federation): AsyncGenerator<RunEvent, MethodResult> {
+  const { label, stages, journal } = run;
+  const signal = run.signal ?? new AbortController().signal;
+  const places = stages.map((stage, stageIndex): Place => ({ method: label, stage: stage.name, stageIndex }));
+  checkProxy(run);
+
+  for (const [index, stage] of stages.entries()) {
+    const at = places[index]!;
+    if (!journal.hasStage(at, stage.rounds)) journal.startStage(at, stage.rounds, begin(run, places, index));
+    let shared = journal.shared(at);
+    const committed = journal.rounds(at).length;
+    if (committed < stage.rounds) {
+      yield { ...at, kind: 'stage started', rounds: stage.rounds, resumedAt: committed };
+      const frozen = stage.frozen?.(shared) ?? (new Map() as Tensors);
+      // The names that have been sent what is frozen.
+      const provided = new Set(journal.traffic(at).keys());
+      const earlier = roundsBefore(stages, index);
+      for (let round = committed; round < stage.rounds; round++) {
+        if (signal.aborted) throw interrupted();
+        shared = yield* runRound({ ...run, stage, at, round, draw: earlier + round, shared, frozen, provided, signal });
+      }
+    }
+    if (signal.aborted) throw interrupted();
+    const resumed = committed === stage.rounds && stage.rounds > 0;
+    yield { ...at, kind: 'stage done', result: stageResult(journal, stage, at), resumed };
+  }
+  return { label, stages: stages.map((stage, index) => stageResult(journal, stage, places[index]!)) };
+}
+
+/** The first shared state of a stage, from where the stages before it ended. */
+function begin({ stages, initial, clients, journal }: Federation, places: readonly Place[], index: number): State {
+  const previous = stages[index - 1];
+  const adapter = previous ? single(previous.models(journal.shared(places[index - 1]!)), places[index - 1]!) : initial;
+  const same = stages.findLastIndex((stage, other) => other < index && stage.name === stages[index]!.name);
+  return stages[index]!.start({ adapter, clients, before: same < 0 ? undefined : journal.shared(places[same]!) });
+}
+
+function single(mix: AdapterMix, at: Place): Adapter {
+  const [only] = mix;
+  if (only === undefined || mix.length > 1 || only.weight !== 1) {
+    throw new UserError(
+      `stage “${at.stage}” of ${at.method} ends with a mix of ${mix.length} adapters; a stage after it needs one adapter of weight 1`,
+    );
+  }
+  return only.adapter;
+}
+
+const roundsBefore = (stages: readonly Stage[], index: number): number =>
+  stages
+    .slice(0, index)
+    .filter(({ name }) => name === stages[index]!.name)
+    .reduce((sum, { rounds }) => sum + rounds, 0);
+
+function checkProxy({ label, stages, clients, hasProxy }: Federation): void {
+  const stage = stages.find(({ participants }) => participants === 'proxy');
+  if (stage === undefined) return;
+  if (!hasProxy)
+    throw new UserError(`stage “${stage.name}” of ${label} needs proxy data at the server: set clients.proxy`);
+  if (clients.includes(PROXY)) {
+    throw new UserError(
+      `a client is named “${PROXY}”, the server's own name in stage “${stage.name}” of ${label}: rename it`,
+    );
+  }
+}

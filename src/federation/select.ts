@@ -1,0 +1,30 @@
+import { stream } from '../tensor/random.ts';
+import { sortedNames } from './clients.ts';
+import type { RoundSettings } from './events.ts';
+
+/**
+ * The clients of one round, sorted. `all`: everyone. `fixed`: round(fraction·n) of them, at least one, drawn without
+ * replacement. `poisson`: each with probability `fraction`, so that a round may be empty.
+ * The draw is named by stage and round alone: methods that are compared meet the same clients.
+ * @param names all clients, sorted
+ * @param draw the round, counted over all stages of this name
+ */
+export function selectClients(
+  names: readonly string[],
+  settings: Pick<RoundSettings, 'sampling' | 'fraction'>,
+  seed: number,
+  stage: string,
+  draw: number,
+): readonly string[] {
+  const random = stream(seed, 'clients', stage, draw);
+  switch (settings.sampling) {
+    case 'all':
+      return names;
+    case 'fixed': {
+      const count = Math.max(1, Math.round(settings.fraction * names.length));
+      return sortedNames(random.sample(names, Math.min(count, names.length)));
+    }
+    case 'poisson':
+      return names.filter(() => random.uniform() < settings.fraction);
+  }
+}
