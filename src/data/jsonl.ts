@@ -57,10 +57,10 @@ function conversation(
     throw new UserError(`${where}: "${name}" must be a list of {role, content}, found ${kindOf(list)}`);
   const messages = list.map((item, i) => message(item, `${where}, ${name}[${i}]`));
   const last = messages.at(-1);
-  if (last?.role !== 'assistant') return { drop: 'conversation does not end with a response' };
-  if (last.content.trim() === '') return { drop: 'empty response' };
+  if (last?.role !== 'assistant') return { drop: 'conversation does not end with a response', id };
+  if (last.content.trim() === '') return { drop: 'empty response', id };
   const turns = messages.filter(({ role }) => role !== 'system');
-  if (turns[0]?.role !== 'user') return { drop: 'conversation does not begin with a prompt' };
+  if (turns[0]?.role !== 'user') return { drop: 'conversation does not begin with a prompt', id };
   return { example: { id, messages, references: [last.content], columns } };
 }
 

@@ -5,7 +5,7 @@ import type { Example } from './types.ts';
 export type Row = Readonly<Record<string, unknown>>;
 
 /** What became of a row. Dropped rows are counted by reason. */
-export type Parsed = { readonly example: Example } | { readonly drop: string };
+export type Parsed = { readonly example: Example } | { readonly drop: string; readonly id: string };
 
 /** A data set in memory, before any template. */
 export interface Dataset {
@@ -15,6 +15,8 @@ export interface Dataset {
   /** Rows read, dropped ones included. */
   readonly rows: number;
   readonly dropped: ReadonlyMap<string, number>;
+  /** Ids of rows that are in the data but were left out. */
+  readonly droppedIds: ReadonlySet<string>;
 }
 
 export const isRow = (value: unknown): value is Row =>
@@ -94,7 +96,7 @@ export function instructionExample(
 ): Parsed {
   const usable = references.filter((reference) => reference.trim() !== '');
   const first = usable[0];
-  if (first === undefined) return { drop: 'empty response' };
+  if (first === undefined) return { drop: 'empty response', id };
   const prompt = [instruction, input].filter((part) => part.trim() !== '').join('\n\n');
   return {
     example: {
@@ -120,12 +122,16 @@ export function gather(): { add(parsed: Parsed, where: string): void; done(where
   const examples: Example[] = [];
   const indexes: number[] = [];
   const dropped = new Map<string, number>();
+  const droppedIds = new Set<string>();
   const seen = new Set<string>();
   let rows = 0;
   return {
     add(parsed, where) {
       const index = rows++;
-      if ('drop' in parsed) return count(dropped, parsed.drop);
+      if ('drop' in parsed) {
+        droppedIds.add(parsed.id);
+        return count(dropped, parsed.drop);
+      }
       if (seen.has(parsed.example.id))
         throw new UserError(`${where}: the id "${parsed.example.id}" is that of an earlier row; ids must be unique`);
       seen.add(parsed.example.id);
@@ -138,7 +144,7 @@ export function gather(): { add(parsed: Parsed, where: string): void; done(where
         throw new UserError(
           `${where}: none of the ${rows} rows can be used (${[...dropped].map(([reason, n]) => `${n} × ${reason}`).join(', ')})`,
         );
-      return { examples, indexes, rows, dropped };
+      return { examples, indexes, rows, dropped, droppedIds };
     },
   };
 }
