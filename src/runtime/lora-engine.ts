@@ -3,9 +3,11 @@ import { Graph } from '../graph/graph.ts';
 import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
 import { scoreGraph, stepGraph, type WeightTypes } from '../models/compile.ts';
 import { checkLength, type LlamaConfig } from '../models/config.ts';
+import { decodeGraph } from '../models/decode.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
-import type { Engine, PackedBatch } from './engine.ts';
+import type { Engine, PackedBatch, Scores } from './engine.ts';
 import { batchFeeds, float32 } from './feeds.ts';
+import { generate } from './generate.ts';
 import type { Feed, Feeds, Session } from './session.ts';
 
 /** What an engine is made from; nothing here knows Node. */
@@ -75,37 +77,41 @@ export function checkBatch(config: LlamaConfig, batch: PackedBatch): void {
   checkLength(config, batch.length);
 }
 
+/** What a score graph gives, as `Scores`. */
+export const scoresOf = ({ nll, predicted }: Feeds): Scores => ({
+  nll: (nll as Feed).data as Float32Array,
+  predicted: Int32Array.from((predicted as Feed).data as BigInt64Array, Number),
+});
+
+type Kind = 'A' | 'B' | 'AB' | 'score' | 'decode';
+
 /** An engine over compiled sessions: one for each kind of step that is asked for, one for scores, one for generation. */
 export function loraEngine({ config, layout, types, open }: EngineParts): Engine {
   const feedsOf = batchFeeds(config);
-  const steps = lazily((want: 'A' | 'B' | 'AB') => open(stepGraph(config, types, layout, want)));
-  const scorer = lazily((_kind: 'score') => open(scoreGraph(config, types, layout)));
+  const sessions = lazily((kind: Kind) => {
+    if (kind === 'score') return open(scoreGraph(config, types, layout));
+    if (kind === 'decode') return open(decodeGraph(config, types, layout));
+    return open(stepGraph(config, types, layout, kind));
+  });
+  const run = async (kind: Kind, factors: Tensors, batch: PackedBatch): Promise<Feeds> => {
+    checkBatch(config, batch);
+    const feeds = { ...feedsOf(batch), ...factorFeeds(layout, factors) };
+    return (await sessions.get(kind)).run(feeds);
+  };
   return {
     layout,
     vocabularySize: config.vocabularySize,
     maxLength: Math.min(config.maxPositions, config.slidingWindow ?? Infinity),
     async step(factors, batch, want) {
-      checkBatch(config, batch);
-      const feeds = { ...feedsOf(batch), ...factorFeeds(layout, factors) };
-      const results = await (await steps.get(want)).run(feeds);
+      const results = await run(want, factors, batch);
       const loss = (results['loss'] as Feed).data[0] as number;
       return { loss, tokens: batch.labelled.length, gradients: gradientsOf(results) };
     },
-    async score(factors, batch) {
-      checkBatch(config, batch);
-      const feeds = { ...feedsOf(batch), ...factorFeeds(layout, factors) };
-      const { nll, predicted } = await (await scorer.get('score')).run(feeds);
-      return {
-        nll: (nll as Feed).data as Float32Array,
-        predicted: Int32Array.from((predicted as Feed).data as BigInt64Array, Number),
-      };
+    score: async (factors, batch) => scoresOf(await run('score', factors, batch)),
+    async generate(factors, prompt, options) {
+      const feeds = factorFeeds(layout, factors);
+      return generate(await sessions.get('decode'), config, feeds, prompt, options);
     },
-    generate() {
-      throw new Error('not yet');
-    },
-    async close() {
-      await steps.close();
-      await scorer.close();
-    },
+    close: () => sessions.close(),
   };
 }

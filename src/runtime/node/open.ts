@@ -6,6 +6,7 @@ import { encodeModel } from '../../graph/proto.ts';
 import type { LoraLayout } from '../../lora/adapter.ts';
 import { parseConfig, type LlamaConfig } from '../../models/config.ts';
 import type { Engine } from '../engine.ts';
+import { fullTraining, type FullTraining } from '../full-training.ts';
 import { loraEngine } from '../lora-engine.ts';
 import { openSession, type RuntimeOptions } from './session.ts';
 import { placeWeights } from './weights.ts';
@@ -61,4 +62,12 @@ export async function openEngine(options: {
     types: weights.type,
     open: (graph) => openSession(encodeModel(graph.finish(weights.place)), weights.folder, runtime),
   });
+}
+
+/** Opens training of every weight of a model of this shape; its weights are given at each step. */
+export const openFullTraining = (config: LlamaConfig, runtime?: RuntimeOptions): FullTraining =>
+  fullTraining(config, (graph) => openSession(encodeModel(graph.finish(unplaced)), undefined, runtime));
+
+function unplaced(name: string): never {
+  throw new Error(`${name} should be an input of this graph`);
 }

@@ -1,0 +1,128 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { golden, needs, shared } from '../../../tests/shared.ts';
+import { readTensors } from '../../formats/files/safetensors.ts';
+import { encodeModel } from '../../graph/proto.ts';
+import { loraLayout } from '../../lora/layout.ts';
+import { decodeGraph } from '../../models/decode.ts';
+import { projectionsOf } from '../../models/weights.ts';
+import type { Tensors } from '../../tensor/tensor.ts';
+import type { Engine } from '../engine.ts';
+import { causalMask, float32, int32, int64, rotaryFeeds } from '../feeds.ts';
+import { factorFeeds } from '../lora-engine.ts';
+import { openEngine, readModel, type BaseModel } from './open.ts';
+import { openSession } from './session.ts';
+import { placeWeights } from './weights.ts';
+
+const folder = shared('models/stories260K/hf');
+const factorsFile = shared('golden/lora_step_stories260K.init.safetensors');
+
+async function readFactors(): Promise<Tensors> {
+  const tensors = await readTensors(factorsFile as string);
+  return new Map([...tensors].map(([key, x]) => [key.replace('base_model.model.', '').replace('.weight', ''), x]));
+}
+
+describe.skipIf(folder === undefined)(`generation with stories260K ${folder ? '' : needs('models')}`, () => {
+  const reference = folder
+    ? (JSON.parse(readFileSync(shared('models/stories260K/golden.json') as string, 'utf8')) as { greedy_ids: number[] })
+    : { greedy_ids: [] };
+  let model: BaseModel;
+  let engine: Engine;
+  let factors: Tensors;
+  let none: Tensors;
+  const layoutOf = ({ config }: BaseModel) =>
+    loraLayout(projectionsOf(config), {
+      targets: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+      rank: 4,
+      alpha: 8,
+    });
+  beforeAll(async () => {
+    model = await readModel(folder as string);
+    engine = await openEngine({ model, layout: layoutOf(model) });
+    factors = await readFactors();
+    none = new Map([...factors].map(([key, { shape, data }]) => [key, { shape, data: new Float32Array(data.length) }]));
+  });
+  afterAll(() => engine.close());
+
+  test('greedy ids equal those of float64 code, from one token and from a longer prompt', async () => {
+    const ids = reference.greedy_ids;
+    for (const given of [1, 5, 30]) {
+      const options = { maxNewTokens: ids.length - given, stop: [] };
+      const found = await engine.generate(none, Int32Array.from(ids.slice(0, given)), options);
+      expect([...found]).toEqual(ids.slice(given));
+    }
+  });
+
+  test('ends before a stop id, at the limit, at the last position', async () => {
+    const ids = reference.greedy_ids;
+    const stop = ids[20] as number;
+    const found = await engine.generate(none, Int32Array.of(1), { maxNewTokens: 90, stop: [stop] });
+    expect([...found]).toEqual(ids.slice(1, ids.indexOf(stop, 1)));
+    expect(await engine.generate(none, Int32Array.of(1), { maxNewTokens: 0, stop: [] })).toHaveLength(0);
+    const long = new Int32Array(engine.maxLength - 2).fill(5);
+    // The last position is fed too, and gives one more token.
+    expect(await engine.generate(none, long, { maxNewTokens: 50, stop: [] })).toHaveLength(3);
+  });
+
+  test('sampling repeats with its random numbers, and with topP → 0 is greedy', async () => {
+    const draw = (topP: number) => {
+      let x = 1;
+      const random = () => (x = (x * 16807) % 2147483647) / 2147483647;
+      return engine.generate(none, Int32Array.of(1), { maxNewTokens: 30, stop: [], temperature: 1, topP, random });
+    };
+    expect(await draw(0.95)).toEqual(await draw(0.95));
+    expect([...(await draw(1e-9))]).toEqual(reference.greedy_ids.slice(1, 31));
+    expect([...(await draw(1))]).not.toEqual(reference.greedy_ids.slice(1, 31));
+  });
+
+  test('an aborted signal stops it, and bad prompts are refused', async () => {
+    const options = { maxNewTokens: 3, stop: [] };
+    const signal = AbortSignal.abort(new Error('enough'));
+    await expect(engine.generate(none, Int32Array.of(1), { ...options, signal })).rejects.toThrow('enough');
+    await expect(engine.generate(none, Int32Array.of(), options)).rejects.toThrow('no tokens');
+    await expect(engine.generate(none, Int32Array.of(1, 512), options)).rejects.toThrow(
+      "token id 512 at place 1 is outside the model's vocabulary of 512",
+    );
+    await expect(engine.generate(none, new Int32Array(513).fill(5), options)).rejects.toThrow('513 tokens');
+  });
+
+  test('logits with an adapter equal PEFT’s', async () => {
+    const given = golden<{
+      input_ids: number[][];
+      positions: [row: number, position: number][];
+      logits: number[][];
+    }>('peft_logits.json');
+    const layout = layoutOf(model);
+    const weights = await placeWeights(model.config, model.store);
+    const graph = decodeGraph(model.config, weights.type, layout);
+    const session = await openSession(encodeModel(graph.finish(weights.place)), weights.folder);
+    const { kvHeads, heads, headDim, layers } = model.config;
+    const adapter = new Map(
+      [...(await readTensors(shared('golden/peft_adapter/adapter_model.safetensors') as string))].map(([key, x]) => [
+        key.replace('base_model.model.', '').replace('.weight', ''),
+        x,
+      ]),
+    );
+    for (const [i, [row, position]] of given.positions.entries()) {
+      const ids = Int32Array.from(given.input_ids[row]?.slice(0, position + 1) ?? []);
+      const empty = float32([kvHeads, 0, headDim], new Float32Array());
+      const past = Array.from({ length: layers }, (_, l) => [`past k ${l}`, `past v ${l}`]).flat();
+      const { logits } = await session.run({
+        ...factorFeeds(layout, adapter),
+        ...Object.fromEntries(past.map((name) => [name, empty])),
+        ...rotaryFeeds(model.config)(ids.length),
+        ids: int32([ids.length], ids),
+        last: int32([1], Int32Array.of(position)),
+        positions: int64(
+          [ids.length, 1],
+          BigInt64Array.from(ids, (_, at) => BigInt(at)),
+        ),
+        mask: causalMask(ids.length),
+        scoreShape: int64([4], BigInt64Array.from([kvHeads, heads / kvHeads, ids.length, ids.length], BigInt)),
+      });
+      for (const [token, x] of (given.logits[i] as number[]).entries())
+        expect(Math.abs((logits?.data[token] as number) - x)).toBeLessThanOrEqual(1e-4 + 1e-4 * Math.abs(x));
+    }
+    await session.close();
+  });
+});
