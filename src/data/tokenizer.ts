@@ -63,13 +63,33 @@ function templateOfConfig(value: unknown, where: string): string | undefined {
   );
 }
 
+/**
+ * The library's Digits step knows only 0–9; the tokenizers' own goes by Unicode's numeric categories (½, ², Arabic digits), which
+ * a Split by expression says too.
+ */
+function withUnicodeDigits(step: unknown): unknown {
+  if (!isRecord(step)) return step;
+  if (step['type'] === 'Digits')
+    return {
+      type: 'Split',
+      pattern: { Regex: step['individual_digits'] === true ? '\\p{N}' : '\\p{N}+' },
+      behavior: 'Isolated',
+      invert: false,
+    };
+  const steps: unknown = step['pretokenizers'];
+  return Array.isArray(steps) ? { ...step, pretokenizers: steps.map(withUnicodeDigits) } : step;
+}
+
 function openLibrary(files: TokenizerFiles, config: Fields): Library {
   if (!isRecord(files.tokenizer) || !isRecord(files.tokenizer['model']))
     throw new UserError(
       `${files.where}: tokenizer.json must be an object with a "model", as the tokenizers library writes it`,
     );
   try {
-    return new Library(files.tokenizer, config);
+    return new Library(
+      { ...files.tokenizer, pre_tokenizer: withUnicodeDigits(files.tokenizer['pre_tokenizer']) },
+      config,
+    );
   } catch (error) {
     throw new UserError(`${files.where}: tokenizer.json cannot be used: ${(error as Error).message}`, { cause: error });
   }

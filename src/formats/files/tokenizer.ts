@@ -1,0 +1,57 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createTokenizer, type Tokenizer } from '../../data/tokenizer.ts';
+import { UserError } from '../../errors.ts';
+import { isRecord, parseJson } from '../json.ts';
+
+/** The text of a file, or undefined where there is none. Throws UserError where it cannot be read. */
+export async function readOptional(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new UserError(`${path}: cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** A JSON file's contents, or undefined where there is none. Throws UserError where it is not JSON. */
+export async function readOptionalJson(path: string): Promise<unknown> {
+  const text = await readOptional(path);
+  return text === undefined ? undefined : parseJson(text, path);
+}
+
+const firstId = (value: unknown): number | undefined => {
+  const id: unknown = Array.isArray(value) ? value[0] : value;
+  return typeof id === 'number' ? id : undefined;
+};
+
+/**
+ * The tokenizer of a model folder: tokenizer.json, and where they are there tokenizer_config.json, special_tokens_map.json,
+ * chat_template.jinja and the ids of config.json. Throws UserError for missing or malformed files.
+ */
+export async function openTokenizer(folder: string): Promise<Tokenizer> {
+  const at = (name: string): string => join(folder, name);
+  const tokenizer = await readOptionalJson(at('tokenizer.json'));
+  if (tokenizer === undefined) {
+    const slow = await readOptional(at('tokenizer.model'));
+    throw new UserError(
+      `${at('tokenizer.json')} is missing${slow === undefined ? '' : ' (tokenizer.model alone is not supported)'}; AutoTokenizer.from_pretrained(...).save_pretrained(folder) of transformers writes it`,
+    );
+  }
+  const config = await readOptionalJson(at('config.json'));
+  const ids = isRecord(config) ? config : {};
+  const [bos, eos, pad] = ['bos_token_id', 'eos_token_id', 'pad_token_id'].map((key) => firstId(ids[key]));
+  const chatTemplate = await readOptional(at('chat_template.jinja'));
+  return createTokenizer({
+    tokenizer,
+    config: await readOptionalJson(at('tokenizer_config.json')),
+    specialTokens: await readOptionalJson(at('special_tokens_map.json')),
+    ids: {
+      ...(bos === undefined ? {} : { bos }),
+      ...(eos === undefined ? {} : { eos }),
+      ...(pad === undefined ? {} : { pad }),
+    },
+    ...(chatTemplate === undefined ? {} : { chatTemplate }),
+    where: folder,
+  });
+}
