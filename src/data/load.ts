@@ -1,93 +1,210 @@
-import type { JsonlColumns } from './jsonl.ts';
+import { setImmediate } from 'node:timers/promises';
+import { UserError } from '../errors.ts';
+import type { Summary } from '../report/summary.ts';
+import { stream } from '../tensor/random.ts';
+import { labelledTokens } from './batches.ts';
+import { describeRow, type Segment } from './describe.ts';
+import { readJson } from './files.ts';
+import { minimumOf, partition, type Shares } from './partition.ts';
+import type { TemplateTokenizer } from './pieces.ts';
+import { readDataset } from './read.ts';
+import { columnOf, count } from './rows.ts';
+import type { ClientsConfig, DataConfig } from './settings.ts';
+import { amountOf, lacking, splitRows } from './split.ts';
+import { createTemplate, type Template } from './template.ts';
 import type { ClientData, Example, TokenRow } from './types.ts';
 
-/** Which rows, how they are read and how they become tokens. Mirrored by the `data` section of a run's configuration. */
-export interface DataConfig {
-  /** Exactly one of the two. A file, or a folder with the format's files. */
-  readonly path?: string;
-  /** A Hub data set id, e.g. `databricks/databricks-dolly-15k`; whoever calls `loadClients` resolves it to a local folder. */
-  readonly hub?: string;
-  readonly format: 'dolly' | 'natural-instructions' | 'jsonl';
-  /** How an example becomes tokens: the model's chat template, the Alpaca wording, or bare prompt and response. */
-  readonly template: 'chat' | 'alpaca' | 'plain';
-  /** Tokens per row at most; longer rows are cut as `template.ts` says. */
-  readonly maxLength: number;
-  /** A system message put before every example that has none (chat and alpaca templates). */
-  readonly system?: string;
-  /** `plain` only: what stands between prompt and response; a line break by default. */
-  readonly separator?: string;
-  /** `jsonl` only. */
-  readonly columns?: JsonlColumns;
-  /** `natural-instructions` only. */
-  readonly naturalInstructions?: NaturalInstructionsConfig;
+export type { JsonlColumns } from './jsonl.ts';
+export type { Amount, ClientsConfig, DataConfig, NaturalInstructionsConfig } from './settings.ts';
+
+export interface LoadRequest {
+  /** The data on this machine: `data.path`, or the folder that `data.hub` was resolved to. */
+  readonly source: string;
+  readonly data: DataConfig;
+  readonly clients: ClientsConfig;
+  readonly tokenizer: TemplateTokenizer;
+  readonly seed: number;
+  /** Tokens that the model takes at most; a larger `data.maxLength` is refused. */
+  readonly modelLength?: number;
+  readonly signal?: AbortSignal;
 }
 
-export interface NaturalInstructionsConfig {
-  /** Task names (`task363_sst2_polarity_classification`, or `task363` for short); all tasks by default. */
-  readonly tasks?: readonly string[];
-  /** At most so many instances of each task, drawn by seed. */
-  readonly perTask?: number;
-  /** Put the task's definition before each input; default true. */
-  readonly definition?: boolean;
-  /** Positive examples shown after the definition; default 0. */
-  readonly positiveExamples?: number;
-  /** Folder with `<task>.json` files of instance ids per split: gives rows the column `split`. */
-  readonly splits?: string;
-  /** Keeps only instances of this split (with `splits`), e.g. `train`. */
-  readonly split?: string;
-}
-
-/** 0: none; between 0 and 1: that share of the client's rows (at least one); a whole number: that many rows. */
-export type Amount = number;
-
-/** How rows go to clients. Mirrored by the `clients` section of a run's configuration. */
-export interface ClientsConfig {
-  /** `category` and `task` are short for `column` with that column. */
-  readonly partition: 'category' | 'task' | 'column' | 'dirichlet' | 'iid' | 'file';
-  /** `column` (needed), `dirichlet` (default `category`). */
-  readonly column?: string;
-  /** `dirichlet` and `iid`: the number of clients (needed). By column: keep only that many clients, those with most rows. */
-  readonly count?: number;
-  /** `dirichlet`: the concentration; small is uneven. Needed. */
-  readonly alpha?: number;
-  /** `dirichlet`: spread each class over clients (default), or draw a mix of classes for each client. */
-  readonly convention?: 'class-over-clients' | 'mix-per-client';
-  /** `dirichlet`, `class-over-clients`: clients that hold rows/count already get no more (Shepherd); default false. */
-  readonly balance?: boolean;
-  /** `file`: JSON with client → row indexes, half-open row ranges, or ids. */
-  readonly file?: string;
-  /** Fewest rows of a client before its split; default 10 for `dirichlet`, else 1. */
-  readonly minimum?: number;
-  /** Dirichlet draws until every client has `minimum` rows; default 10. */
-  readonly retries?: number;
-  /** Most rows of a client before its split, drawn by seed. */
-  readonly limit?: number;
-  /** Rows set aside for the server before anything else (METHOD.md, `globalData: proxy`); default 0. */
-  readonly proxy?: Amount;
-  /** `given`: rows whose column `split` says `validation` or `test`. */
-  readonly split: { readonly validation: Amount | 'given'; readonly test: Amount | 'given' };
-}
-
-export type { JsonlColumns };
-
-/** Everything a run needs to know of its data; `rows`, `dropped`, `truncated` and `clients` fill a summary's data section. */
+/** Everything a run needs to know of its data. Every row read is in a client, in `proxy`, in `heldOut`, or counted in `dropped`. */
 export interface LoadedData {
   readonly name: string;
   /** In words, e.g. `dirichlet(0.5) over category, class-over-clients`. */
   readonly partition: string;
-  /** The column whose values `histogram` counts. */
+  /** The column whose values `histogram` counts; empty where the data have none. */
   readonly column: string;
   /** Rows read, before any was dropped. */
   readonly rows: number;
   /** Rows left out, by reason. */
   readonly dropped: Readonly<Record<string, number>>;
+  /** Rows cut to `maxLength`. */
   readonly truncated: number;
   /** In sorted order of ids. */
   readonly clients: readonly ClientData[];
-  /** Per client: rows per value of `column`, all its splits together, after tokenising. */
+  /** Per client: rows per value of `column`, all its splits together, as tokenised. */
   readonly histogram: ReadonlyMap<string, Readonly<Record<string, number>>>;
   /** The server's own rows, in no client; empty unless `clients.proxy` asks for them. */
   readonly proxy: readonly TokenRow[];
   /** The split file's own test rows, in no client; empty without. */
   readonly heldOut: { readonly rows: readonly TokenRow[]; readonly examples: readonly Example[] };
+  /** One training row as the model sees it, to print before training. */
+  readonly shown: readonly Segment[];
+  /** For prompts and stop ids. */
+  readonly template: Template;
+}
+
+/**
+ * Reads, deals to clients, divides and tokenises, in this order: rows in no client are never tokenised.
+ * Deterministic in the files, settings and seed; a client's split depends on no other client.
+ * Throws UserError for malformed data, and for clients left without enough rows, by name.
+ */
+export async function loadClients(request: LoadRequest): Promise<LoadedData> {
+  const { data, clients: config, seed, signal } = request;
+  if (request.modelLength !== undefined && data.maxLength > request.modelLength)
+    throw new UserError(
+      `data.maxLength is ${data.maxLength}, but the model takes at most ${request.modelLength} tokens; lower data.maxLength`,
+    );
+  const template = createTemplate(data, request.tokenizer);
+  const set = await readDataset(request.source, data, { seed, ...(signal && { signal }) });
+  const file = config.file === undefined ? undefined : { content: await readJson(config.file), name: config.file };
+  const dealt = partition(set, config, seed, file);
+  const dropped = new Map(set.dropped);
+  for (const [reason, n] of dealt.dropped) count(dropped, reason, n);
+  const splitOf = (position: number): string | undefined => columnOf(set.examples[position]!, 'split');
+  const proxy = drawProxy(dealt.clients, config, splitOf, seed);
+  const shares = limited(dealt.clients, new Set(proxy), config, seed, dropped);
+
+  let truncated = 0;
+  let done = 0;
+  const tokenised = async (positions: readonly number[]): Promise<{ rows: TokenRow[]; examples: Example[] }> => {
+    const rows: TokenRow[] = [];
+    const examples: Example[] = [];
+    for (const position of positions) {
+      // Lets a signal arrive: tokenising a large data set takes seconds.
+      if (done++ % 128 === 0) await setImmediate(undefined, signal && { signal });
+      const example = set.examples[position]!;
+      const result = template.row(example);
+      if ('drop' in result) {
+        count(dropped, result.drop);
+        continue;
+      }
+      if (result.truncated) truncated++;
+      rows.push(result.row);
+      examples.push(example);
+    }
+    return { rows, examples };
+  };
+
+  const clients: ClientData[] = [];
+  const histogram = new Map<string, Readonly<Record<string, number>>>();
+  const short: string[] = [];
+  for (const [id, positions] of shares) {
+    if (positions.length < minimumOf(config)) short.push(`"${id}" (${positions.length} rows)`);
+    const parts = splitRows(positions, config.split, splitOf, seed, id);
+    const train = await tokenised(parts.train);
+    const validation = await tokenised(parts.validation);
+    const test = await tokenised(parts.test);
+    const client = { id, train: train.rows, validation: validation.rows, test: test.rows, testExamples: test.examples };
+    const lack = lacking(client, config.split);
+    if (lack !== undefined && positions.length >= minimumOf(config))
+      short.push(`"${id}" (${lack} of ${positions.length} rows)`);
+    clients.push(client);
+    histogram.set(id, histogramOf([...train.examples, ...validation.examples, ...test.examples], dealt.column));
+  }
+  if (short.length > 0) throw tooSmall(short, config);
+  return {
+    name: data.hub ?? request.source.split(/[\\/]/).filter(Boolean).at(-1) ?? request.source,
+    partition: dealt.description,
+    column: dealt.column,
+    rows: set.rows,
+    proxy: (await tokenised(proxy)).rows,
+    heldOut: await tokenised(dealt.heldOut),
+    dropped: Object.fromEntries(dropped),
+    truncated,
+    clients,
+    histogram,
+    shown: describeRow(clients[0]!.train[0]!, request.tokenizer),
+    template,
+  };
+}
+
+/** Rows for the server, drawn over all clients' rows; never one that the data set itself holds out. */
+function drawProxy(
+  shares: Shares,
+  { proxy = 0, split }: ClientsConfig,
+  splitOf: (position: number) => string | undefined,
+  seed: number,
+): readonly number[] {
+  const given = (position: number): boolean => {
+    const part = splitOf(position);
+    return (part === 'test' || part === 'validation') && split[part] === 'given';
+  };
+  const free = [...shares.values()]
+    .flat()
+    .filter((position) => !given(position))
+    .sort((a, b) => a - b);
+  const n = amountOf(proxy, free.length, 'clients.proxy');
+  if (n > 0 && n >= free.length)
+    throw new UserError(`clients.proxy takes ${n} of ${free.length} rows and leaves none to the clients`);
+  return stream(seed, 'data', 'proxy')
+    .sample(free, n)
+    .sort((a, b) => a - b);
+}
+
+function limited(
+  shares: Shares,
+  without: ReadonlySet<number>,
+  { limit = Infinity }: ClientsConfig,
+  seed: number,
+  dropped: Map<string, number>,
+): Shares {
+  return new Map(
+    [...shares].map(([id, all]): [string, readonly number[]] => {
+      const positions = all.filter((position) => !without.has(position));
+      if (positions.length <= limit) return [id, positions];
+      count(dropped, 'over the limit per client', positions.length - limit);
+      return [
+        id,
+        stream(seed, 'data', 'limit', id)
+          .sample(positions, limit)
+          .sort((a, b) => a - b),
+      ];
+    }),
+  );
+}
+
+function histogramOf(examples: readonly Example[], column: string): Readonly<Record<string, number>> {
+  const counts = new Map<string, number>();
+  for (const example of examples) count(counts, columnOf(example, column)?.trim() ?? 'all');
+  return Object.fromEntries([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function tooSmall(short: readonly string[], config: ClientsConfig): UserError {
+  const named = short.slice(0, 10).join(', ') + (short.length > 10 ? ` and ${short.length - 10} more` : '');
+  const { validation, test } = config.split;
+  return new UserError(
+    `clients: too few rows for ${short.length === 1 ? 'client' : `${short.length} clients`} ${named}. Each needs at least ${minimumOf(config)} (clients.minimum) and one row in every part (test ${test}, validation ${validation}, the rest training). Give them more data, lower clients.minimum or the split's amounts, or keep fewer clients with clients.count`,
+  );
+}
+
+/** The data section of a run's summary. */
+export function dataSummary(data: LoadedData): Summary['data'] {
+  return {
+    name: data.name,
+    partition: data.partition,
+    rows: data.rows,
+    dropped: data.dropped,
+    truncated: data.truncated,
+    clients: data.clients.map(({ id, train, validation, test }) => ({
+      id,
+      train: train.length,
+      validation: validation.length,
+      test: test.length,
+      labelledTokens: train.reduce((sum, row) => sum + labelledTokens(row), 0),
+      histogram: data.histogram.get(id) ?? {},
+    })),
+  };
 }

@@ -1,7 +1,7 @@
 import { UserError } from '../errors.ts';
 import { stream } from '../tensor/random.ts';
 import { classOverClients, mixPerClient } from './dirichlet.ts';
-import type { ClientsConfig } from './load.ts';
+import type { ClientsConfig } from './settings.ts';
 import { columnOf, count, type Dataset } from './rows.ts';
 import { assignByFile } from './split-file.ts';
 
@@ -32,12 +32,11 @@ export function numbered(n: number): string[] {
 
 /**
  * Deals rows to clients; pure in data, settings, `seed` and, for `file`, the file's parsed content.
- * `available` are the positions in the data set's examples that may be dealt. Rows keep their order within a client.
+ * Rows keep their order within a client.
  * Throws UserError for a column that no row has, settings that are missing, and Dirichlet draws that stay below the minimum.
  */
 export function partition(
   data: Dataset,
-  available: readonly number[],
   config: ClientsConfig,
   seed: number,
   file?: { readonly content: unknown; readonly name: string },
@@ -55,13 +54,13 @@ export function partition(
     case 'task':
     case 'column': {
       const column = config.partition === 'column' ? needed(config.column, 'column', 'column') : config.partition;
-      const groups = groupBy(data, available, column, dropped);
+      const groups = groupBy(data, column, dropped);
       return done(largest(groups, config.count, dropped), `by ${column}`, column);
     }
     case 'iid': {
       const column = config.column ?? usualColumn(data);
-      const names = clientNames(config, available.length);
-      const shuffled = stream(seed, 'data', 'iid').shuffle(available);
+      const names = clientNames(config, data.examples.length);
+      const shuffled = stream(seed, 'data', 'iid').shuffle([...data.examples.keys()]);
       const shares = names.map((name): [string, number[]] => [name, []]);
       shuffled.forEach((position, i) => shares[i % names.length]![1].push(position));
       for (const [, rows] of shares) rows.sort((a, b) => a - b);
@@ -71,9 +70,9 @@ export function partition(
       const column = config.column ?? 'category';
       const alpha = needed(config.alpha, 'alpha', 'dirichlet');
       if (!(alpha > 0)) throw new UserError(`clients.alpha must be above 0, not ${alpha}`);
-      const names = clientNames(config, available.length);
+      const names = clientNames(config, data.examples.length);
       const convention = config.convention ?? 'class-over-clients';
-      const groups = groupBy(data, available, column, dropped);
+      const groups = groupBy(data, column, dropped);
       const classes = [...groups.values()];
       const settings = { alpha, clients: names.length, minimum: minimumOf(config), retries: config.retries ?? 10 };
       const shares =
@@ -86,9 +85,9 @@ export function partition(
     case 'file': {
       if (file === undefined)
         throw new UserError('clients.partition: file needs clients.file, the JSON file that says which rows are whose');
-      const { clients, heldOut } = assignByFile(data, available, file.content, file.name);
+      const { clients, heldOut } = assignByFile(data, file.content, file.name);
       const used = heldOut.length + [...clients.values()].reduce((sum, rows) => sum + rows.length, 0);
-      count(dropped, 'in no client of the split file', available.length - used);
+      count(dropped, 'in no client of the split file', data.examples.length - used);
       return done(clients, `file ${file.name}`, config.column ?? usualColumn(data), heldOut);
     }
   }
@@ -118,26 +117,21 @@ function usualColumn(data: Dataset): string {
 }
 
 /** Positions by value of a column, values in sorted order; rows without a value are counted. */
-function groupBy(
-  data: Dataset,
-  available: readonly number[],
-  column: string,
-  dropped: Map<string, number>,
-): Map<string, number[]> {
+function groupBy(data: Dataset, column: string, dropped: Map<string, number>): Map<string, number[]> {
   const groups = new Map<string, number[]>();
   let without = 0;
-  for (const i of available) {
-    const value = columnOf(data.examples[i]!, column)?.trim();
+  data.examples.forEach((example, i) => {
+    const value = columnOf(example, column)?.trim();
     if (value === undefined || value === '') {
       without++;
-      continue;
+      return;
     }
     const group = groups.get(value);
     if (group) group.push(i);
     else groups.set(value, [i]);
-  }
+  });
   if (groups.size === 0) {
-    const names = new Set(available.slice(0, 1000).flatMap((i) => Object.keys(data.examples[i]!.columns)));
+    const names = new Set(data.examples.slice(0, 1000).flatMap(({ columns }) => Object.keys(columns)));
     throw new UserError(
       `clients: no row has a value in column "${column}"; the data have the columns: ${[...names].join(', ') || 'none'}`,
     );

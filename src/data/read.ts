@@ -1,7 +1,7 @@
 import { dollyRow } from './dolly.ts';
 import { filesOf, lines } from './files.ts';
 import { jsonlRow } from './jsonl.ts';
-import type { DataConfig } from './load.ts';
+import type { DataConfig } from './settings.ts';
 import { gather, parseRow, type Dataset } from './rows.ts';
 import { readTasks } from './task-files.ts';
 

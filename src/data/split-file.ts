@@ -13,7 +13,7 @@ interface Assigned {
  * Two-row lists are told from ranges by the whole file: it holds ranges if all its entries are rising pairs.
  * Throws UserError for unknown rows and for rows that two clients (or a client and `test`) claim.
  */
-export function assignByFile(data: Dataset, available: readonly number[], content: unknown, name: string): Assigned {
+export function assignByFile(data: Dataset, content: unknown, name: string): Assigned {
   if (!isRow(content)) throw new UserError(`${name}: expected {client: rows}, found ${kindOf(content)}`);
   const nested = field(content, 'clients');
   const lists = isRow(nested) ? nested : content;
@@ -23,7 +23,7 @@ export function assignByFile(data: Dataset, available: readonly number[], conten
     list(field(lists, client), client, name),
   ]);
   if (entries.length === 0) throw new UserError(`${name}: names no client`);
-  const find = finder(data, new Set(available), name);
+  const find = finder(data, name);
   const owner = new Map<number, string>();
 
   function claim(rows: readonly (number | string)[], who: string): number[] {
@@ -57,8 +57,7 @@ const isPair = (rows: readonly unknown[]): boolean =>
   rows.length === 2 && isIndex(rows[0]) && isIndex(rows[1]) && rows[0] < rows[1];
 
 function list(value: unknown, who: string, name: string): (number | string)[] {
-  if (Array.isArray(value) && value.every((row) => isIndex(row) || typeof row === 'string'))
-    return value as (number | string)[];
+  if (Array.isArray(value) && value.every((row) => isIndex(row) || typeof row === 'string')) return value;
   throw new UserError(
     `${name}: "${who}" must be a list of row indexes, of ids, or a range [from, to]; found ${kindOf(value)}`,
   );
@@ -70,8 +69,8 @@ function expand(rows: readonly unknown[], range: boolean): (number | string)[] {
   return Array.from({ length: to - from }, (_, i) => from + i);
 }
 
-/** Position of a row index or id; undefined for rows that are there but cannot be dealt. */
-function finder(data: Dataset, available: ReadonlySet<number>, name: string) {
+/** Position of a row index or id; undefined for rows that reading dropped. */
+function finder(data: Dataset, name: string) {
   const byIndex = new Map(data.indexes.map((index, position) => [index, position]));
   const byId = new Map(data.examples.map(({ id }, position) => [id, position]));
   return (row: number | string, who: string): number | undefined => {
@@ -81,6 +80,6 @@ function finder(data: Dataset, available: ReadonlySet<number>, name: string) {
       throw new UserError(
         `${name}: ${who} names row ${JSON.stringify(row)}, which is not in the data (${data.rows} rows); is the split file for other data?`,
       );
-    return position !== undefined && available.has(position) ? position : undefined;
+    return position;
   };
 }

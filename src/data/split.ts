@@ -1,6 +1,6 @@
 import { UserError } from '../errors.ts';
 import { stream } from '../tensor/random.ts';
-import type { Amount, ClientsConfig } from './load.ts';
+import type { Amount, ClientsConfig } from './settings.ts';
 
 /** A client's rows in three disjoint parts, each in the order of the rows. */
 export interface Split<T> {

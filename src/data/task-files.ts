@@ -2,7 +2,7 @@ import { basename, join } from 'node:path';
 import { UserError } from '../errors.ts';
 import { stream } from '../tensor/random.ts';
 import { exists, filesOf, isFolder, lines, readJson } from './files.ts';
-import type { NaturalInstructionsConfig } from './load.ts';
+import type { NaturalInstructionsConfig } from './settings.ts';
 import { hubRow, instanceExample, instanceId, parseTask, type Shown } from './natural-instructions.ts';
 import { field, gather, isRow, kindOf, parseRow, type Dataset, type Parsed } from './rows.ts';
 
