@@ -40,8 +40,8 @@ export interface Traffic {
 export interface RoundSummary {
   readonly round: number;
   readonly clients: readonly string[];
-  /** Token-mean training loss over the participants. */
-  readonly trainLoss: number;
+  /** Token-mean training loss over the participants; null where none computed one. */
+  readonly trainLoss: number | null;
   /** Global model's loss on the pooled validation rows after this round, where evaluated. */
   readonly validationLoss?: number;
   readonly seconds: number;
