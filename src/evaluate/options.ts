@@ -12,8 +12,8 @@ export interface GenerateSettings {
 export interface EvaluationOptions {
   /** The run's seed: which rows are drawn where not all are used depends on it and on the client alone. */
   readonly seed: number;
-  /** Rows through the engine at a time: memory and speed only, never the result beyond rounding. */
-  readonly batchSize: number;
+  /** Rows through the engine at a time, or a bound on rows × longest row: memory and speed only, never the result beyond rounding. */
+  readonly batchSize: number | { readonly tokens: number };
   /** At most so many test rows per client; all where absent. */
   readonly rows?: number;
   /** No generation where absent. */

@@ -29,6 +29,8 @@ async function scoreBatches(
   let sums = noSums;
   for (const batch of batches) {
     signal.throwIfAborted();
+    sums = addSums(sums, { ...noSums, rows: batch.rows });
+    if (batch.targets.length === 0) continue;
     const { nll, predicted } = await engine.score(factors, batch);
     let loss = 0;
     let correct = 0;
@@ -36,7 +38,7 @@ async function scoreBatches(
       loss += nll[i]!;
       if (predicted[i] === batch.targets[i]) correct++;
     }
-    sums = addSums(sums, { ...noSums, nll: loss, tokens: nll.length, correct, rows: batch.rows });
+    sums = addSums(sums, { ...noSums, nll: loss, tokens: nll.length, correct });
   }
   return sums;
 }
