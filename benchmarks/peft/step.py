@@ -7,38 +7,16 @@ WORK_JSON: {"rank": 8, "alpha": 16, "targets": ["q_proj", ...],
 Rows may differ in length; labels line up with ids, -100 where there is none. They are right-padded to the batch's longest.
 
 Speaks JSON lines: {"ready": true, ...} once, then for each line with a batch's number on standard input
-{"batch": i, "seconds": s, "loss": l, "peak_anon_bytes": b}. Ends with its input.
+{"batch": i, "seconds": s, "loss": l}. Ends with its input.
+The caller watches the process's memory from outside.
 float32 is eager mode in float32; bf16 is float32 weights under autocast, as PEFT is used on CPUs that have bfloat16.
 """
 import argparse
 import json
 import os
 import sys
-import threading
 import time
 import warnings
-
-
-def anonymous_bytes():
-    """Private memory now: mapped files (weights) do not count."""
-    with open('/proc/self/status', encoding='ascii') as status:
-        for line in status:
-            if line.startswith('RssAnon:'):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
-class Peak(threading.Thread):
-    """The most anonymous memory seen, looked at every 5 ms."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.bytes = 0
-
-    def run(self):
-        while True:
-            self.bytes = max(self.bytes, anonymous_bytes())
-            time.sleep(0.005)
 
 
 def padded(torch, rows, fill):
@@ -72,8 +50,6 @@ def main():
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4) if args.adamw else None
-    peak = Peak()
-    peak.start()
     print(json.dumps({'ready': True, 'torch': torch.__version__, 'transformers': transformers.__version__,
                       'peft': peft.__version__, 'dtype': args.dtype, 'threads': torch.get_num_threads(),
                       'trained': sum(p.numel() for p in trained), 'cpu': torch.backends.cpu.get_cpu_capability()}), flush=True)
@@ -91,7 +67,7 @@ def main():
         model.zero_grad(set_to_none=True)
         value = loss.item()
         seconds = time.perf_counter() - started
-        print(json.dumps({'batch': index, 'seconds': seconds, 'loss': value, 'peak_anon_bytes': peak.bytes}), flush=True)
+        print(json.dumps({'batch': index, 'seconds': seconds, 'loss': value}), flush=True)
 
 
 if __name__ == '__main__':

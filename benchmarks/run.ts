@@ -1,0 +1,52 @@
+/**
+ * `npm run bench [-- NAME…]`: runs the benchmarks, every `benchmarks/*.ts` beside this file or those named, one after another,
+ * each in a process of its own. A benchmark prints one JSON object a line on standard output, a figure each
+ * (`figure`, `value`, `unit` and whatever explains them), and what it has to say to people on standard error.
+ */
+import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const here = import.meta.dirname;
+const self = basename(import.meta.filename);
+const names = readdirSync(here)
+  .filter((file) => file.endsWith('.js') && file !== self)
+  .map((file) => file.slice(0, -3))
+  .sort();
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !names.includes(name));
+if (unknown.length > 0) {
+  console.error(`unknown benchmark ${unknown.join(', ')}; there are ${names.join(', ')}`);
+  process.exit(2);
+}
+
+/** What a figure must say; throws where a line is something else. */
+function checkFigure(line: string): void {
+  const figure = JSON.parse(line) as { figure?: unknown; value?: unknown; unit?: unknown };
+  if (typeof figure.figure !== 'string' || typeof figure.value !== 'number' || typeof figure.unit !== 'string')
+    throw new Error(`not a figure with figure, value and unit: ${line}`);
+}
+
+async function run(name: string): Promise<boolean> {
+  console.error(`# ${name}`);
+  const child = spawn(process.execPath, ['--expose-gc', join(here, `${name}.js`)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+  let fine = true;
+  for await (const line of createInterface({ input: child.stdout })) {
+    try {
+      checkFigure(line);
+      console.log(line);
+    } catch (error) {
+      fine = false;
+      console.error(`${name}: ${(error as Error).message}`);
+    }
+  }
+  const code = await ended;
+  if (code !== 0) console.error(`${name} ended with ${code ?? 'a signal'}`);
+  return fine && code === 0;
+}
+
+for (const name of wanted.length > 0 ? wanted : names) if (!(await run(name))) process.exitCode = 1;
