@@ -6,7 +6,7 @@ const reserved = /^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$/i;
 
 /**
  * A folder name for each id: readable, safe on every file system, and different for different ids, also where case does not
- * count. An id made of letters, digits, `.`, `_`, `-` and spaces within keeps its name; any other gets a piece of its SHA-256.
+ * count. An id made of ASCII letters, digits, spaces within and `._+(),=-` keeps its name; any other gets a piece of its SHA-256.
  */
 export function fileNames(ids: readonly string[]): ReadonlyMap<string, string> {
   const plain = new Map(ids.map((id) => [id, readable(id)]));
@@ -25,7 +25,7 @@ const digest = (id: string): string => createHash('sha256').update(id).digest('h
 
 function readable(id: string): string {
   const safe = id
-    .replace(/[^A-Za-z0-9._ -]+/g, '_')
+    .replace(/[^A-Za-z0-9._ +(),=-]+/g, '_')
     .replace(/^[. ]+/, '_')
     .replace(/[. ]+$/, '_')
     .slice(0, longest);

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -78,6 +79,12 @@ function comparable(config: unknown): unknown {
   delete plain?.['runtime'];
   return plain;
 }
+
+/** Equal for configurations of one and the same run. */
+export const runKey = (config: RunConfig): string =>
+  createHash('sha256')
+    .update(JSON.stringify(comparable(config)))
+    .digest('hex');
 
 interface Difference {
   readonly key: string;

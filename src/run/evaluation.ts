@@ -1,0 +1,89 @@
+import type { RunConfig } from '../config/schema.ts';
+import type { LoadedData } from '../data/load.ts';
+import type { Tokenizer } from '../data/tokenizer.ts';
+import type { EvaluationOptions } from '../evaluate/options.ts';
+import { scoreBase, scoreGlobal, scorePersonal, scoreRows } from '../evaluate/score.ts';
+import type { EvaluateRound, StageResult } from '../federation/events.ts';
+import type { Journal } from '../federation/journal.ts';
+import type { AdapterMix } from '../lora/adapter.ts';
+import { stack } from '../lora/mix.ts';
+import type { ModelScores, PersonalScores } from '../report/summary.ts';
+import type { Engine } from '../runtime/engine.ts';
+import { sameBits } from '../tensor/tensors.ts';
+
+export interface StageScores {
+  readonly global: ModelScores;
+  readonly personal?: PersonalScores;
+}
+
+/** A result, what it took, and whether the journal had it already. */
+export type Timed<T> = T & { readonly seconds: number; readonly cached: boolean };
+
+/** Everything a run measures. What has been measured once is in the journal and is not measured again. */
+export interface Evaluation {
+  base(): Promise<Timed<{ readonly scores: ModelScores }>>;
+  stage(result: StageResult): Promise<Timed<StageScores>>;
+  readonly round: EvaluateRound;
+}
+
+export const baseRecord = 'evaluation: base';
+export const stageRecord = (method: string, stageIndex: number): string => `evaluation: ${stageIndex} ${method}`;
+
+export function evaluation(parts: {
+  readonly config: RunConfig;
+  readonly engine: Engine;
+  readonly data: LoadedData;
+  readonly tokenizer: Tokenizer;
+  readonly stop: readonly number[];
+  readonly journal: Journal;
+  readonly signal: AbortSignal;
+}): Evaluation {
+  const { config, engine, data, tokenizer, journal, signal } = parts;
+  const { batch, every, generate, maxNewTokens, matrix } = config.evaluate;
+  const options: EvaluationOptions = {
+    seed: config.seed,
+    batchSize: batch,
+    matrix,
+    signal,
+    ...(generate > 0 && {
+      generate: { rows: generate, maxNewTokens, stop: parts.stop, decode: (ids) => tokenizer.decode(ids) },
+    }),
+  };
+  const validation = data.clients.flatMap((client) => client.validation);
+
+  async function once<T>(name: string, measure: () => Promise<T>): Promise<Timed<T>> {
+    const known = journal.recorded(name) as (T & { readonly seconds: number }) | undefined;
+    if (known !== undefined) return { ...known, cached: true };
+    const began = performance.now();
+    const measured = { ...(await measure()), seconds: (performance.now() - began) / 1000 };
+    journal.record(name, measured);
+    return { ...measured, cached: false };
+  }
+
+  return {
+    base: () => once(baseRecord, async () => ({ scores: await scoreBase(engine, data.clients, options) })),
+    stage: ({ method, stageIndex, models }) =>
+      once(stageRecord(method, stageIndex), async () => {
+        const global = await scoreGlobal(engine, models.global, data.clients, options);
+        // A client whose personal model is the global one has nothing personal to score.
+        const own = (client: string): AdapterMix | undefined => differs(models.personal(client), models.global);
+        const personal = await scorePersonal(engine, own, data.clients, options);
+        return { global, ...(personal && { personal }) };
+      }),
+    async round(global, { round }, at) {
+      if (every === 0 || (round + 1) % every !== 0 || validation.length === 0) return undefined;
+      const sums = await scoreRows(engine, stack(global), validation, { batchSize: batch, signal: at });
+      return sums.tokens > 0 ? sums.nll / sums.tokens : undefined;
+    },
+  };
+}
+
+/** The personal model, unless it is the global one bit for bit. */
+export function differs(personal: AdapterMix | undefined, global: AdapterMix): AdapterMix | undefined {
+  const same =
+    personal?.length === global.length &&
+    personal.every(
+      ({ adapter, weight }, i) => weight === global[i]!.weight && sameBits(adapter.factors, global[i]!.adapter.factors),
+    );
+  return same ? undefined : personal;
+}

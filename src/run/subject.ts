@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { RunConfig } from '../config/schema.ts';
+import { loadClients, type LoadedData } from '../data/load.ts';
+import type { Tokenizer } from '../data/tokenizer.ts';
+import type { TokenRow } from '../data/types.ts';
+import { UserError } from '../errors.ts';
+import { openTokenizer } from '../formats/files/tokenizer.ts';
+import type { LoraLayout } from '../lora/adapter.ts';
+import { loraLayout } from '../lora/layout.ts';
+import { projectionsOf, weightShapes } from '../models/weights.ts';
+import type { Engine } from '../runtime/engine.ts';
+import { openEngine, readModel, type BaseModel } from '../runtime/node/open.ts';
+import { threadsOf } from './environment.ts';
+
+/** A base model with its tokenizer, read as far as its headers. */
+export interface OpenModel extends BaseModel {
+  /** For people: the Hub id, or the folder's name. */
+  readonly name: string;
+  readonly folder: string;
+  readonly parameters: number;
+  readonly tokenizer: Tokenizer;
+}
+
+const modelFromHub = (hub: string, _revision?: string, _signal?: AbortSignal): Promise<string> =>
+  Promise.reject(new UserError(`model.hub: ${hub} cannot be fetched by this version: give model.path`));
+const datasetFromHub = (hub: string, _signal?: AbortSignal): Promise<string> =>
+  Promise.reject(new UserError(`data.hub: ${hub} cannot be fetched by this version: give data.path`));
+
+/** Opens the model that a configuration names, from its folder or the Hub. Throws UserError where something is missing or does not fit. */
+export async function openModel({ path, hub, revision }: RunConfig['model'], signal?: AbortSignal): Promise<OpenModel> {
+  const folder = path ?? (await modelFromHub(hub!, revision, signal));
+  const base = await readModel(folder);
+  const tokenizer = await openTokenizer(folder);
+  if (tokenizer.vocabularySize > base.config.vocabularySize) {
+    throw new UserError(
+      `${folder}: the tokenizer has ids up to ${tokenizer.vocabularySize - 1}, but the model's vocabulary ends at ${base.config.vocabularySize - 1}: they do not belong together`,
+    );
+  }
+  const parameters = [...weightShapes(base.config).values()].reduce(
+    (sum, shape) => sum + shape.reduce((a, b) => a * b, 1),
+    0,
+  );
+  return { ...base, name: hub ?? basename(folder), folder, parameters, tokenizer };
+}
+
+/** The adapter's layout on this model. */
+export const layoutOf = (model: BaseModel, lora: RunConfig['lora']): LoraLayout =>
+  loraLayout(projectionsOf(model.config), lora);
+
+export const engineOf = (model: BaseModel, layout: LoraLayout, runtime: RunConfig['runtime']): Promise<Engine> =>
+  openEngine({ model, layout, runtime: { ...runtime, threads: threadsOf(runtime) } });
+
+/** Reads a configuration's data, tokenised and dealt to clients. */
+export async function openData(
+  config: Pick<RunConfig, 'data' | 'clients' | 'seed'>,
+  model: OpenModel,
+  signal?: AbortSignal,
+): Promise<LoadedData> {
+  const { data, clients, seed } = config;
+  const source = data.path ?? (await datasetFromHub(data.hub!, signal));
+  return loadClients({
+    source,
+    data,
+    clients,
+    tokenizer: model.tokenizer,
+    seed,
+    modelLength: longest(model.config),
+    ...(signal && { signal }),
+  });
+}
+
+/** Tokens of a row that the model takes: its positions, and no more than its sliding window. */
+const longest = ({ maxPositions, slidingWindow }: OpenModel['config']): number =>
+  Math.min(maxPositions, slidingWindow ?? Infinity);
+
+/** A digest of every row that is trained on or scored, in order: the same data give the same run. */
+export function dataDigest(data: LoadedData): string {
+  const hash = createHash('sha256');
+  const rows = (name: string, list: readonly TokenRow[]): void => {
+    hash.update(JSON.stringify([name, list.length]));
+    for (const { id, ids, labelled } of list)
+      hash
+        .update(JSON.stringify([id, ids.length]))
+        .update(ids)
+        .update(labelled);
+  };
+  for (const { id, train, validation, test } of data.clients) {
+    hash.update(JSON.stringify(id));
+    rows('train', train);
+    rows('validation', validation);
+    rows('test', test);
+  }
+  rows('proxy', data.proxy);
+  return hash.digest('hex');
+}
+
+const sample = 2 ** 20;
+
+/** A digest of config.json and of each weight file's size, first and last MiB: reading all of a large model would take minutes. */
+export async function modelDigest(model: OpenModel): Promise<string> {
+  const hash = createHash('sha256');
+  for (const path of [join(model.folder, 'config.json'), ...model.store.files.toSorted()]) {
+    const file = await open(path, 'r');
+    try {
+      const { size } = await file.stat();
+      hash.update(JSON.stringify([basename(path), size]));
+      for (const position of [0, Math.max(0, size - sample)]) {
+        const { buffer, bytesRead } = await file.read({ buffer: new Uint8Array(sample), position });
+        hash.update(buffer.subarray(0, bytesRead));
+      }
+    } finally {
+      await file.close();
+    }
+  }
+  return hash.digest('hex');
+}

@@ -1,0 +1,78 @@
+import type { RunConfig } from '../config/schema.ts';
+import { labelledTokens } from '../data/batches.ts';
+import type { LoadedData } from '../data/load.ts';
+import type { StageResult } from '../federation/events.ts';
+import type { LoraLayout } from '../lora/adapter.ts';
+import { trainableCount } from '../lora/count.ts';
+import type { MethodSummary, StageSummary, Summary } from '../report/summary.ts';
+import type { StageScores, Timed } from './evaluation.ts';
+import type { LaidOut } from './methods.ts';
+import type { OpenModel } from './subject.ts';
+
+export const summariseModel = (model: OpenModel, layout: LoraLayout): Summary['model'] => ({
+  name: model.name,
+  parameters: model.parameters,
+  trainable: trainableCount(layout, 'AB'),
+});
+
+export function summariseData(data: LoadedData): Summary['data'] {
+  const { name, partition, rows, dropped, truncated } = data;
+  return {
+    name,
+    partition,
+    rows,
+    dropped,
+    truncated,
+    clients: data.clients.map(({ id, train, validation, test }) => ({
+      id,
+      train: train.length,
+      validation: validation.length,
+      test: test.length,
+      labelledTokens: train.reduce((sum, row) => sum + labelledTokens(row), 0),
+      histogram: data.histogram.get(id) ?? {},
+    })),
+  };
+}
+
+export function summariseStage(result: StageResult, scores: Timed<StageScores>, trained: number): StageSummary {
+  return {
+    name: result.stage,
+    rounds: result.rounds.map(({ round, participants, trainLoss, validationLoss, seconds }) => ({
+      round,
+      clients: participants,
+      trainLoss,
+      ...(validationLoss !== undefined && { validationLoss }),
+      seconds,
+    })),
+    seconds: result.seconds,
+    labelledTokens: result.tokens,
+    processedTokens: result.processed,
+    traffic: Object.fromEntries(result.traffic),
+    leftOut: result.leftOut,
+    trained,
+    global: scores.global,
+    ...(scores.personal && { personal: scores.personal }),
+  };
+}
+
+/** A method's end is its last stage's scores; personal ones are the latest that there are. */
+export function summariseMethod(method: LaidOut, stages: readonly StageSummary[]): MethodSummary {
+  const personal = stages.findLast((stage) => stage.personal !== undefined)?.personal;
+  return {
+    label: method.label,
+    use: method.use,
+    options: method.options,
+    stages,
+    global: stages.at(-1)!.global,
+    ...(personal && { personal }),
+    labelledTokens: stages.reduce((sum, stage) => sum + stage.labelledTokens, 0),
+    seconds: stages.reduce((sum, stage) => sum + stage.seconds, 0),
+  };
+}
+
+export const summariseLora = ({ rank, alpha, rslora, targets }: RunConfig['lora']): Summary['lora'] => ({
+  rank,
+  alpha,
+  rslora,
+  targets,
+});

@@ -1,0 +1,118 @@
+import { readFile } from 'node:fs/promises';
+import { z } from 'zod';
+import { UserError } from '../errors.ts';
+import type { Summary } from '../report/summary.ts';
+
+const count = z.int().nonnegative();
+const share = z.number().min(0).max(1);
+
+const score = z
+  .strictObject({
+    loss: z.number().describe('nats per labelled token'),
+    perplexity: z.number(),
+    tokenAccuracy: share.describe('share of labelled tokens whose most likely prediction is right'),
+    exactMatch: share.exactOptional().describe('from greedy generation'),
+    rougeL: share.exactOptional().describe('from greedy generation'),
+    tokens: count,
+    rows: count,
+    generated: count.exactOptional().describe('rows that were answered'),
+  })
+  .describe('The measured worth of one model on one set of rows.');
+
+const macro = score.pick({ loss: true, tokenAccuracy: true, exactMatch: true, rougeL: true }).strict();
+
+const modelScores = z
+  .strictObject({
+    micro: score.describe("all clients' rows pooled"),
+    macro: macro.describe("mean over clients of the client's own score"),
+    clients: z.record(z.string(), score),
+  })
+  .describe("One model on everybody's test rows.");
+
+const personalScores = z
+  .strictObject({
+    macro: macro.describe("each client's model on its own rows: mean over clients"),
+    clients: z.record(z.string(), score),
+    pooledLoss: z.number().exactOptional().describe("mean over clients of the model's loss on the pooled rows"),
+    matrix: z
+      .array(z.array(z.number()))
+      .exactOptional()
+      .describe("[i][j]: loss of client i's model on client j's rows, in the order of data.clients"),
+  })
+  .describe("Every client's personal model.");
+
+const stage = z.strictObject({
+  name: z.string(),
+  rounds: z.array(
+    z.strictObject({
+      round: count,
+      clients: z.array(z.string()).describe('whose updates were used'),
+      trainLoss: z.number().nullable(),
+      validationLoss: z.number().exactOptional(),
+      seconds: z.number(),
+    }),
+  ),
+  seconds: z.number(),
+  labelledTokens: count.describe('through forward and backward, summed over clients: the unit of work'),
+  processedTokens: count,
+  traffic: z.record(z.string(), z.strictObject({ up: count, down: count })).describe('bytes per client'),
+  leftOut: z.array(z.strictObject({ round: count, client: z.string(), reason: z.string() })),
+  trained: count.describe('numbers trained per client'),
+  global: modelScores,
+  personal: personalScores.exactOptional(),
+});
+
+const method = z.strictObject({
+  label: z.string(),
+  use: z.string(),
+  options: z.record(z.string(), z.unknown()),
+  stages: z.array(stage),
+  global: modelScores,
+  personal: personalScores.exactOptional(),
+  labelledTokens: count,
+  seconds: z.number(),
+});
+
+const client = z.strictObject({
+  id: z.string(),
+  train: count,
+  validation: count,
+  test: count,
+  labelledTokens: count.describe('of the training rows'),
+  histogram: z.record(z.string(), count).describe('rows per value of the partition column'),
+});
+
+/** The schema of `summary.json`. Times in seconds, sizes in bytes, losses in nats per labelled token. */
+export const summarySchema: z.ZodType<Summary> = z.strictObject({
+  schema: z.literal(1),
+  fedlora: z.string().describe('version'),
+  seed: count,
+  started: z.string(),
+  seconds: z.number(),
+  model: z.strictObject({ name: z.string(), parameters: count, trainable: count }),
+  lora: z.strictObject({ rank: count, alpha: z.number(), rslora: z.boolean(), targets: z.array(z.string()) }),
+  data: z.strictObject({
+    name: z.string(),
+    partition: z.string(),
+    rows: count,
+    dropped: z.record(z.string(), count).describe('rows left out before training, by reason'),
+    truncated: count,
+    clients: z.array(client),
+  }),
+  base: modelScores.describe('the model before any training'),
+  methods: z.array(method),
+});
+
+/** Reads a run's `summary.json`. Throws UserError where it is damaged. */
+export async function readSummary(path: string): Promise<Summary> {
+  try {
+    return summarySchema.parse(JSON.parse(await readFile(path, 'utf8')));
+  } catch (error) {
+    throw new UserError(
+      `${path} is not the summary of a run: ${error instanceof z.ZodError ? z.prettifyError(error) : String(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
