@@ -1,12 +1,5 @@
+import type { Projection } from '../lora/layout.ts';
 import type { LlamaConfig } from './config.ts';
-
-/** One linear layer that LoRA can adapt; its weight is [outFeatures, inFeatures]. */
-export interface Projection {
-  /** The Hugging Face path, e.g. `model.layers.0.self_attn.q_proj`. */
-  readonly name: string;
-  readonly inFeatures: number;
-  readonly outFeatures: number;
-}
 
 /** The projections of a layer in the order of the model. */
 export const projectionNames = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;

@@ -1,24 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createTokenizer, type Tokenizer } from '../../data/tokenizer.ts';
 import { UserError } from '../../errors.ts';
-import { isRecord, parseJson } from '../json.ts';
-
-/** The text of a file, or undefined where there is none. Throws UserError where it cannot be read. */
-export async function readOptional(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new UserError(`${path}: cannot be read: ${(error as Error).message}`, { cause: error });
-  }
-}
-
-/** A JSON file's contents, or undefined where there is none. Throws UserError where it is not JSON. */
-export async function readOptionalJson(path: string): Promise<unknown> {
-  const text = await readOptional(path);
-  return text === undefined ? undefined : parseJson(text, path);
-}
+import { isRecord } from '../json.ts';
+import { readOptional, readOptionalJson } from './json.ts';
 
 const firstId = (value: unknown): number | undefined => {
   const id: unknown = Array.isArray(value) ? value[0] : value;
