@@ -38,13 +38,31 @@ export function parseJson(text: string, where: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    const message = (error as Error).message;
-    const position = /position (\d+)/.exec(message)?.[1];
-    const before = position === undefined ? undefined : text.slice(0, Number(position));
-    const lines = before?.split('\n');
-    const line = lines !== undefined && text.trimEnd().includes('\n') ? `, line ${lines.length}` : '';
-    throw new UserError(`${where}${line}: not valid JSON (${message})`, { cause: error });
+    const line = text.trimEnd().includes('\n') ? `, line ${text.slice(0, faultOf(text)).split('\n').length}` : '';
+    throw new UserError(`${where}${line}: not valid JSON (${(error as Error).message})`, { cause: error });
   }
+}
+
+/** Where malformed JSON goes wrong: the longest beginning that could still become JSON. V8's messages do not always say. */
+function faultOf(text: string): number {
+  const couldGoOn = (length: number): boolean => {
+    try {
+      JSON.parse(text.slice(0, length));
+      return true;
+    } catch (error) {
+      const { message } = error as Error;
+      const position = /position (\d+)/.exec(message)?.[1];
+      return /end of JSON input|Unterminated/.test(message) || Number(position) >= length;
+    }
+  };
+  let good = 0;
+  let bad = text.length + 1;
+  while (bad - good > 1) {
+    const middle = Math.floor((good + bad) / 2);
+    if (couldGoOn(middle)) good = middle;
+    else bad = middle;
+  }
+  return good;
 }
 
 /** One line of JSONL as an object. */
