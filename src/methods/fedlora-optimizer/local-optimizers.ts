@@ -1,6 +1,6 @@
 import type { LoraLayout } from '../../lora/adapter.ts';
 import type { Parametrisation } from '../../lora/parametrisation.ts';
-import { addPenalty, proximalPenalty } from '../../optim/penalty.ts';
+import { addPenalty, proximalStep } from '../../optim/penalty.ts';
 import { scheduleOf, stepsOf, type TrainSettings } from '../../train/settings.ts';
 import { localTraining } from '../local-training.ts';
 import type { PrivateState } from '../private-state.ts';
@@ -36,7 +36,7 @@ export function localOptimizers({
       if (lambda === 0) return {};
       if (penalty === 'coupled') return { correct: addPenalty(lambda) };
       const rate = scheduleOf(train, stepsOf(train.length, kit.examples, train));
-      return { afterStep: proximalPenalty(rate, lambda) };
+      return { afterStep: (delta, step) => proximalStep(delta, rate(step), lambda) };
     },
   });
 }
