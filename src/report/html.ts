@@ -1,6 +1,17 @@
-import { html, type Markup } from './markup.ts';
+import { percent } from './format.ts';
+import { headSection } from './headline.ts';
+import { html, raw, type Markup } from './markup.ts';
+import { clientsPlot, comparesPersonal, namedClients } from './plots/clients.ts';
+import { dataPlot, isMixed } from './plots/data.ts';
+import { matrixPlot } from './plots/matrix.ts';
+import { roundsPlot } from './plots/rounds.ts';
+import { trafficPlot } from './plots/traffic.ts';
+import { worthPlot } from './plots/worth.ts';
+import { settingsList } from './settings.ts';
+import { css } from './style.ts';
 import type { Summary } from './summary.ts';
-import { finalTable, type Table } from './table.ts';
+import { finalTable } from './table.ts';
+import { clientTable, leftOutTable, stageTable, tableMarkup } from './tables.ts';
 
 /** What a report shows beside the summary. */
 export interface ReportExtras {
@@ -8,33 +19,169 @@ export interface ReportExtras {
   readonly config?: string;
 }
 
-/** The report of a run: one self-contained HTML file, without scripts or requests; every text in it is escaped. */
+interface Section {
+  readonly id: string;
+  /** In the list of contents. */
+  readonly short: string;
+  readonly title: string;
+  readonly body: Markup;
+}
+
+const figure = (caption: string, plot: Markup): Markup =>
+  html`<figure>
+    <figcaption>${caption}</figcaption>
+    ${plot}
+  </figure>`;
+
+/**
+ * The report of a run as one self-contained HTML file: no scripts, no requests, every text in it escaped. Light and dark,
+ * on a phone and on paper; figures have their text in true size at two widths.
+ */
 export function renderReport(summary: Summary, extras: ReportExtras = {}): string {
+  const sections = sectionsOf(summary, extras);
   return html`<!doctype html>
     <html lang="en">
       <head>
         <meta charset="utf-8" />
-        <title>fedlora report</title>
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'" />
+        <meta name="generator" content="fedlora ${summary.fedlora}" />
+        <title>fedlora: ${summary.model.name}, ${summary.data.name}</title>
+        <style>
+          ${raw(css)}
+        </style>
       </head>
       <body>
-        ${tableMarkup(finalTable(summary))}${extras.config !== undefined && html`<pre>${extras.config}</pre>`}
+        <main>
+          <header>
+            ${headSection(summary)}
+            <nav>${sections.map(({ id, short }) => html`<a href="#${id}">${short}</a> `)}</nav>
+          </header>
+          ${sections.map(
+            ({ id, title, body }) =>
+              html`<section id="${id}">
+                <h2>${title}</h2>
+                ${body}
+              </section> `,
+          )}
+          <footer>
+            Written by fedlora ${summary.fedlora} from summary.json. Losses are nats per labelled token: summed over
+            tokens, then divided.
+          </footer>
+        </main>
       </body>
     </html> `.markup;
 }
 
-const tableMarkup = (table: Table): Markup =>
-  html`<table>
-    <thead>
-      <tr>
-        ${table.head.map((head) => html`<th>${head}</th>`)}
-      </tr>
-    </thead>
-    <tbody>
-      ${table.rows.map(
-        (row) =>
-          html`<tr>
-            ${row.map((cell) => html`<td>${cell}</td>`)}
-          </tr>`,
-      )}
-    </tbody>
-  </table>`;
+function sectionsOf(summary: Summary, extras: ReportExtras): Section[] {
+  const matrix = matrixPlot(summary);
+  const leftOut = leftOutTable(summary);
+  const trained = summary.methods.length > 0;
+  const sections: (Section | false | undefined)[] = [
+    trained && { id: 'worth', short: 'Worth', title: 'What each adapter is worth', body: worth(summary) },
+    trained && { id: 'table', short: 'Table', title: 'All results', body: results(summary) },
+    trained && { id: 'rounds', short: 'Learning', title: 'How the loss fell, round by round', body: rounds(summary) },
+    trained && { id: 'clients', short: 'Clients', title: 'Who gains', body: clients(summary) },
+    matrix && {
+      id: 'matrix',
+      short: 'Matrix',
+      title: 'Every personal adapter on every client',
+      body: figure(matrixCaption, matrix),
+    },
+    { id: 'data', short: 'Data', title: 'Who has which data', body: data(summary) },
+    trained && {
+      id: 'traffic',
+      short: 'Traffic',
+      title: 'What was sent',
+      body: figure(trafficCaption, trafficPlot(summary)),
+    },
+    trained && { id: 'stages', short: 'Stages', title: 'Where work and time went', body: stages(summary) },
+    leftOut && { id: 'left-out', short: 'Left out', title: 'Clients left out of a round', body: tableMarkup(leftOut) },
+    { id: 'settings', short: 'Settings', title: 'Settings', body: settings(summary, extras) },
+  ];
+  return sections.filter((section) => section !== false && section !== undefined);
+}
+
+const worth = (summary: Summary): Markup =>
+  figure(
+    'Bars show the test loss after training, mean over clients; shorter is better. Pale: the global adapter, the same for every client. Full colour: each client’s personal adapter on its own rows. The dotted line is the model before any training.',
+    worthPlot(summary),
+  );
+
+function results(summary: Summary): Markup {
+  const generated = summary.base.macro.exactMatch !== undefined;
+  return html`<p class="note">
+      ${workNote(summary)} “Pooled” counts all clients’ test rows together; a personal adapter’s pooled loss shows what
+      it forgot about the others.${generated && ' Exact match and ROUGE-L compare greedy answers with the references.'}
+      A dash: not measured, or does not apply.
+    </p>
+    ${tableMarkup(finalTable(summary))}
+    <details>
+      <summary>Test loss of every client</summary>
+      ${tableMarkup(clientTable(summary))}
+    </details>`;
+}
+
+/** Whether the methods did the same work, which a fair comparison needs. */
+function workNote(summary: Summary): string {
+  const work = summary.methods.map((method) => method.labelledTokens);
+  if (work.length < 2) return 'Work is the number of labelled tokens trained on, summed over clients.';
+  const spread = Math.max(...work) / Math.max(1, Math.min(...work)) - 1;
+  return spread <= 0.05
+    ? `All methods did equal work to within ${percent(spread)}, in labelled tokens trained on.`
+    : `The methods did not do equal work: the most is ${(spread + 1).toFixed(1)} times the least, in labelled tokens trained on. Read differences with that in mind.`;
+}
+
+const rounds = (summary: Summary): Markup =>
+  figure(
+    `Solid: the global adapter’s loss on all clients’ validation rows, after each round, with the last value. Dotted: the clients’ training loss, ending in a ring. Shaded bands are a method’s stages${
+      summary.methods.length > 1 ? '; grey lines are the other methods, on the same scale' : ''
+    }. A round lets clients train on their own and combines the results.`,
+    roundsPlot(summary),
+  );
+
+function clients(summary: Summary): Markup {
+  const personal = comparesPersonal(summary);
+  const [from, to] = personal
+    ? ['the global adapter', 'its personal adapter']
+    : ['the base model', 'the global adapter'];
+  const many = summary.data.clients.length > namedClients;
+  return figure(
+    many
+      ? `One bar per client: the change of its test loss from ${from} to ${to}. Below zero the client gains; orange bars lose.`
+      : `One line per client: its test loss with ${from} (ring) and with ${to} (dot, and the number at the right). Orange lines got worse.`,
+    clientsPlot(summary),
+  );
+}
+
+const matrixCaption =
+  'Row: whose personal adapter. Column: whose test rows; framed on the diagonal are its own. Numbers are losses; colour compares with the global adapter on the same rows. A blue diagonal in an orange field is personal knowledge that others do not share.';
+
+const trafficCaption =
+  'Bytes each client sent (up, full colour) and received (down, pale) over the whole run, mean over the clients that took part.';
+
+function data(summary: Summary): Markup {
+  const { data } = summary;
+  const caption =
+    data.clients.length > 40
+      ? `Clients by ${data.partition}.`
+      : isMixed(summary)
+        ? `Clients by ${data.partition}: each bubble’s area is the number of rows of that kind that a client holds, with its total at the right.`
+        : `Clients by ${data.partition}: rows for training (dark), validation and test (paler), with their total.`;
+  return figure(caption, dataPlot(summary));
+}
+
+const stages = (summary: Summary): Markup =>
+  html`<p class="note">
+      “Numbers trained” are one client’s. “All tokens” counts prompts too. Losses are means over clients.
+    </p>
+    ${tableMarkup(stageTable(summary))}`;
+
+const settings = (summary: Summary, extras: ReportExtras): Markup =>
+  html`${settingsList(summary)}${
+    extras.config !== undefined &&
+    html`<details>
+      <summary>config.yaml, as resolved</summary>
+      <pre>${extras.config}</pre>
+    </details>`
+  }`;

@@ -23,7 +23,10 @@ export function draw(options: Plot.PlotOptions, label: string): Markup {
     for (const name of ['d', 'transform', 'x', 'y', 'width', 'height', 'cx', 'cy', 'r', 'x1', 'x2', 'y1', 'y2']) {
       const value = element.getAttribute(name);
       if (value !== null) {
-        element.setAttribute(name, value.replace(/\d+\.\d{3,}/g, (digits) => `${Math.round(Number(digits) * 100) / 100}`));
+        element.setAttribute(
+          name,
+          value.replace(/\d+\.\d{3,}/g, (digits) => `${Math.round(Number(digits) * 100) / 100}`),
+        );
       }
     }
   }
@@ -34,7 +37,8 @@ export function draw(options: Plot.PlotOptions, label: string): Markup {
 
 /** The same figure in both widths; the style sheet shows one of them. */
 export const responsive = (at: (width: number) => Markup): Markup =>
-  html`<div class="wide">${at(wideWidth)}</div><div class="narrow">${at(narrowWidth)}</div>`;
+  html`<div class="wide">${at(wideWidth)}</div>
+    <div class="narrow">${at(narrowWidth)}</div>`;
 
 /** About the width of a text in the figures' 12 px font; letters of East Asian scripts count double. */
 export function textWidth(text: string): number {

@@ -1,0 +1,63 @@
+import { trafficPerClient } from './table.ts';
+import type { MethodSummary, StageSummary, Summary } from './summary.ts';
+
+/** Whether clients shared anything: local-only methods have no global adapter of their own. */
+export const sharesModel = (method: MethodSummary): boolean => trafficPerClient(method) !== undefined;
+
+/** A round with its place in the whole method, from 1, and its stage. */
+export interface PlacedRound {
+  readonly at: number;
+  readonly stage: number;
+  /** Undefined where no participant computed one. */
+  readonly train: number | undefined;
+  readonly validation: number | undefined;
+}
+
+/** All rounds of a method, one after another. */
+export function placedRounds(method: MethodSummary): PlacedRound[] {
+  let at = 0;
+  return method.stages.flatMap((stage, index) =>
+    stage.rounds.map((round) => {
+      at++;
+      return { at, stage: index, train: round.trainLoss ?? undefined, validation: round.validationLoss };
+    }),
+  );
+}
+
+/** Where each stage begins and ends on the axis of all rounds: half a round before its first, half a round after its last. */
+export function stageSpans(
+  method: MethodSummary,
+): { readonly name: string; readonly from: number; readonly to: number }[] {
+  let before = 0.5;
+  return method.stages
+    .filter((stage) => stage.rounds.length > 0)
+    .map((stage) => {
+      const from = before;
+      before += stage.rounds.length;
+      return { name: stage.name, from, to: before };
+    });
+}
+
+/** The method with the lowest value, among those that have one. */
+export function lowest(
+  methods: readonly MethodSummary[],
+  of: (method: MethodSummary) => number | undefined,
+): { readonly method: MethodSummary; readonly value: number } | undefined {
+  let best: { readonly method: MethodSummary; readonly value: number } | undefined;
+  for (const method of methods) {
+    const value = of(method);
+    if (value !== undefined && (best === undefined || value < best.value)) best = { method, value };
+  }
+  return best;
+}
+
+/** Client ids in the order of the summary. */
+export const clientIds = (summary: Summary): readonly string[] => summary.data.clients.map((client) => client.id);
+
+/** Bytes that one client sent and received in a stage, mean over the clients that took part. */
+export function stageTraffic(stage: StageSummary): { readonly up: number; readonly down: number } | undefined {
+  const all = Object.values(stage.traffic);
+  const up = all.reduce((sum, traffic) => sum + traffic.up, 0);
+  const down = all.reduce((sum, traffic) => sum + traffic.down, 0);
+  return up + down > 0 ? { up: up / all.length, down: down / all.length } : undefined;
+}

@@ -1,0 +1,120 @@
+import { clientIds, sharesModel, stageTraffic } from './facts.ts';
+import { bytes, duration, loss, short, whole } from './format.ts';
+import { html, type Markup } from './markup.ts';
+import type { Summary } from './summary.ts';
+import type { Table } from './table.ts';
+
+const none = '–';
+
+/** A table as HTML: the first column names the row. */
+export function tableMarkup(table: Table): Markup {
+  const align = (i: number) => (table.right[i] ? html` class="r"` : html``);
+  return html`<div class="scroll wide-table">
+    <table>
+      <thead>
+        <tr>
+          ${table.head.map((head, i) => html`<th scope="col" ${align(i)}>${head}</th>`)}
+        </tr>
+      </thead>
+      <tbody>
+        ${table.rows.map(
+          (row) =>
+            html`<tr>
+              ${row.map((cell, i) => (i === 0 ? html`<th scope="row">${cell}</th>` : html`<td${align(i)}>${cell}</td>`))}
+            </tr> `,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+/** Each stage of each method: its rounds, what it trained, its work, time, traffic, and the losses it left. */
+export function stageTable(summary: Summary): Table {
+  const head = [
+    'method, stage',
+    'rounds',
+    'numbers trained',
+    'labelled tokens',
+    'all tokens',
+    'time',
+    'up per client',
+    'down per client',
+    'global loss after',
+    'personal loss after',
+  ];
+  const rows = summary.methods.flatMap((method) => [
+    ...method.stages.map((stage) => {
+      const traffic = stageTraffic(stage);
+      return [
+        `${method.label}, ${stage.name}`,
+        whole(stage.rounds.length),
+        whole(stage.trained),
+        short(stage.labelledTokens),
+        short(stage.processedTokens),
+        duration(stage.seconds),
+        traffic ? bytes(traffic.up) : none,
+        traffic ? bytes(traffic.down) : none,
+        loss(stage.global.macro.loss),
+        stage.personal ? loss(stage.personal.macro.loss) : none,
+      ];
+    }),
+    [
+      `${method.label}, evaluation and the rest`,
+      none,
+      none,
+      none,
+      none,
+      duration(Math.max(0, method.seconds - method.stages.reduce((sum, stage) => sum + stage.seconds, 0))),
+      none,
+      none,
+      none,
+      none,
+    ],
+  ]);
+  return { head, right: head.map((_, i) => i > 0), rows };
+}
+
+/** Every client's test loss under every model. */
+export function clientTable(summary: Summary): Table {
+  const columns = summary.methods.flatMap((method) => [
+    ...(sharesModel(method) ? [{ head: `${method.label}: global`, scores: method.global.clients }] : []),
+    ...(method.personal ? [{ head: `${method.label}: personal`, scores: method.personal.clients }] : []),
+  ]);
+  const head = ['client', 'test rows', 'tokens', 'base', ...columns.map((column) => column.head)];
+  const rows = clientIds(summary).map((id) => {
+    const base = summary.base.clients[id];
+    const cells = columns.map(({ scores }) => scores[id]).map((score) => (score ? loss(score.loss) : none));
+    return [
+      id,
+      base ? whole(base.rows) : none,
+      base ? whole(base.tokens) : none,
+      base ? loss(base.loss) : none,
+      ...cells,
+    ];
+  });
+  return { head, right: head.map((_, i) => i > 0), rows };
+}
+
+/** Who was left out of which round, and why; the same client and reason in one line. */
+export function leftOutTable(summary: Summary): Table | undefined {
+  const rounds = new Map<string, { readonly cells: readonly string[]; readonly rounds: number[] }>();
+  for (const method of summary.methods) {
+    for (const stage of method.stages) {
+      for (const { client, reason, round } of stage.leftOut) {
+        const cells = [client, `${method.label}, ${stage.name}`, reason];
+        const key = JSON.stringify(cells);
+        const entry = rounds.get(key) ?? { cells, rounds: [] };
+        entry.rounds.push(round + 1);
+        rounds.set(key, entry);
+      }
+    }
+  }
+  if (rounds.size === 0) return undefined;
+  const rows = [...rounds.values()].map(({ cells, rounds }) => [cells[0]!, cells[1]!, listed(rounds), cells[2]!]);
+  return { head: ['client', 'method, stage', 'rounds', 'reason'], right: [false, false, false, false], rows };
+}
+
+function listed(rounds: readonly number[]): string {
+  const shown = rounds.slice(0, 8).join(', ');
+  return rounds.length > 8 ? `${shown} and ${rounds.length - 8} more` : shown;
+}
