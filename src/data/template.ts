@@ -16,8 +16,9 @@ export type Tokenised = { readonly row: TokenRow; readonly truncated: boolean } 
 export interface Template {
   /**
    * Tokens with every response labelled; tokens after the last labelled one teach nothing and are left out.
-   * Above `maxLength` the prompt loses tokens from its middle, so that its opening and its end stay, down to a quarter of
-   * `maxLength`; then the response loses tokens from its end. A row in which no response token can remain is dropped.
+   * Above `maxLength` what precedes the last response (earlier turns included) loses tokens from its middle, so that its
+   * opening and its end stay, down to a quarter of `maxLength`; then the last response loses tokens from its end.
+   * A row in which no response token can remain is dropped.
    */
   row(example: Example): Tokenised;
   /** The tokens before the last response, as in training; the middle is cut out of prompts that leave no room for `newTokens` within `maxLength`. */
@@ -40,7 +41,8 @@ export function createTemplate(options: TemplateOptions, tokenizer: TemplateToke
     },
     prompt(example, newTokens = 0) {
       const { ids } = tokenise(pieces(example).prompt);
-      return Int32Array.from(middleCut(ids, Math.max(1, maxLength - newTokens)));
+      const [head, tail] = kept(ids.length, Math.max(1, maxLength - newTokens));
+      return Int32Array.from([...ids.slice(0, head), ...ids.slice(ids.length - tail)]);
     },
     stop: stopsOf(pieces, tokenise, tokenizer),
   };
@@ -122,38 +124,30 @@ function addJoined(
   });
 }
 
-function fitted(id: string, { ids, labelled }: Tokens, maxLength: number): Tokenised {
-  const first = labelled.indexOf(1);
-  const end = labelled.lastIndexOf(1) + 1;
+function fitted(id: string, tokens: Tokens, maxLength: number): Tokenised {
+  const end = tokens.labelled.lastIndexOf(1) + 1;
   if (end === 0) return { drop: 'no tokens in the response' };
-  const prompt = ids.slice(0, first);
-  const rest = end - first;
-  let kept: readonly number[] = prompt;
-  let length = end;
-  if (end > maxLength) {
-    const least = Math.min(first, Math.max(1, Math.floor(maxLength / 4)));
-    kept = middleCut(prompt, Math.max(maxLength - rest, least));
-    length = Math.min(maxLength, kept.length + rest);
-  }
-  const row = { id, ids: new Int32Array(length), labelled: new Uint8Array(length) };
-  row.ids.set(kept);
-  row.ids.set(ids.slice(first, first + length - kept.length), kept.length);
-  row.labelled.set(labelled.slice(first, first + length - kept.length), kept.length);
-  // Nothing comes before the first token from which it could be predicted.
-  row.labelled[0] = 0;
-  const last = row.labelled.lastIndexOf(1);
-  if (last < 0) return { drop: 'no response token has one before it' };
+  const start = tokens.labelled.lastIndexOf(0, end - 1) + 1;
+  const least = Math.min(start, Math.max(1, Math.floor(maxLength / 4)));
+  const [head, tail] = kept(start, Math.max(maxLength - (end - start), least));
+  const part = (values: readonly number[]): number[] =>
+    [...values.slice(0, head), ...values.slice(start - tail, end)].slice(0, maxLength);
+  const labelled = Uint8Array.from(part(tokens.labelled));
+  // Nothing comes before the first token from which it could be predicted, nor its own past before the first after a cut.
+  labelled[0] = 0;
+  if (head + tail < start && tail > 0) labelled[head] = 0;
+  const length = labelled.lastIndexOf(1) + 1;
+  if (length === 0) return { drop: 'no response token has one before it' };
   return {
-    row: { id, ids: row.ids.slice(0, last + 1), labelled: row.labelled.slice(0, last + 1) },
+    row: { id, ids: Int32Array.from(part(tokens.ids).slice(0, length)), labelled: labelled.slice(0, length) },
     truncated: end > maxLength,
   };
 }
 
-/** At most `room` ids, taken from both ends. */
-function middleCut(ids: readonly number[], room: number): readonly number[] {
-  if (ids.length <= room) return ids;
-  const tail = Math.ceil(room / 2);
-  return [...ids.slice(0, room - tail), ...ids.slice(ids.length - tail)];
+/** How many of so many tokens stay at the beginning and at the end where there is room for only some. */
+function kept(tokens: number, room: number): readonly [head: number, tail: number] {
+  if (tokens <= room) return [tokens, 0];
+  return [Math.floor(room / 2), Math.ceil(room / 2)];
 }
 
 function stopsOf(
