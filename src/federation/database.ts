@@ -46,7 +46,7 @@ export function openDatabase(path: string): Database {
           throw error;
         }
       }),
-    close: () => void database.close(),
+    close: () => release(database),
   };
 }
 
@@ -60,6 +60,17 @@ function connect(path: string): Libsql.Database {
   // Takes the lock now, not at the first write.
   database.exec('begin immediate; commit');
   return database;
+}
+
+/** libsql keeps a closed file open, and locked, as long as its statements live; so the lock is given up before. One file is left, without a log. */
+function release(database: Libsql.Database): void {
+  try {
+    for (const statement of ['journal_mode = DELETE', 'locking_mode = NORMAL']) database.pragma(statement);
+    database.prepare('select count(*) from sqlite_master').all();
+  } catch {
+    // A damaged file or a full disk: whoever met that has said so, and what is committed stays in the log.
+  }
+  database.close();
 }
 
 /** Runs `body`; says of its database errors what they mean to a person. */

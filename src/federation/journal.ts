@@ -4,6 +4,7 @@ import { decodeState, encodeState } from '../tensor/encode.ts';
 import type { State } from '../tensor/state.ts';
 import type { ClientRecord, Place, RoundRecord } from './events.ts';
 import { openDatabase, type Database, type Row } from './database.ts';
+import { JournalFailure } from './fatal.ts';
 
 /** What makes a run this run: hashes by what they are of (`configuration`, `data`, `model` …). Threads and paths stay out of it. */
 export type Identity = Readonly<Record<string, string>>;
@@ -136,17 +137,18 @@ function journalOver(database: Database, path: string): Journal {
       database.run('insert into states values (?, ?, ?, ?, ?)', at.method, SHARED, at.stageIndex, part, bytes);
     }
   };
-  const readState = (at: Place, owner: string, stage: number): State =>
-    decodeState(
-      joined(
-        database.all(
-          'select bytes from states where method = ? and owner = ? and stage = ? order by part',
-          at.method,
-          owner,
-          stage,
-        ),
-      ),
-    );
+  const readState = (at: Place, owner: string, stage: number): State => {
+    const select = 'select bytes from states where method = ? and owner = ? and stage = ? order by part';
+    try {
+      return decodeState(joined(database.all(select, at.method, owner, stage)));
+    } catch (error) {
+      if (error instanceof JournalFailure) throw error;
+      const why = (error as Error).message;
+      throw new JournalFailure(`${path} is damaged (${owner} of stage ${stage} of ${at.method}: ${why})`, {
+        cause: error,
+      });
+    }
+  };
   const adopt = (at: Place, round: number, client: string): void => {
     const task = [at.method, at.stageIndex, round, ownerOf(client)] as const;
     const where = 'method = ? and stage = ? and round = ? and owner = ?';
@@ -254,7 +256,7 @@ function* inParts(bytes: Uint8Array): Generator<[part: number, bytes: Uint8Array
 }
 
 function joined(rows: readonly Row[]): Uint8Array {
-  const parts = rows.map((row) => row['bytes'] as Uint8Array);
+  const parts = rows.map((row) => new Uint8Array(row['bytes'] as ArrayBuffer));
   const [only] = parts;
   return parts.length === 1 && only ? only : Buffer.concat(parts);
 }

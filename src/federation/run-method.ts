@@ -23,6 +23,8 @@ export interface MethodRun {
   readonly seed: number;
   readonly signal?: AbortSignal;
   readonly evaluateRound?: EvaluateRound;
+  /** Tasks at a time; the result's bits do not depend on it. Default 1, which is best for one engine. */
+  readonly concurrency?: number;
 }
 
 /**
