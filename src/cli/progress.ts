@@ -1,0 +1,135 @@
+import { duration, loss, percent, short } from '../report/format.ts';
+import type { Progress } from '../run/events.ts';
+import { printable, type Paint } from './style.ts';
+import { timeLeft } from './time-left.ts';
+
+/** Where progress is shown: a terminal, or a log. */
+export interface Screen {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+/** Shows a run's events. On a terminal one live line says where it stands; in a log every round has a line of its own. */
+export interface ProgressView {
+  tell(event: Progress): void;
+  /** Takes the live line away, before anything else is written or at the end. */
+  clear(): void;
+}
+
+const refresh = 100;
+const window = 20_000;
+
+export function progressView(screen: Screen, paint: Paint, now: () => number = () => performance.now()): ProgressView {
+  const left = timeLeft();
+  const speed = speedometer(now);
+  const rounds = new Map<string, number>();
+  let drawn = -Infinity;
+  let live = false;
+
+  const clear = (): void => {
+    if (live) screen.write('\r\u001b[2K');
+    live = false;
+  };
+  const line = (text: string): void => {
+    clear();
+    screen.write(`${text}\n`);
+  };
+  const draw = (text: string, at = now()): void => {
+    if (screen.isTTY !== true || at - drawn < refresh) return;
+    drawn = at;
+    const wide = Math.max(20, (screen.columns ?? 80) - 1);
+    const whole = `${percent(left.share(), 0).padStart(5)}  ${text}`;
+    screen.write(`\r\u001b[2K${whole.length > wide ? `${whole.slice(0, wide - 1)}…` : whole}`);
+    live = true;
+  };
+  const remaining = (): string => {
+    const seconds = left.seconds();
+    return seconds === undefined ? '' : ` · ${duration(seconds)} left`;
+  };
+  const place = (event: { readonly method: string; readonly stage: string }): string =>
+    printable(`${event.method} · ${event.stage}`);
+  const roundOf = (
+    event: { readonly method: string; readonly stage: string; readonly stageIndex: number },
+    round: number,
+  ): string => {
+    const of = rounds.get(`${event.method} ${event.stageIndex}`);
+    return of === undefined || of === 1 ? '' : ` ${round + 1}/${of}`;
+  };
+
+  const tell = (event: Progress): void => {
+    left.tell(event);
+    switch (event.kind) {
+      case 'opened':
+        return draw('evaluating the base model');
+      case 'base evaluated':
+        return line(`base model: loss ${loss(event.scores.micro.loss)}${event.cached ? paint('dim', ' (known)') : ''}`);
+      case 'stage started':
+        rounds.set(`${event.method} ${event.stageIndex}`, event.rounds);
+        if (event.resumedAt > 0) line(`${place(event)}: going on after round ${event.resumedAt} of ${event.rounds}`);
+        return draw(place(event), Infinity);
+      case 'progress': {
+        const { loss: stepLoss, step, steps, processed } = event.progress;
+        speed.add(processed);
+        const task = `${printable(event.client)} step ${step}/${steps}`;
+        return draw(
+          `${place(event)}${roundOf(event, event.round)} · ${task} · loss ${loss(stepLoss)} · ${short(speed.perSecond())} tok/s${remaining()}`,
+        );
+      }
+      case 'client left out':
+        return line(
+          paint(
+            'yellow',
+            `${place(event)}${roundOf(event, event.round)}: ${printable(`${event.client} is left out: ${event.reason}`)}`,
+          ),
+        );
+      case 'round done': {
+        if (screen.isTTY === true) return;
+        const { trainLoss, validationLoss, participants } = event.record;
+        const training = trainLoss === null ? '' : `, training loss ${loss(trainLoss)}`;
+        const validation = validationLoss === undefined ? '' : `, validation loss ${loss(validationLoss)}`;
+        const rate = `${short(speed.perSecond())} tok/s`;
+        return line(
+          `${place(event)}${roundOf(event, event.round)}: ${participants.length} clients${training}${validation}, ${rate}${remaining()}`,
+        );
+      }
+      case 'stage done':
+        if (event.resumed) return;
+        return draw(`${place(event)} · evaluating${remaining()}`, Infinity);
+      case 'stage evaluated': {
+        const personal = event.personal ? `, personal ${loss(event.personal.macro.loss)}` : '';
+        const known = event.cached ? paint('dim', ' (known)') : '';
+        return line(`${place(event)}: loss global ${loss(event.global.micro.loss)}${personal}${known}`);
+      }
+      case 'round started':
+        return speed.restart();
+      case 'finished':
+        return clear();
+      case 'method started':
+      case 'method done':
+      case 'client done':
+    }
+  };
+  return { tell, clear };
+}
+
+/** Tokens per second of the training since `restart`, or its last while. */
+function speedometer(now: () => number): { restart(): void; add(tokens: number): void; perSecond(): number } {
+  let seen: { readonly at: number; readonly tokens: number }[] = [];
+  return {
+    restart: () => {
+      seen = [{ at: now(), tokens: 0 }];
+    },
+    add(tokens) {
+      const at = now();
+      seen = [...seen.filter((entry) => at - entry.at < window), { at, tokens }];
+    },
+    perSecond() {
+      const [first] = seen;
+      const span = (seen.at(-1)?.at ?? 0) - (first?.at ?? 0);
+      if (first === undefined || span <= 0) return 0;
+      // The first entry's tokens were processed before the span began.
+      return (seen.reduce((sum, { tokens }) => sum + tokens, -first.tokens) / span) * 1000;
+    },
+  };
+}
