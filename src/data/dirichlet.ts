@@ -11,8 +11,8 @@ export interface DirichletSettings {
 }
 
 /**
- * Each class is spread over the clients by shares drawn from Dir(α·1_K), cut where the cumulated shares fall; drawn again
- * until every client has `minimum` rows (Flower, FederatedScope, Shepherd; ALGORITHMS.md §7). A share has mean 1/K and
+ * Each class is spread over the clients by shares drawn from Dir(α·1_K), cut where the cumulated shares fall (see `cut`);
+ * drawn again until every client has `minimum` rows (Flower, FederatedScope, Shepherd; ALGORITHMS.md §7). A share has mean 1/K and
  * variance (1/K)(1 − 1/K)/(Kα + 1). `balance`: clients that already hold rows/K get nothing of the next class (Shepherd).
  * @returns per client, the members of `classes` it holds.
  */
@@ -28,20 +28,9 @@ export function classOverClients<T>(
     for (const members of classes) {
       const drawn = random.dirichlet(Array.from({ length: clients }, () => alpha));
       const open = drawn.map((share, k) => (balance && shares[k]!.length >= rows / clients ? 0 : share));
-      const total = open.reduce((sum, share) => sum + share, 0);
-      const shuffled = random.shuffle(members);
-      let cumulated = 0;
-      let from = 0;
-      // Shares of the clients left open may all be too small to represent; those drawn then stand.
-      const used = total > 0 ? open : drawn;
-      const sum = total > 0 ? total : 1;
-      used.forEach((share, k) => {
-        cumulated += share / sum;
-        const to =
-          k === clients - 1 ? members.length : Math.min(members.length, Math.floor(cumulated * members.length));
-        for (let i = from; i < to; i++) shares[k]!.push(shuffled[i]!);
-        from = Math.max(from, to);
-      });
+      // The open clients' shares may all be too small to represent: then they share alike.
+      const used = open.some((share) => share > 0) ? open : shares.map((own) => (own.length < rows / clients ? 1 : 0));
+      cut(random.shuffle(members), used, random.uniform()).forEach((part, k) => shares[k]!.push(...part));
     }
     return shares;
   });
@@ -81,6 +70,24 @@ function drawn(weights: readonly number[], left: readonly (readonly unknown[])[]
     if (at < 0) return c;
   }
   return last;
+}
+
+/**
+ * Consecutive parts in proportion to the weights. All cuts are shifted by the same `offset` in [0, 1): over uniform offsets a
+ * part's expected size is its share exactly, where plain rounding down would give every class of one row to the last client.
+ */
+function cut<T>(rows: readonly T[], weights: readonly number[], offset: number): T[][] {
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const last = weights.findLastIndex((weight) => weight > 0);
+  let cumulated = 0;
+  let from = 0;
+  return weights.map((weight, k) => {
+    cumulated += weight / total;
+    const to = k >= last ? rows.length : Math.min(rows.length, Math.floor(cumulated * rows.length + offset));
+    const part = rows.slice(from, to);
+    from = Math.max(from, to);
+    return part;
+  });
 }
 
 function untilLargeEnough<T>(
