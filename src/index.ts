@@ -23,3 +23,18 @@ export type { TrainSettings } from './train/settings.ts';
 export type * from './report/summary.ts';
 
 export { Interrupted, UserError } from './errors.ts';
+
+// What own methods are made of.
+export { averageFactors, meanUpdate } from './methods/average-factors.ts';
+export { localTraining, personalModel } from './methods/local-training.ts';
+export { weightOf, weighting } from './methods/weights.ts';
+export { factors, onlyA, onlyB } from './lora/factors.ts';
+export { directionOfA, directionOfB } from './lora/direction.ts';
+export { magnitudeOfA, magnitudeOfB } from './lora/magnitude.ts';
+export { adam, adamw } from './optim/adamw.ts';
+export { sgd } from './optim/sgd.ts';
+export { chain } from './optim/chain.ts';
+export { clipByGlobalNorm } from './optim/clip.ts';
+export { constant, warmupCosine, warmupLinear } from './optim/schedules.ts';
+export { training } from './train/settings.ts';
+export { add, addScaled, scale, subtract, zerosLike } from './tensor/tensors.ts';

@@ -1,0 +1,47 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { stringify } from 'yaml';
+
+const root = resolve(import.meta.dirname, '../..');
+
+/** The embedded base model and task set: real, and small enough for a run of seconds. */
+export const embeddedModel = join(root, 'assets/model');
+export const embeddedTasks = join(root, 'assets/tasks/desks.jsonl');
+
+/** A folder of its own for a test, gone after it. */
+export function workspace(): { readonly path: string; at(...parts: string[]): string; [Symbol.dispose](): void } {
+  const path = mkdtempSync(join(tmpdir(), 'fedlora-test-'));
+  return {
+    path,
+    at: (...parts) => join(path, ...parts),
+    [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
+  };
+}
+
+/** A configuration on the embedded model that trains for a few seconds. */
+export const smallConfig = {
+  model: { path: embeddedModel },
+  data: { path: embeddedTasks, format: 'jsonl', template: 'plain', maxLength: 96 },
+  clients: { partition: 'column', column: 'client', count: 3, limit: 24, split: { validation: 2, test: 4 } },
+  lora: { rank: 2, alpha: 4 },
+  methods: [{ use: 'fedit' }] as Record<string, unknown>[],
+  rounds: { count: 2 },
+  train: { batchSize: 4, steps: 2, rate: 1e-3 },
+  seed: 5,
+};
+
+export function writeConfig(path: string, config: object): string {
+  writeFileSync(path, stringify(config));
+  return path;
+}
+
+/** Every file under a folder by its relative path, as bytes: two folders are equal where these are. */
+export function contents(folder: string): Map<string, Buffer> {
+  const files = new Map<string, Buffer>();
+  for (const name of (readdirSync(folder, { recursive: true }) as string[]).sort()) {
+    const path = join(folder, name);
+    if (statSync(path).isFile()) files.set(relative(folder, path), readFileSync(path));
+  }
+  return files;
+}
