@@ -87,7 +87,7 @@ async function main(): Promise<void> {
   }
   const random = await llama42m();
   const smallDolly = await dollyBatches(await openTokenizer(small), 'chat', 9);
-  const llamaDolly = await dollyBatches(await openTokenizer(llama2), 'plain', 9);
+  const llamaDolly = await dollyBatches({ ...(await openTokenizer(llama2)), eosId: 2 }, 'plain', 9);
   await measure({ model: 'llama42m', folder: random, data: 'full', batches: fullBatches(32_000, 6) });
   if (llamaDolly) await measure({ model: 'llama42m', folder: random, data: 'dolly', batches: llamaDolly });
   await measure({ model: 'smollm2', folder: small, data: 'full', batches: fullBatches(49_152, 4) });

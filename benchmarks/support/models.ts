@@ -20,7 +20,9 @@ export function smollm2(): string | undefined {
   mkdirSync(folder, { recursive: true });
   for (const file of ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'])
     cpSync(join(source, file), join(folder, file), { dereference: true });
-  const made = spawnSync(process.execPath, [tool, join(source, 'model.Q4_1.gguf'), weights], { stdio: 'inherit' });
+  const made = spawnSync(process.execPath, [tool, join(source, 'model.Q4_1.gguf'), weights], {
+    stdio: ['ignore', process.stderr, 'inherit'],
+  });
   if (made.status !== 0) throw new Error(`${tool} could not convert SmolLM2`);
   return folder;
 }
