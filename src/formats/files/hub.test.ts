@@ -1,0 +1,357 @@
+import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { startHub, type HubRepo, type TestHub } from '../../../tests/hub-server.ts';
+import { UserError } from '../../errors.ts';
+import { encodeSafetensors } from '../safetensors.ts';
+import { hubSettings } from './hub-cache.ts';
+import { hubFolder, resolveHub, type HubProgress, type HubRequest } from './hub.ts';
+import { readTensors } from './safetensors.ts';
+
+const [first, second] = ['a'.repeat(40), 'b'.repeat(40)];
+const weights = encodeSafetensors(
+  new Map([['w', { shape: [64, 1024], data: Float32Array.from({ length: 65_536 }, (_, i) => i) }]]),
+);
+const model: HubRepo = {
+  kind: 'model',
+  id: 'org/tiny',
+  commit: first,
+  files: {
+    '.gitattributes': '*.safetensors filter=lfs',
+    'README.md': '# tiny',
+    'config.json': '{"model_type":"llama"}',
+    'generation_config.json': '{}',
+    'tokenizer.json': '{"model":{}}',
+    'tokenizer_config.json': '{"a":1}',
+    'chat_template.jinja': '{{ messages }}',
+    'model.safetensors': weights,
+    'consolidated.safetensors': 'the same again',
+    'pytorch_model.bin': 'a pickle',
+    'onnx/model.onnx': 'a graph',
+    'original/params.json': '{}',
+  },
+  large: ['model.safetensors', 'pytorch_model.bin'],
+};
+const dataset: HubRepo = {
+  kind: 'dataset',
+  id: 'org/rows',
+  commit: first,
+  files: { 'README.md': '', 'data/train file.jsonl': '{"a":1}\n', 'tasks/t.json': '{}', 'x.parquet': 'P' },
+};
+
+let hub: TestHub;
+let home: string;
+beforeEach(async () => {
+  home = await mkdtemp(join(tmpdir(), 'fedlora-'));
+  hub = await startHub(model, dataset);
+});
+afterEach(async () => {
+  await hub.close();
+  await rm(home, { recursive: true, force: true });
+});
+
+const request = (change: Partial<HubRequest> = {}): HubRequest => ({
+  kind: 'model',
+  id: 'org/tiny',
+  limits: { pause: 1, tries: 3, silenceMs: 2000 },
+  ...change,
+  env: { HF_HOME: home, HF_ENDPOINT: hub.endpoint, ...change.env },
+});
+const fetched = () =>
+  hub.requests.filter((r) => r.includes('/resolve/')).map((r) => r.replace(/^.*\/resolve\/[^/]*\//, ''));
+const repo = () => join(home, 'hub', 'models--org--tiny');
+const snapshot = (commit = first) => join(repo(), 'snapshots', commit);
+
+describe('a model of the Hub', () => {
+  it('is fetched into the cache of huggingface_hub: only what is needed, as blobs, links and a ref', async () => {
+    const folder = await hubFolder(request());
+    expect(folder).toBe(snapshot());
+    const wanted = [
+      'chat_template.jinja',
+      'config.json',
+      'generation_config.json',
+      'model.safetensors',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ];
+    expect((await readdir(folder)).sort()).toEqual(wanted);
+    expect(fetched().sort()).toEqual(wanted);
+    expect(await readFile(join(repo(), 'refs', 'main'), 'utf8')).toBe(first);
+    const target = await readlink(join(folder, 'model.safetensors'));
+    // The names that Python gives its blobs: SHA-256 of a large file, git's hash of a small one.
+    expect(target).toMatch(/^\.\.\/\.\.\/blobs\/[0-9a-f]{64}$/);
+    expect(await readlink(join(folder, 'config.json'))).toMatch(/^\.\.\/\.\.\/blobs\/[0-9a-f]{40}$/);
+    expect((await readdir(join(repo(), 'blobs'))).length).toBe(6);
+    expect((await readTensors(folder)).get('w')?.data[65_535]).toBe(65_535);
+    expect(await readdir(join(home, 'hub', '.locks', 'models--org--tiny'))).toEqual([]);
+  });
+
+  it('tells how far it is', async () => {
+    const steps: HubProgress[] = [];
+    for await (const step of resolveHub(request())) steps.push(step);
+    const bytes = steps.flatMap((step) => (step.kind === 'bytes' ? [step] : []));
+    const total = Object.entries(model.files)
+      .filter(([name]) => fetched().includes(name))
+      .reduce((sum, [, content]) => sum + content.length, 0);
+    expect(bytes.length).toBe(steps.length);
+    expect(bytes.at(-1)).toEqual({ kind: 'bytes', file: 'model.safetensors', done: total, total });
+    expect(bytes.every((step, i) => step.done >= (bytes[i - 1]?.done ?? 0) && step.total === total)).toBe(true);
+  });
+
+  it('that is there is not fetched again, and a newer commit only in what changed', async () => {
+    await hubFolder(request());
+    await hubFolder(request());
+    expect(fetched().length).toBe(6);
+    hub.publish({ ...model, commit: second, files: { ...model.files, 'config.json': '{"changed":true}' } });
+    expect(await hubFolder(request())).toBe(snapshot(second));
+    expect(fetched().slice(6)).toEqual(['config.json']);
+    expect(await readFile(join(snapshot(), 'config.json'), 'utf8')).toBe('{"model_type":"llama"}');
+    expect(await readFile(join(repo(), 'refs', 'main'), 'utf8')).toBe(second);
+  });
+
+  it('is found without the network: offline by its branch, and anyway by its commit', async () => {
+    await hubFolder(request());
+    const asked = hub.requests.length;
+    expect(await hubFolder(request({ env: { HF_HUB_OFFLINE: '1' } }))).toBe(snapshot());
+    expect(await hubFolder(request({ revision: first }))).toBe(snapshot());
+    expect(hub.requests.length).toBe(asked);
+  });
+
+  it('falls back on the cache, aloud, where the Hub is out of reach', async () => {
+    await hubFolder(request());
+    const { endpoint } = hub;
+    await hub.close();
+    const steps: HubProgress[] = [];
+    for await (const step of resolveHub(request({ env: { HF_ENDPOINT: endpoint } }))) steps.push(step);
+    expect(steps).toEqual([
+      {
+        kind: 'notice',
+        message: expect.stringMatching(
+          /^model org\/tiny: http.*ECONNREFUSED; the copy in the cache is used: /,
+        ) as string,
+      },
+    ]);
+    const other = resolveHub(request({ id: 'org/other', env: { HF_ENDPOINT: endpoint } }));
+    await expect(other.next()).rejects.toThrow(
+      /model org\/other cannot be fetched: .*ECONNREFUSED.*set HF_ENDPOINT to a mirror, or give the path of a local folder/,
+    );
+    hub = await startHub();
+  });
+
+  it('in shards is fetched by its index', async () => {
+    const { 'model.safetensors': _, ...files } = model.files;
+    const index = JSON.stringify({
+      weight_map: { a: 'model-00002-of-00002.safetensors', b: 'model-00001-of-00002.safetensors' },
+    });
+    const shards = { 'model-00001-of-00002.safetensors': 'one', 'model-00002-of-00002.safetensors': 'two' };
+    const sharded = {
+      ...model,
+      files: { ...files, 'model.safetensors.index.json': index, ...shards, 'model-00003-of-00003.safetensors': 'old' },
+      large: Object.keys(shards),
+    };
+    hub.publish(sharded);
+    const folder = await hubFolder(request());
+    expect((await readdir(folder)).filter((name) => name.startsWith('model')).sort()).toEqual([
+      ...Object.keys(shards),
+      'model.safetensors.index.json',
+    ]);
+    hub.publish({
+      ...sharded,
+      commit: second,
+      files: { ...files, 'model.safetensors.index.json': index, 'model-00001-of-00002.safetensors': 'one' },
+    });
+    await expect(hubFolder(request())).rejects.toThrow(
+      /index\.json names model-00002-of-00002\.safetensors, which the repository does not have/,
+    );
+    expect(await readFile(join(repo(), 'refs', 'main'), 'utf8')).toBe(first);
+  });
+
+  it.each<readonly [string, (files: Record<string, unknown>) => void, RegExp]>([
+    [
+      'weights',
+      (f) => delete f['model.safetensors'],
+      /has neither model\.safetensors nor .*index\.json; only safetensors are read\. It has \.gitattributes, README\.md/,
+    ],
+    ['tokenizer', (f) => delete f['tokenizer.json'], /the repository has no tokenizer\.json/],
+    ['config', (f) => delete f['config.json'], /the repository has no config\.json/],
+  ])('without %s is refused', async (_, change, message) => {
+    const files = { ...model.files };
+    change(files);
+    hub.publish({ ...model, files });
+    await expect(hubFolder(request())).rejects.toThrow(message);
+    await expect(hubFolder(request())).rejects.toThrow(UserError);
+  });
+});
+
+describe('a download that fails', () => {
+  const blob = async () => (await readdir(join(repo(), 'blobs'))).find((name) => name.endsWith('.incomplete'));
+
+  it('goes on within the run where the connection broke', async () => {
+    hub.faults.set('model.safetensors', [{ cut: 100_000 }, { status: 503 }, { cut: 50_000 }]);
+    const folder = await hubFolder(request());
+    expect(Buffer.compare(await readFile(join(folder, 'model.safetensors')), weights)).toBe(0);
+    const ranges = hub.requests
+      .filter((r) => r.startsWith('storage:'))
+      .map((r) => Number(/bytes=(\d+)-/.exec(r)?.[1] ?? 0));
+    expect(ranges.length).toBe(4);
+    expect(ranges[0]).toBe(0);
+    expect(ranges[1]).toBeGreaterThan(0);
+    expect(ranges[2]).toBe(ranges[1]);
+    expect(ranges[3]).toBeGreaterThan(ranges[2]!);
+  });
+
+  it('goes on in the next run, whether or not the server knows ranges, and leaves no ref meanwhile', async () => {
+    hub.faults.set('model.safetensors', [{ cut: 100_000 }, { status: 500 }, { status: 500 }, 'no-ranges']);
+    await expect(hubFolder(request())).rejects.toThrow(
+      /model org\/tiny: .* answered 500 \(out of order\); try again later/,
+    );
+    const kept = (await stat(join(repo(), 'blobs', (await blob())!))).size;
+    expect(kept).toBeGreaterThan(0);
+    await expect(lstat(join(repo(), 'refs', 'main'))).rejects.toThrow(/ENOENT/);
+    await expect(hubFolder(request({ env: { HF_HUB_OFFLINE: '1' } }))).rejects.toThrow(
+      /model org\/tiny \(main\) is not in the cache .*, and HF_HUB_OFFLINE is set: fetch it once with the network/,
+    );
+    const folder = await hubFolder(request());
+    expect(hub.requests.at(-1)).toMatch(new RegExp(`bytes=${kept}-$`));
+    expect(Buffer.compare(await readFile(join(folder, 'model.safetensors')), weights)).toBe(0);
+    expect(await blob()).toBeUndefined();
+  });
+
+  it('is checked by its hash, large or small', async () => {
+    for (const file of ['config.json', 'model.safetensors']) {
+      hub.faults.set(file, ['wrong']);
+      await expect(hubFolder(request())).rejects.toThrow(
+        /what arrived is not what was announced .* (sha256|git) .*; it was removed, try again/,
+      );
+      expect(await blob()).toBeUndefined();
+    }
+    await expect(hubFolder(request())).resolves.toBe(snapshot());
+  });
+
+  it('is given up when the server says nothing', async () => {
+    hub.faults.set('config.json', ['hang', 'hang', 'hang']);
+    await expect(hubFolder(request({ limits: { pause: 1, tries: 2, silenceMs: 100 } }))).rejects.toThrow(
+      /no answer in 0\.1 s/,
+    );
+  });
+
+  it('stops at once when it is told to', async () => {
+    hub.faults.set('config.json', ['hang']);
+    const stop = new AbortController();
+    const running = hubFolder(request({ signal: stop.signal }));
+    setTimeout(() => stop.abort(new Error('stopped')), 100);
+    await expect(running).rejects.toThrow(/^stopped$/);
+    expect(await readdir(join(home, 'hub', '.locks', 'models--org--tiny'))).toEqual([]);
+  });
+
+  it('by two at once is made once, and the lock of a dead process is taken over', async () => {
+    const [a, b] = await Promise.all([hubFolder(request()), hubFolder(request())]);
+    expect(a).toBe(b);
+    expect(fetched().length).toBe(6);
+    await rm(repo(), { recursive: true });
+    const locks = join(home, 'hub', '.locks', 'models--org--tiny');
+    await mkdir(locks, { recursive: true });
+    hub.requests.length = 0;
+    await hubFolder(request());
+    const [name] = (await readdir(join(repo(), 'blobs'))).filter((n) => n.length === 64);
+    await rm(repo(), { recursive: true });
+    await writeFile(join(locks, `${name}.fedlora`), '');
+    const old = new Date(Date.now() - 120_000);
+    await utimes(join(locks, `${name}.fedlora`), old, old);
+    await expect(hubFolder(request())).resolves.toBe(snapshot());
+  });
+});
+
+describe('who may read', () => {
+  it('is settled by HF_TOKEN, which no other host sees', async () => {
+    hub.publish({ ...model, token: 'hf_secret' });
+    await expect(hubFolder(request())).rejects.toThrow(
+      /model org\/tiny: access refused \(401: Access to model org\/tiny is restricted\); no token is set\. .*terms to accept first at http.*: set HF_TOKEN/,
+    );
+    await expect(hubFolder(request())).rejects.toThrow(UserError);
+    await expect(hubFolder(request({ env: { HF_TOKEN: 'hf_other' } }))).rejects.toThrow(
+      /access refused \(403: .*\); a token is set/,
+    );
+    await expect(hubFolder(request({ env: { HF_TOKEN: 'hf_secret\n' } }))).resolves.toBe(snapshot());
+    expect(hub.requests.some((r) => r.startsWith('storage:'))).toBe(true);
+    expect(hub.leaked).toEqual([]);
+  });
+
+  it('is settled by the stored login too', async () => {
+    hub.publish({ ...model, token: 'hf_stored' });
+    await writeFile(join(home, 'token'), 'hf_stored');
+    await expect(hubFolder(request())).resolves.toBe(snapshot());
+  });
+
+  it('and what does not exist is said', async () => {
+    await expect(hubFolder(request({ id: 'org/none' }))).rejects.toThrow(
+      /model org\/none: access refused \(401: .*It may not exist/,
+    );
+    await expect(hubFolder(request({ revision: 'v9' }))).rejects.toThrow(
+      /model org\/tiny \(v9\): not found at http.* \(Invalid rev id: v9\)\. Check the name and the revision/,
+    );
+    for (const [id, revision] of [
+      ['../x', 'main'],
+      ['a/b/c', 'main'],
+      ['org/x--y', 'main'],
+      ['org/tiny', '../../x'],
+      ['org/tiny', ''],
+    ] as const) {
+      const asked = hub.requests.length;
+      await expect(hubFolder(request({ id, revision }))).rejects.toThrow(/is not the name of a (repository|branch)/);
+      expect(hub.requests.length).toBe(asked);
+    }
+  });
+});
+
+describe('a data set of the Hub', () => {
+  const rows = (change: Partial<HubRequest> = {}) => request({ kind: 'dataset', id: 'org/rows', ...change });
+
+  it('is fetched with its rows, folders and all', async () => {
+    const folder = await hubFolder(rows());
+    expect(folder).toBe(join(home, 'hub', 'datasets--org--rows', 'snapshots', first));
+    expect(await readFile(join(folder, 'data', 'train file.jsonl'), 'utf8')).toBe('{"a":1}\n');
+    expect(await readlink(join(folder, 'data', 'train file.jsonl'))).toMatch(/^\.\.\/\.\.\/\.\.\/blobs\//);
+    expect((await readdir(folder)).sort()).toEqual(['data', 'tasks']);
+    expect(await hubFolder(rows({ env: { HF_HOME: home, HF_HUB_OFFLINE: 'ON' } }))).toBe(folder);
+  });
+
+  it('without rows, or with a path out of its folder, is refused or left', async () => {
+    hub.publish({ ...dataset, files: { 'x.parquet': 'P' } });
+    await expect(hubFolder(rows())).rejects.toThrow(
+      /dataset org\/rows: has no \.jsonl or \.json file; it has x\.parquet/,
+    );
+    hub.publish({ ...dataset, files: { '../../escape.json': '{}', 'a/../../b.json': '{}', 'c\\d.json': '{}' } });
+    await expect(hubFolder(rows())).rejects.toThrow(/has no \.jsonl or \.json file; it has no files/);
+    expect((await readdir(home, { recursive: true })).filter((name) => name.includes('escape'))).toEqual([]);
+  });
+});
+
+describe('hubSettings', () => {
+  it("follow huggingface_hub's variables in their order", async () => {
+    const of = async (env: Record<string, string>) => hubSettings({ HF_TOKEN_PATH: '/none', ...env });
+    expect(await of({ XDG_CACHE_HOME: '/x' })).toEqual({
+      endpoint: 'https://huggingface.co',
+      cache: '/x/huggingface/hub',
+      token: undefined,
+      offline: false,
+    });
+    expect(
+      await of({
+        XDG_CACHE_HOME: '/x',
+        HF_HOME: '/h',
+        HF_ENDPOINT: 'http://mirror:80/',
+        HUGGING_FACE_HUB_TOKEN: ' t ',
+      }),
+    ).toMatchObject({ cache: '/h/hub', endpoint: 'http://mirror:80', token: 't' });
+    expect(await of({ HF_HOME: '/h', HUGGINGFACE_HUB_CACHE: '/c' })).toMatchObject({ cache: '/c' });
+    expect(
+      await of({ HUGGINGFACE_HUB_CACHE: '/c', HF_HUB_CACHE: '/d', HF_TOKEN: 'a', HUGGING_FACE_HUB_TOKEN: 'b' }),
+    ).toMatchObject({ cache: '/d', token: 'a' });
+    for (const value of ['1', 'TRUE', 'yes', 'On']) expect((await of({ HF_HUB_OFFLINE: value })).offline).toBe(true);
+    for (const value of ['0', 'no', '']) expect((await of({ HF_HUB_OFFLINE: value })).offline).toBe(false);
+    for (const value of ['huggingface.co', 'ftp://x', '::'])
+      await expect(of({ HF_ENDPOINT: value })).rejects.toThrow(/HF_ENDPOINT .* is not an http\(s\) URL/);
+  });
+});
