@@ -136,10 +136,18 @@ export async function startHub(...repos: HubRepo[]): Promise<TestHub> {
     const path = decodeURIComponent(resolve?.[4] ?? '');
     const content = repo.files[path];
     if (content === undefined) return json(response, 404, { error: 'Entry not found' });
+    const bytes = bytesOf(content);
+    response.setHeader('X-Repo-Commit', repo.commit);
     if (repo.large?.includes(path) === true) {
-      response.writeHead(302, { Location: `${storageEndpoint}/${repo.kind}s/${repo.id}/${path}` }).end();
+      response.writeHead(302, {
+        Location: `${storageEndpoint}/${repo.kind}s/${repo.id}/${path}`,
+        'X-Linked-Size': bytes.length,
+        'X-Linked-ETag': `"${sha256(bytes)}"`,
+      });
+      response.end();
       return;
     }
+    response.setHeader('ETag', `"${gitHash(bytes)}"`);
     sendFile(request, response, bytesOf(content), faults.get(path)?.shift());
   });
   endpoint = await listen(hub);
