@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs';
 import { openSafetensors, readTensor } from '../../src/formats/files/safetensors.ts';
 import { writeSafetensors } from '../../src/formats/files/safetensors-write.ts';
+import { weightShapes } from '../../src/models/weights.ts';
 import type { AdamState } from '../../src/optim/adamw.ts';
 import type { Tensor, Tensors } from '../../src/tensor/tensor.ts';
+import { modelConfig } from './model.ts';
 
 /** Where a training stands: the weights and AdamW's state after `adam.step` steps of the run that `recipe` describes. */
 export interface Checkpoint {
@@ -11,12 +13,13 @@ export interface Checkpoint {
   readonly adam: AdamState;
 }
 
-const parts = { weight: 'weights', first: 'first', second: 'second' } as const;
+/** How the names of a checkpoint's tensors begin. */
+type Part = 'weight' | 'first' | 'second';
 
 /** Written whole or not at all: a killed training finds the one before. */
 export async function saveCheckpoint(file: string, { recipe, weights, adam }: Checkpoint): Promise<void> {
   const tensors = new Map<string, Tensor>();
-  const add = (part: keyof typeof parts, from: Tensors): void => {
+  const add = (part: Part, from: Tensors): void => {
     for (const [name, tensor] of from) tensors.set(`${part} ${name}`, tensor);
   };
   add('weight', weights);
@@ -30,15 +33,16 @@ export async function loadCheckpoint(file: string, recipe: string): Promise<Chec
   if (!existsSync(file)) return undefined;
   const store = await openSafetensors(file);
   if (store.metadata.get('recipe') !== recipe) return undefined;
-  const found = {
-    weight: new Map<string, Tensor>(),
-    first: new Map<string, Tensor>(),
-    second: new Map<string, Tensor>(),
+  const read = async (part: Part): Promise<Tensors> => {
+    const tensors = new Map<string, Tensor>();
+    // In the model's order, not the file's: the same maps as without an interruption.
+    for (const name of weightShapes(modelConfig).keys()) {
+      const stored = store.tensors.get(`${part} ${name}`);
+      if (stored === undefined) throw new Error(`${file} has no ${part} of ${name}: delete it to start anew`);
+      tensors.set(name, await readTensor(stored));
+    }
+    return tensors;
   };
-  for (const [name, stored] of store.tensors) {
-    const [part, rest] = [name.slice(0, name.indexOf(' ')), name.slice(name.indexOf(' ') + 1)];
-    found[part as keyof typeof parts].set(rest, await readTensor(stored));
-  }
-  const { weight: weights, first, second } = found;
+  const [weights, first, second] = [await read('weight'), await read('first'), await read('second')];
   return { recipe, weights, adam: { step: Number(store.metadata.get('step')), first, second } };
 }
