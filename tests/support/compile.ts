@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { afterAll } from 'vitest';
 
@@ -10,6 +10,8 @@ export function compiled(file: string): string {
   mkdirSync(join(root, '.cache'), { recursive: true });
   const folder = mkdtempSync(join(root, '.cache', 'compiled-'));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  // Where the sources look for the embedded model.
+  symlinkSync(join(root, 'assets'), join(folder, 'assets'));
   const config = {
     extends: join(root, 'tsconfig.json'),
     // Types are checked elsewhere.
