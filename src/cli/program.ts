@@ -1,9 +1,13 @@
 import { Command } from 'commander';
 import { version } from '../run/version.ts';
 import type { Terminal } from './context.ts';
+import { evalCommand, type EvalFlags } from './commands/eval.ts';
+import { generateCommand, type GenerateFlags } from './commands/generate.ts';
+import { inspectCommand, type InspectFlags } from './commands/inspect.ts';
+import { methodsCommand } from './commands/methods.ts';
+import { personalizeCommand, type PersonalizeFlags } from './commands/personalize.ts';
 import { runCommand, type RunFlags } from './commands/run.ts';
-
-const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+import { collect } from './flags.ts';
 
 /** The command line. Its actions throw; `main` turns errors into exit codes. */
 export function program(terminal: Terminal): Command {
@@ -24,6 +28,62 @@ export function program(terminal: Terminal): Command {
     .option('--seed <number>', 'the same as --set seed=<number>')
     .option('--set <key=value>', 'override a key, e.g. --set train.rate=1e-3 (repeatable)', collect, [])
     .action((file: string, flags: RunFlags) => runCommand(file, flags, terminal));
+
+  fedlora
+    .command('eval')
+    .description('score the base model and adapters on the test rows of a configuration')
+    .argument('<config.yaml>', 'whose model, data, clients and evaluate sections count')
+    .option('--adapter <folder>', 'a PEFT adapter, e.g. runs/x/adapters/fedit/global (repeatable)', collect, [])
+    .option('--set <key=value>', 'override a key (repeatable)', collect, [])
+    .option('--json', 'scores as JSON')
+    .action((file: string, flags: EvalFlags) => evalCommand(file, flags, terminal));
+
+  fedlora
+    .command('generate')
+    .description('answer prompts with the base model, a global or a personal adapter')
+    .argument('[prompt...]', 'prompts; without any, one a line from the input')
+    .option('--run <folder>', 'take model, template and adapter from a run')
+    .option('--method <label>', "with --run: whose adapter (default: the run's only method)")
+    .option('--client <id>', "with --run: this client's personal adapter (default: the global one)")
+    .option('--base', 'with --run: the base model without an adapter')
+    .option('--model <folder or id>', 'a model folder, or an id on the Hub')
+    .option('--adapter <folder>', 'a PEFT adapter for --model')
+    .option('--template <name>', "chat, alpaca or plain (default: the run's, else chat)")
+    .option('--system <text>', 'a system message')
+    .option('--max-new-tokens <number>', 'longest answer', '128')
+    .option('--temperature <number>', '0: always the most likely token', '0')
+    .option('--top-p <number>', 'sample among the most likely tokens of this joint probability', '1')
+    .option('--seed <number>', 'of sampling', '1')
+    .action((prompts: string[], flags: GenerateFlags) => generateCommand(prompts, flags, terminal));
+
+  fedlora
+    .command('inspect')
+    .description('tell what a data file or folder, an adapter or a model is')
+    .argument('<data|adapter|model>')
+    .option('--format <name>', 'of data: dolly, natural-instructions or jsonl (default: jsonl)')
+    .option('--model <folder>', 'tokenise data for this model, or check an adapter against it')
+    .option('--template <name>', 'of data with --model: chat, alpaca or plain', 'chat')
+    .option('--max-length <number>', 'of data with --model: tokens a row may have', '512')
+    .action((path: string, flags: InspectFlags) => inspectCommand(path, flags, terminal));
+
+  fedlora
+    .command('personalize')
+    .description('fit a global adapter to own data: the local stage of FedLoRA-Optimizer')
+    .requiredOption('--adapter <folder>', 'the global adapter')
+    .requiredOption('--data <path>', 'own data')
+    .option('--out <folder>', 'where results go', 'runs/personal')
+    .option('--config <file>', "a run's config.yaml: its model, data format, training and options of the method count")
+    .option('--model <folder or id>', 'the base model (default: as the configuration or the adapter names it)')
+    .option('--resume', 'go on with an unfinished run')
+    .option('--seed <number>', 'the same as --set seed=<number>')
+    .option('--set <key=value>', 'any key of a configuration, e.g. --set data.format=dolly (repeatable)', collect, [])
+    .action((flags: PersonalizeFlags) => personalizeCommand(flags, terminal));
+
+  fedlora
+    .command('methods')
+    .description('list the methods, or the options of one')
+    .argument('[name]')
+    .action((name: string | undefined) => methodsCommand(name, terminal));
 
   return fedlora;
 }

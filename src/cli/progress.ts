@@ -1,4 +1,4 @@
-import { duration, loss, percent, short } from '../report/format.ts';
+import { bytes, duration, loss, percent, short } from '../report/format.ts';
 import type { Progress } from '../run/events.ts';
 import { printable, type Paint } from './style.ts';
 import { timeLeft } from './time-left.ts';
@@ -24,6 +24,7 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
   const left = timeLeft();
   const speed = speedometer(now);
   const rounds = new Map<string, number>();
+  let fetching = '';
   let drawn = -Infinity;
   let live = false;
 
@@ -60,6 +61,15 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
   const tell = (event: Progress): void => {
     left.tell(event);
     switch (event.kind) {
+      case 'fetching': {
+        const { what, progress } = event;
+        if (progress.kind === 'notice') return line(printable(progress.message));
+        if (screen.isTTY !== true && fetching !== what) line(`fetching ${what}: ${bytes(progress.total)}`);
+        fetching = what;
+        return draw(
+          `fetching ${what}: ${bytes(progress.done)} of ${bytes(progress.total)} (${printable(progress.file)})`,
+        );
+      }
       case 'opened':
         return draw('evaluating the base model');
       case 'base evaluated':
@@ -90,7 +100,7 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
         const validation = validationLoss === undefined ? '' : `, validation loss ${loss(validationLoss)}`;
         const rate = `${short(speed.perSecond())} tok/s`;
         return line(
-          `${place(event)}${roundOf(event, event.round)}: ${participants.length} clients${training}${validation}, ${rate}${remaining()}`,
+          `${place(event)}${roundOf(event, event.round)}: ${participants.length === 1 ? 'one client' : `${participants.length} clients`}${training}${validation}, ${rate}${remaining()}`,
         );
       }
       case 'stage done':

@@ -84,7 +84,7 @@ export function timeLeft(): TimeLeft {
     share() {
       const all = [...stages.values()].flat();
       const tasks = all.reduce((sum, stage) => sum + stage.tasks, 0);
-      return tasks === 0 ? 1 : all.reduce((sum, stage) => sum + Math.min(stage.done, stage.tasks), 0) / tasks;
+      return tasks === 0 ? 0 : all.reduce((sum, stage) => sum + Math.min(stage.done, stage.tasks), 0) / tasks;
     },
   };
 }

@@ -58,6 +58,13 @@ describe('a right configuration', () => {
     expect(config.data.path).toBe('/set/x/y');
   });
 
+  test('--set of one alternative takes the place of the other, so that a Hub id gives way to a local folder', () => {
+    const text = minimal.replace('path: m', 'hub: a/b, revision: v1') + 'train: { epochs: 2 }\n';
+    const config = parse(text, ['model.path=m', 'train.steps=3']);
+    expect(config.model).toEqual({ path: '/set/m' });
+    expect([config.train.steps, config.train.epochs]).toEqual([3, undefined]);
+  });
+
   test('merge keys and anchors are understood', () => {
     const config = parse(
       `${minimal}  - &a { use: fedlora-optimizer, axis: row, label: one }\n  - { <<: *a, label: two }\n`,

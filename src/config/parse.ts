@@ -58,6 +58,16 @@ export function parseConfig(text: string, options: ParseOptions): RunConfig {
   return checkConfig(document.toJS({ maxAliasCount: 100 }), options.methods, locate);
 }
 
+/** Keys of which one may be given: setting one on the command line takes the place of the file's. */
+const alternatives: Readonly<Record<string, readonly string[]>> = {
+  'model.path': ['model.hub', 'model.revision'],
+  'model.hub': ['model.path'],
+  'data.path': ['data.hub'],
+  'data.hub': ['data.path'],
+  'train.steps': ['train.epochs'],
+  'train.epochs': ['train.steps'],
+};
+
 /** Nodes made here have no range: that is how a value from the command line is told from one of the file. */
 function applySet(document: Document, set: string): void {
   const equals = set.indexOf('=');
@@ -85,6 +95,7 @@ function applySet(document: Document, set: string): void {
       );
   }
   document.setIn(path, document.createNode(value));
+  for (const other of alternatives[path.join('.')] ?? []) document.deleteIn(other.split('.'));
 }
 
 function resolvePaths(document: Document, resolve: NonNullable<ParseOptions['resolve']>): void {

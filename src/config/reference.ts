@@ -65,8 +65,19 @@ function flatten(schema: JsonSchema, prefix = ''): [string, JsonSchema][] {
   );
 }
 
+/** A method's options for a terminal: key, what it may be, default, meaning. */
+export function optionLines(schema: JsonSchema): string[] {
+  return flatten(schema).map(([key, value]) => {
+    const fallback =
+      value.type === 'object' ? '' : ` [${value.default === undefined ? 'none' : JSON.stringify(value.default)}]`;
+    const may = value.type === 'object' ? '' : `${expected(value)}${fallback}`;
+    return `  ${key}: ${may}${value.description === undefined ? '' : `\n      ${value.description}`}`;
+  });
+}
+
+const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+
 function rows(entries: readonly (readonly [string, JsonSchema])[], required: readonly string[]): string[] {
-  const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
   return [
     '| key | value | default | meaning |',
     '|---|---|---|---|',

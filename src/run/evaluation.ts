@@ -29,26 +29,29 @@ export interface Evaluation {
 export const baseRecord = 'evaluation: base';
 export const stageRecord = (method: string, stageIndex: number): string => `evaluation: ${stageIndex} ${method}`;
 
+/** How a configuration evaluates: what the evaluate room wants to know. */
+export function evaluationOptions(
+  config: Pick<RunConfig, 'evaluate' | 'seed'>,
+  tokenizer: Tokenizer,
+  stop: readonly number[],
+  signal: AbortSignal,
+): EvaluationOptions {
+  const { batch, generate, maxNewTokens, matrix } = config.evaluate;
+  const answers = { rows: generate, maxNewTokens, stop, decode: (ids: Int32Array) => tokenizer.decode(ids) };
+  return { seed: config.seed, batchSize: batch, matrix, signal, ...(generate > 0 && { generate: answers }) };
+}
+
 export function evaluation(parts: {
   readonly config: RunConfig;
   readonly engine: Engine;
   readonly data: LoadedData;
   readonly tokenizer: Tokenizer;
-  readonly stop: readonly number[];
   readonly journal: Journal;
   readonly signal: AbortSignal;
 }): Evaluation {
   const { config, engine, data, tokenizer, journal, signal } = parts;
-  const { batch, every, generate, maxNewTokens, matrix } = config.evaluate;
-  const options: EvaluationOptions = {
-    seed: config.seed,
-    batchSize: batch,
-    matrix,
-    signal,
-    ...(generate > 0 && {
-      generate: { rows: generate, maxNewTokens, stop: parts.stop, decode: (ids) => tokenizer.decode(ids) },
-    }),
-  };
+  const { batch, every } = config.evaluate;
+  const options = evaluationOptions(config, tokenizer, data.template.stop, signal);
   const validation = data.clients.flatMap((client) => client.validation);
 
   async function once<T>(name: string, measure: () => Promise<T>): Promise<Timed<T>> {

@@ -2,6 +2,7 @@ import type { Segment } from '../data/describe.ts';
 import type { Place, RunEvent } from '../federation/events.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
 import type { MethodSummary, ModelScores, PersonalScores, Summary } from '../report/summary.ts';
+import type { Fetching } from './subject.ts';
 
 /** A method's stages as planned: what a progress display needs to say how much is left. */
 export interface PlannedMethod {
@@ -34,6 +35,7 @@ export interface Opening {
 /** What a run tells while it goes on: the round engine's events and these. `cached`: an earlier process had computed it. */
 export type Progress =
   | RunEvent
+  | Fetching
   | Opening
   | {
       readonly kind: 'base evaluated';

@@ -10,8 +10,10 @@ import { openJournal, type Journal } from '../federation/journal.ts';
 import { runMethod } from '../federation/run-method.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
 import type { Adapter } from '../lora/adapter.ts';
+import { readAdapter } from '../formats/files/peft.ts';
 import { initAdapter } from '../lora/init.ts';
 import type { Method } from '../methods/method.ts';
+import { projectionsOf } from '../models/weights.ts';
 import { renderReport } from '../report/html.ts';
 import type { MethodSummary, StageSummary, Summary } from '../report/summary.ts';
 import type { Engine } from '../runtime/engine.ts';
@@ -22,7 +24,17 @@ import type { Progress } from './events.ts';
 import { configText, runFolder, runKey, stateOf, type RunFolder } from './folder.ts';
 import { runMetrics, type RunMetrics } from './run-metrics.ts';
 import { knownMethods, layOut, planOf, type LaidOut } from './methods.ts';
-import { dataDigest, engineOf, layoutOf, modelDigest, openData, openModel, type OpenModel } from './subject.ts';
+import {
+  dataDigest,
+  engineOf,
+  layoutOf,
+  locate,
+  modelDigest,
+  openData,
+  tensorsDigest,
+  openModel,
+  type OpenModel,
+} from './subject.ts';
 import { summariseData, summariseLora, summariseMethod, summariseModel, summariseStage } from './summarise.ts';
 import { readSummary } from './summary-schema.ts';
 import { trainedNumbers } from './trained.ts';
@@ -37,6 +49,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Own methods that the configuration may name beside the shipped ones. */
   readonly methods?: readonly Method[];
+  /** Folder of a PEFT adapter from which every method starts; the configuration's `lora` section is then not used. Default: a fresh adapter by it. */
+  readonly adapter?: string;
   readonly onEvent?: (event: Progress) => void;
 }
 
@@ -97,10 +111,11 @@ async function* wholeRun(
     return summary;
   }
 
-  const model = await openModel(config.model, signal);
-  const layout = layoutOf(model, config.lora);
+  const model = await openModel(yield* locate('model', config.model, signal), config.model.hub);
+  const initial = await startOf(model, config, options.adapter);
+  const { layout } = initial;
   const methods = layOut(config, known, layout);
-  const data = await openData(config, model, signal);
+  const data = await openData(config, yield* locate('dataset', config.data, signal), model, signal);
   yield {
     kind: 'opened',
     out: folder.path,
@@ -116,7 +131,12 @@ async function* wholeRun(
   try {
     const engine = await engineOf(model, layout, config.runtime);
     closing.push(() => engine.close());
-    const identity = { configuration: runKey(config), model: await modelDigest(model), data: dataDigest(data) };
+    const identity = {
+      configuration: runKey(config),
+      model: await modelDigest(model),
+      data: dataDigest(data),
+      start: options.adapter === undefined ? 'fresh' : tensorsDigest(initial.factors),
+    };
     if (state === 'fresh') await writeAtomically(folder.config, configText(config));
     const journal = openJournal({ path: folder.journal, identity, resume: state === 'unfinished' });
     closing.push(() => journal.close());
@@ -124,13 +144,17 @@ async function* wholeRun(
     await writeAtomically(folder.environment, `${JSON.stringify(await environment(config.runtime), undefined, 2)}\n`);
     const metrics = await runMetrics(folder.metrics, journal);
     closing.push(() => metrics.close());
-    const stop = data.template.stop;
-    const evaluate = evaluation({ config, engine, data, tokenizer: model.tokenizer, stop, journal, signal });
-    const initial = initAdapter(layout, config.seed);
+    const evaluate = evaluation({ config, engine, data, tokenizer: model.tokenizer, journal, signal });
     return yield* train({ config, folder, model, data, methods, initial, engine, journal, metrics, evaluate, signal });
   } finally {
     for (const close of closing.reverse()) await close();
   }
+}
+
+/** The adapter from which every method starts. */
+async function startOf(model: OpenModel, config: RunConfig, folder: string | undefined): Promise<Adapter> {
+  if (folder === undefined) return initAdapter(layoutOf(model, config.lora), config.seed);
+  return readAdapter(folder, projectionsOf(model.config));
 }
 
 /** The base model's scores, every method, the report. */
@@ -157,7 +181,7 @@ async function* train(running: Running): AsyncGenerator<Progress, Summary> {
     started,
     seconds,
     model: summariseModel(model, initial.layout),
-    lora: summariseLora(config.lora),
+    lora: summariseLora(initial.layout),
     data: summariseData(data),
     base: base.scores,
     methods: done,

@@ -6,12 +6,14 @@ import { loadClients, type LoadedData } from '../data/load.ts';
 import type { Tokenizer } from '../data/tokenizer.ts';
 import type { TokenRow } from '../data/types.ts';
 import { UserError } from '../errors.ts';
+import { resolveHub, type HubProgress } from '../formats/files/hub.ts';
 import { openTokenizer } from '../formats/files/tokenizer.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
 import { loraLayout } from '../lora/layout.ts';
 import { projectionsOf, weightShapes } from '../models/weights.ts';
 import type { Engine } from '../runtime/engine.ts';
 import { openEngine, readModel, type BaseModel } from '../runtime/node/open.ts';
+import type { Tensors } from '../tensor/tensor.ts';
 import { threadsOf } from './environment.ts';
 
 /** A base model with its tokenizer, read as far as its headers. */
@@ -23,14 +25,27 @@ export interface OpenModel extends BaseModel {
   readonly tokenizer: Tokenizer;
 }
 
-const modelFromHub = (hub: string, _revision?: string, _signal?: AbortSignal): Promise<string> =>
-  Promise.reject(new UserError(`model.hub: ${hub} cannot be fetched by this version: give model.path`));
-const datasetFromHub = (hub: string, _signal?: AbortSignal): Promise<string> =>
-  Promise.reject(new UserError(`data.hub: ${hub} cannot be fetched by this version: give data.path`));
+/** What is fetched from the Hub, and how far it is. */
+export type Fetching = { readonly kind: 'fetching'; readonly what: string; readonly progress: HubProgress };
 
-/** Opens the model that a configuration names, from its folder or the Hub. Throws UserError where something is missing or does not fit. */
-export async function openModel({ path, hub, revision }: RunConfig['model'], signal?: AbortSignal): Promise<OpenModel> {
-  const folder = path ?? (await modelFromHub(hub!, revision, signal));
+/** The local folder (or file) of a model or data set: its path, or where its copy from the Hub lies. */
+export async function* locate(
+  kind: 'model' | 'dataset',
+  { path, hub, revision }: RunConfig['model'],
+  signal?: AbortSignal,
+): AsyncGenerator<Fetching, string> {
+  if (path !== undefined) return path;
+  const request = { kind, id: hub!, ...(revision !== undefined && { revision }), ...(signal && { signal }) };
+  const steps = resolveHub(request);
+  for (;;) {
+    const next = await steps.next();
+    if (next.done) return next.value;
+    yield { kind: 'fetching', what: `${kind} ${hub}`, progress: next.value };
+  }
+}
+
+/** Opens a model's folder; `name` is for people. Throws UserError where something is missing or does not fit. */
+export async function openModel(folder: string, name = basename(folder)): Promise<OpenModel> {
   const base = await readModel(folder);
   const tokenizer = await openTokenizer(folder);
   if (tokenizer.vocabularySize > base.config.vocabularySize) {
@@ -42,7 +57,7 @@ export async function openModel({ path, hub, revision }: RunConfig['model'], sig
     (sum, shape) => sum + shape.reduce((a, b) => a * b, 1),
     0,
   );
-  return { ...base, name: hub ?? basename(folder), folder, parameters, tokenizer };
+  return { ...base, name, folder, parameters, tokenizer };
 }
 
 /** The adapter's layout on this model. */
@@ -55,11 +70,11 @@ export const engineOf = (model: BaseModel, layout: LoraLayout, runtime: RunConfi
 /** Reads a configuration's data, tokenised and dealt to clients. */
 export async function openData(
   config: Pick<RunConfig, 'data' | 'clients' | 'seed'>,
+  source: string,
   model: OpenModel,
   signal?: AbortSignal,
 ): Promise<LoadedData> {
   const { data, clients, seed } = config;
-  const source = data.path ?? (await datasetFromHub(data.hub!, signal));
   return loadClients({
     source,
     data,
@@ -93,6 +108,15 @@ export function dataDigest(data: LoadedData): string {
     rows('test', test);
   }
   rows('proxy', data.proxy);
+  return hash.digest('hex');
+}
+
+/** A digest of named tensors: names, shapes and bits. */
+export function tensorsDigest(tensors: Tensors): string {
+  const hash = createHash('sha256');
+  for (const [name, { shape, data }] of tensors) {
+    hash.update(JSON.stringify([name, shape])).update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
   return hash.digest('hex');
 }
 

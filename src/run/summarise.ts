@@ -1,4 +1,3 @@
-import type { RunConfig } from '../config/schema.ts';
 import { labelledTokens } from '../data/batches.ts';
 import type { LoadedData } from '../data/load.ts';
 import type { StageResult } from '../federation/events.ts';
@@ -70,9 +69,8 @@ export function summariseMethod(method: LaidOut, stages: readonly StageSummary[]
   };
 }
 
-export const summariseLora = ({ rank, alpha, rslora, targets }: RunConfig['lora']): Summary['lora'] => ({
-  rank,
-  alpha,
-  rslora,
-  targets,
-});
+/** Rank and alpha are the first module's; an adapter read from a folder may have others beside. */
+export function summariseLora({ modules, rslora }: LoraLayout): Summary['lora'] {
+  const targets = [...new Set(modules.map(({ name }) => name.slice(name.lastIndexOf('.') + 1)))];
+  return { rank: modules[0]!.rank, alpha: modules[0]!.alpha, rslora, targets };
+}

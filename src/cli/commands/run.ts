@@ -1,14 +1,7 @@
-import { basename, extname, join, relative } from 'node:path';
-import { Interrupted } from '../../errors.ts';
-import { whole } from '../../report/format.ts';
-import { finalTable, toText } from '../../report/table.ts';
-import type { Opening } from '../../run/events.ts';
+import { basename, extname, join } from 'node:path';
 import { readConfig } from '../../run/read-config.ts';
-import { run } from '../../run/run.ts';
 import type { Terminal } from '../context.ts';
-import { onInterrupt } from '../exit.ts';
-import { progressView } from '../progress.ts';
-import { printable } from '../style.ts';
+import { showRun } from '../show-run.ts';
 
 export interface RunFlags {
   readonly out?: string;
@@ -19,59 +12,15 @@ export interface RunFlags {
 
 /** `fedlora run CONFIG.yaml` */
 export async function runCommand(file: string, flags: RunFlags, terminal: Terminal): Promise<void> {
-  const { say, print, log, paint } = terminal;
   const sets = [...flags.set, ...(flags.seed === undefined ? [] : [`seed=${flags.seed}`])];
   const config = await readConfig(file, { sets });
   const out = flags.out ?? join('runs', basename(file, extname(file)));
-  const view = progressView(log, paint);
-  const interrupt = onInterrupt((text) => {
-    view.clear();
-    say(text);
-  });
-  try {
-    const summary = await run(config, {
-      out,
-      resume: flags.resume ?? false,
-      signal: interrupt.signal,
-      onEvent: (event) => {
-        if (event.kind === 'opened') for (const line of opening(event, terminal)) say(line);
-        view.tell(event);
-      },
-    });
-    print(`\n${toText(finalTable(summary))}\n\nreport: ${join(out, 'report.html')}`);
-  } catch (error) {
-    if (!(error instanceof Interrupted)) throw error;
-    throw new Interrupted(`nothing is lost. To go on: fedlora run ${quoted(file, flags, out)} --resume`, {
-      cause: error,
-    });
-  } finally {
-    view.clear();
-    interrupt.release();
-  }
-}
-
-/** What is about to be trained, before it is: sizes, clients, and one row as the model sees it. */
-function opening({ model, layout, data, example, out, resumed }: Opening, { paint }: Terminal): string[] {
-  const share = `${((100 * model.trainable) / (model.parameters + model.trainable)).toFixed(3)} %`;
-  const rows = data.clients.reduce((sum, { train, validation, test }) => sum + train + validation + test, 0);
-  const dropped = Object.entries(data.dropped).map(([why, n]) => `${whole(n)} left out (${why})`);
-  const cut = data.truncated > 0 ? [`${whole(data.truncated)} cut to the maximum length`] : [];
-  const shown = example.map(({ text, labelled }) =>
-    labelled
-      ? `${paint(['green', 'bold'], '⟦')}${paint('green', printable(text))}${paint(['green', 'bold'], '⟧')}`
-      : paint('dim', printable(text)),
+  await showRun(
+    config,
+    { out, resume: flags.resume ?? false },
+    `fedlora run ${quoted(file, flags, out)} --resume`,
+    terminal,
   );
-  return [
-    `${resumed ? 'resuming' : 'writing to'} ${relative('.', out) || '.'}`,
-    `model  ${printable(model.name)}: ${whole(model.parameters)} parameters; LoRA on ${layout.modules.length} projections: ${whole(model.trainable)} trainable (${share})`,
-    `data   ${printable(data.name)}: ${[`${whole(rows)} of ${whole(data.rows)} rows`, ...dropped, ...cut].join(', ')}; ${data.clients.length} clients, ${printable(data.partition)}`,
-    `one training row, the part that is learnt between ⟦ and ⟧:`,
-    ...shown
-      .join('')
-      .split('\n')
-      .map((line) => `  ${line}`),
-    '',
-  ];
 }
 
 /** The command's arguments, fit for a shell. */
