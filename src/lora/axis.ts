@@ -41,10 +41,11 @@ export function walk({ shape }: Tensor, over: NormAxis): Walk {
 }
 
 /** The inner products of x's vectors with y's, in float64; the squared norms where y is x. */
-export function innerProducts(x: ArrayLike<number>, y: ArrayLike<number>, by: Walk): Float64Array {
+export function innerProducts(x: Float32Array, y: Float32Array, by: Walk): Float64Array {
+  const { rows, columns, perRow, perColumn } = by;
   const products = new Float64Array(by.vectors);
-  for (let r = 0, i = 0; r < by.rows; r++) {
-    for (let c = 0, v = r * by.perRow; c < by.columns; c++, i++, v += by.perColumn) {
+  for (let r = 0, i = 0; r < rows; r++) {
+    for (let c = 0, v = r * perRow; c < columns; c++, i++, v += perColumn) {
       products[v] = products[v]! + x[i]! * y[i]!;
     }
   }

@@ -1,7 +1,7 @@
 import type { Tensor } from '../tensor/tensor.ts';
-import { type Axis, innerProducts, normAxis, type NormAxis, type Renormalise, walk } from './axis.ts';
+import { type Axis, innerProducts, normAxis, type NormAxis, type Renormalise, type Walk, walk } from './axis.ts';
 import { byDelta, type DeltaMap } from './moves.ts';
-import { CANCELLED, pullVectors } from './normalise.ts';
+import { pullFactors } from './normalise.ts';
 import type { Parametrisation } from './parametrisation.ts';
 
 export interface DirectionOptions {
@@ -29,43 +29,62 @@ const direction = (factor: 'A' | 'B', { axis, renormalise = 'full' }: DirectionO
 function directionMap(x: Tensor, over: NormAxis, mode: Renormalise): DeltaMap {
   const by = walk(x, over);
   const norms = innerProducts(x.data, x.data, by).map(Math.sqrt);
-  const inverse = norms.map((length) => (length === 0 ? 0 : 1 / length));
-
-  /** D + ΔD, in float64. */
-  function moved(delta: Float32Array): Float64Array {
-    const out = new Float64Array(delta.length);
-    for (let r = 0, i = 0; r < by.rows; r++) {
-      for (let c = 0, v = r * by.perRow; c < by.columns; c++, i++, v += by.perColumn) {
-        out[i] = x.data[i]! * inverse[v]! + delta[i]!;
-      }
-    }
-    return out;
-  }
-
+  const split: Split = { x: x.data, inverse: norms.map((length) => (length === 0 ? 0 : 1 / length)), by };
+  const none = new Float64Array(by.vectors);
   return {
     shape: x.shape,
     factor(delta) {
-      const d = moved(delta);
-      const squares = mode === 'off' ? undefined : innerProducts(d, d, by);
-      const factors = norms.map((magnitude, v) => {
-        if (squares === undefined) return magnitude;
-        const length = Math.sqrt(squares[v]!);
-        return length < CANCELLED ? 0 : magnitude / length;
-      });
-      const out = new Float32Array(d.length);
-      for (let r = 0, i = 0; r < by.rows; r++) {
-        for (let c = 0, v = r * by.perRow; c < by.columns; c++, i++, v += by.perColumn) out[i] = factors[v]! * d[i]!;
-      }
-      return { shape: x.shape, data: out };
+      const lengths = mode === 'off' ? norms : pullFactors(products(split, delta, delta).squares, none, norms)[0];
+      return { shape: x.shape, data: combine(split, delta, lengths, delta, none) };
     },
     pullback(gradient, delta) {
-      const d = moved(delta);
-      const off = mode === 'off';
-      const squares = off ? new Float64Array(by.vectors).fill(1) : innerProducts(d, d, by);
-      const along = mode === 'full' ? innerProducts(gradient, d, by) : new Float64Array(by.vectors);
-      const out = new Float32Array(d.length);
-      pullVectors(out, d, gradient, by, squares, along, norms);
-      return out;
+      if (mode === 'off') return combine(split, delta, none, gradient, norms);
+      const { squares, along } = products(split, delta, gradient);
+      const [first, second] = pullFactors(squares, mode === 'full' ? along : none, norms);
+      for (let v = 0; v < second.length; v++) second[v] = -second[v]!;
+      return combine(split, delta, second, gradient, first);
     },
   };
+}
+
+/** X, and one over each of its vectors' norms: D = X·inverse. */
+interface Split {
+  readonly x: Float32Array;
+  readonly inverse: Float64Array;
+  readonly by: Walk;
+}
+
+/** Of each vector d of D + ΔD: ‖d‖² and ⟨gradient, d⟩. */
+function products(
+  { x, inverse, by: { rows, columns, perRow, perColumn, vectors } }: Split,
+  delta: Float32Array,
+  gradient: Float32Array,
+): { squares: Float64Array; along: Float64Array } {
+  const squares = new Float64Array(vectors);
+  const along = new Float64Array(vectors);
+  for (let r = 0, i = 0; r < rows; r++) {
+    for (let c = 0, v = r * perRow; c < columns; c++, i++, v += perColumn) {
+      const d = x[i]! * inverse[v]! + delta[i]!;
+      squares[v] = squares[v]! + d * d;
+      along[v] = along[v]! + gradient[i]! * d;
+    }
+  }
+  return { squares, along };
+}
+
+/** (D + ΔD)·ofDirection + gradient·ofGradient, with a factor for each vector. */
+function combine(
+  { x, inverse, by: { rows, columns, perRow, perColumn } }: Split,
+  delta: Float32Array,
+  ofDirection: Float64Array,
+  gradient: Float32Array,
+  ofGradient: Float64Array,
+): Float32Array {
+  const out = new Float32Array(x.length);
+  for (let r = 0, i = 0; r < rows; r++) {
+    for (let c = 0, v = r * perRow; c < columns; c++, i++, v += perColumn) {
+      out[i] = ofGradient[v]! * gradient[i]! + ofDirection[v]! * (x[i]! * inverse[v]! + delta[i]!);
+    }
+  }
+  return out;
 }

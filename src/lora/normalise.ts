@@ -33,35 +33,33 @@ export function normalisePullback(x: Tensor, gradient: Tensor, over: NormAxis, m
   const by = walk(x, over);
   const squares = innerProducts(x.data, x.data, by);
   const along = mode === 'full' ? innerProducts(gradient.data, x.data, by) : new Float64Array(by.vectors);
+  const [first, second] = pullFactors(squares, along);
   const out = new Float32Array(x.data.length);
-  pullVectors(out, x.data, gradient.data, by, squares, along);
+  for (let r = 0, i = 0; r < by.rows; r++) {
+    for (let c = 0, v = r * by.perRow; c < by.columns; c++, i++, v += by.perColumn) {
+      out[i] = first[v]! * gradient.data[i]! - second[v]! * x.data[i]!;
+    }
+  }
   return { shape: x.shape, data: out };
 }
 
 /**
- * out = (g − (along/square)·x)/√square per vector, in float64; `factor`, where given, multiplies each vector's result.
- * x is Float32Array or the float64 directions of a parametrisation.
+ * Per vector x with ‖x‖² = square and ⟨g, x⟩ = along: the factors of g and of x in (g − (along/square)·x)/‖x‖, times the
+ * vector's magnitude where given; 0 and 0 where it cancelled.
  */
-export function pullVectors(
-  out: Float32Array,
-  x: Float32Array | Float64Array,
-  gradient: Float32Array,
-  by: ReturnType<typeof walk>,
+export function pullFactors(
   squares: Float64Array,
   along: Float64Array,
-  factor?: Float64Array,
-): void {
-  const first = new Float64Array(by.vectors);
-  const second = new Float64Array(by.vectors);
-  for (let v = 0; v < by.vectors; v++) {
-    const length = Math.sqrt(squares[v]!);
+  magnitudes?: Float64Array,
+): readonly [ofGradient: Float64Array, ofVector: Float64Array] {
+  const [first, second] = [new Float64Array(squares.length), new Float64Array(squares.length)];
+  for (let v = 0; v < squares.length; v++) {
+    const square = squares[v]!;
+    const length = Math.sqrt(square);
     if (length < CANCELLED) continue;
-    first[v] = (factor?.[v] ?? 1) / length;
-    second[v] = (first[v]! * along[v]!) / squares[v]!;
+    const factor = magnitudes === undefined ? 1 / length : magnitudes[v]! / length;
+    first[v] = factor;
+    second[v] = (factor * along[v]!) / square;
   }
-  for (let r = 0, i = 0; r < by.rows; r++) {
-    for (let c = 0, v = r * by.perRow; c < by.columns; c++, i++, v += by.perColumn) {
-      out[i] = first[v]! * gradient[i]! - second[v]! * x[i]!;
-    }
-  }
+  return [first, second];
 }

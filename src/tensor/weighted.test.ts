@@ -30,19 +30,23 @@ describe('weightedSum', () => {
     expect(x(weightedSum([parts[0]!, parts[2]!, parts[1]!]))).toEqual([1]);
   });
 
-  it('is the naive sum over blocks of any length', () => {
-    const length = 3 * 4096 + 17;
-    const parts = [1, 2, 3].map((k) => ({
-      tensors: of(...Array.from({ length }, (_, i) => Math.fround(Math.sin(i * k)))),
-      weight: k / 7,
-    }));
-    const expected = Float32Array.from({ length }, (_, i) =>
-      parts
-        .slice(1)
-        .reduce((sum, part) => sum + part.weight * x1(part.tensors, i), parts[0]!.weight * x1(parts[0]!.tensors, i)),
-    );
-    expect(weightedSum(parts).get('x')!.data).toEqual(expected);
-  });
+  it.each([1, 2, 4, 5, 6, 9, 11])(
+    'is the naive sum in order, bit for bit, over blocks of any length, of %d parts',
+    (count) => {
+      const length = 4096 + 17;
+      const parts = Array.from({ length: count }, (_, k) => ({
+        tensors: of(...Array.from({ length }, (_, i) => Math.fround(Math.sin(i * (k + 1))))),
+        weight: (k + 1) / 7,
+      }));
+      const expected = new Float32Array(length);
+      for (let i = 0; i < length; i++) {
+        let sum = 0;
+        for (const { tensors, weight } of parts) sum += weight * tensors.get('x')!.data[i]!;
+        expected[i] = sum;
+      }
+      expect(weightedSum(parts).get('x')!.data).toEqual(expected);
+    },
+  );
 
   it('refuses nothing at all, and shapes that differ', () => {
     expect(() => weightedSum([])).toThrow('there are no parts');
@@ -50,8 +54,6 @@ describe('weightedSum', () => {
     expect(() => weightedSum(parts)).toThrow('parts 1 and 3 of a sum do not fit each other: tensor "x" has shape [1]');
   });
 });
-
-const x1 = (tensors: Tensors, i: number): number => tensors.get('x')!.data[i]!;
 
 describe('weightedMean', () => {
   it('is the toy of ALGORITHMS §0 for p = (¾, ¼)', () => {

@@ -34,6 +34,9 @@ function combine(parts: readonly Weighted[], divisor: number): Tensors {
   if (first === undefined) throw new Error('nothing to sum: there are no parts');
   for (const [i, part] of rest.entries())
     requireSameShapes(first.tensors, part.tensors, `parts 1 and ${i + 2} of a sum`);
+  const dataOf = (k: number, name: string): Float32Array => rest[k]!.tensors.get(name)!.data;
+  const terms = (k: number, name: string): readonly Term[] =>
+    rest.slice(k, k + 4).map(({ weight }, i) => ({ data: dataOf(k + i, name), weight }));
   const sum = new Float64Array(BLOCK);
   const out = new Map<string, Tensor>();
   for (const [name, { shape, data }] of first.tensors) {
@@ -41,7 +44,9 @@ function combine(parts: readonly Weighted[], divisor: number): Tensors {
     for (let from = 0; from < data.length; from += BLOCK) {
       const length = Math.min(BLOCK, data.length - from);
       assign(sum, data, from, length, first.weight);
-      for (const part of rest) accumulate(sum, part.tensors.get(name)!.data, from, length, part.weight);
+      let k = 0;
+      for (; k + 4 <= rest.length; k += 4) accumulate4(sum, terms(k, name), from, length);
+      for (; k < rest.length; k++) accumulate(sum, dataOf(k, name), from, length, rest[k]!.weight);
       for (let i = 0; i < length; i++) result[from + i] = sum[i]! / divisor;
     }
     out.set(name, { shape, data: result });
@@ -55,4 +60,16 @@ function assign(sum: Float64Array, data: Float32Array, from: number, length: num
 
 function accumulate(sum: Float64Array, data: Float32Array, from: number, length: number, weight: number): void {
   for (let i = 0; i < length; i++) sum[i] = sum[i]! + weight * data[from + i]!;
+}
+
+interface Term {
+  readonly data: Float32Array;
+  readonly weight: number;
+}
+
+/** `accumulate` of four terms, one after the other, in one pass over the sum. */
+function accumulate4(sum: Float64Array, terms: readonly Term[], from: number, length: number): void {
+  const [a, b, c, d] = terms.map(({ data }) => data) as [Float32Array, Float32Array, Float32Array, Float32Array];
+  const [p, q, r, s] = terms.map(({ weight }) => weight) as [number, number, number, number];
+  for (let i = 0, j = from; i < length; i++, j++) sum[i] = sum[i]! + p * a[j]! + q * b[j]! + r * c[j]! + s * d[j]!;
 }
