@@ -89,7 +89,10 @@ const kinds: readonly Kind[] = [
     label: 'interleaved',
     use: 'fedlora-optimizer',
     stages: [
-      ['federated', 12],
+      ...Array.from({ length: 5 }, (): readonly [string, number][] => [
+        ['federated', 2],
+        ['global', 1],
+      ]).flat(),
       ['local', 1],
     ],
     global: 1.21,

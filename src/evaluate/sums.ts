@@ -29,16 +29,19 @@ export const addSums = (a: Sums, b: Sums): Sums => ({
 });
 
 /**
- * Sums over tokens first, then one division: loss in nats per labelled token, perplexity = exp(loss), shares in 0 … 1.
+ * Sums over tokens first, then one division: loss in nats per labelled token, perplexity = exp(loss) (finite, so that JSON can hold it), shares in 0 … 1.
  * `what` names the rows in the error thrown where there is no labelled token or the loss is not finite.
  */
 export function toScore(sums: Sums, what = 'these rows'): Score {
   if (sums.tokens === 0) throw new Error(`No labelled token in ${what}: there is no loss to report.`);
-  if (!Number.isFinite(sums.nll)) throw new Error(`The loss on ${what} is not finite: the model has diverged.`);
+  if (!Number.isFinite(sums.nll))
+    throw new Error(
+      `The loss on ${what} is not finite: the model has diverged. A lower learning rate or gradient clipping may help.`,
+    );
   const loss = sums.nll / sums.tokens;
   return {
     loss,
-    perplexity: Math.exp(loss),
+    perplexity: Math.min(Math.exp(loss), Number.MAX_VALUE),
     tokenAccuracy: sums.correct / sums.tokens,
     ...(sums.generated > 0 && { exactMatch: sums.exact / sums.generated, rougeL: sums.rougeL / sums.generated }),
     tokens: sums.tokens,

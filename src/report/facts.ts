@@ -1,8 +1,8 @@
-import { trafficPerClient } from './table.ts';
-import type { MethodSummary, StageSummary, Summary } from './summary.ts';
+import type { MethodSummary, StageSummary, Summary, Traffic } from './summary.ts';
 
-/** Whether clients shared anything: local-only methods have no global adapter of their own. */
-export const sharesModel = (method: MethodSummary): boolean => trafficPerClient(method) !== undefined;
+/** Whether clients sent anything to be combined: without that the global adapter is the untrained start. */
+export const sharesModel = (method: MethodSummary): boolean =>
+  method.stages.some((stage) => Object.values(stage.traffic).some(({ up }) => up > 0));
 
 /** A round with its place in the whole method, from 1, and its stage. */
 export interface PlacedRound {
@@ -54,10 +54,21 @@ export function lowest(
 /** Client ids in the order of the summary. */
 export const clientIds = (summary: Summary): readonly string[] => summary.data.clients.map((client) => client.id);
 
-/** Bytes that one client sent and received in a stage, mean over the clients that took part. */
-export function stageTraffic(stage: StageSummary): { readonly up: number; readonly down: number } | undefined {
-  const all = Object.values(stage.traffic);
+/** Bytes up and down of a method per client, mean over the clients it reached; undefined where nothing was sent. */
+export function trafficPerClient(method: MethodSummary): Traffic | undefined {
+  const clients = new Set(method.stages.flatMap((stage) => Object.keys(stage.traffic)));
+  const all = method.stages.flatMap((stage) => Object.values(stage.traffic));
+  return meanTraffic(all, clients.size);
+}
+
+function meanTraffic(all: readonly Traffic[], clients: number): Traffic | undefined {
   const up = all.reduce((sum, traffic) => sum + traffic.up, 0);
   const down = all.reduce((sum, traffic) => sum + traffic.down, 0);
-  return up + down > 0 ? { up: up / all.length, down: down / all.length } : undefined;
+  return up + down > 0 ? { up: up / clients, down: down / clients } : undefined;
+}
+
+/** Bytes that one client sent and received in a stage, mean over the clients that took part. */
+export function stageTraffic(stage: StageSummary): Traffic | undefined {
+  const all = Object.values(stage.traffic);
+  return meanTraffic(all, all.length);
 }

@@ -33,3 +33,7 @@ export function duration(seconds: number): string {
   const minutes = Math.round(seconds / 60);
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
 }
+
+/** A text on one line, with control characters replaced: they would break a table, move a terminal's cursor, or be invalid HTML. */
+// oxlint-disable-next-line no-control-regex -- they are what is replaced
+export const plain = (text: string): string => text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, '\ufffd');

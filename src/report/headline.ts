@@ -1,5 +1,5 @@
 import { lowest, sharesModel } from './facts.ts';
-import { duration, loss, percent, whole } from './format.ts';
+import { duration, loss, percent, short, whole } from './format.ts';
 import { html, type Markup } from './markup.ts';
 import type { Summary } from './summary.ts';
 
@@ -42,19 +42,19 @@ export function headSection(summary: Summary): Markup {
     </p>
     <h1>${headline(summary)}</h1>
     <p class="lead">
-      ${clients} clients fine-tuned ${model.name} together without showing each other their data. Each trained small
-      LoRA adapters of ${whole(model.trainable)} numbers (${percent(model.trainable / model.parameters, 2)} of the
-      model, rank ${lora.rank}). These figures are the loss on ${whole(rows)} test rows that nobody trained on: how
-      surprised the model is by each token of the right answers. Lower is better.
+      ${clients} clients fine-tuned ${model.name} without showing each other their data. Only small LoRA adapters were
+      trained: ${short(model.trainable)} numbers beside the model’s ${short(model.parameters)} (rank ${lora.rank}). The
+      figures are the loss on ${whole(rows)} test rows that nobody trained on: how surprised the model is by each token
+      of the right answers. Lower is better.
     </p>
     <ol class="steps">
-      ${step('No training', base, `base model: as unsure as between ${choices(base)} tokens at each step`)}
+      ${step('No training', base, `the base model: perplexity ${choices(base)}`)}
       ${
         global &&
         step(
           'One adapter for everybody',
           global.value,
-          `${global.method.label}${of(sharing)}: ${against(global.value, base)} than the base, unsure between ${choices(global.value)} tokens`,
+          `${global.method.label}${of(sharing)}: ${against(global.value, base)} than the base, perplexity ${choices(global.value)}`,
         )
       }
       ${
@@ -66,13 +66,14 @@ export function headSection(summary: Summary): Markup {
             global && sharesModel(personal.method)
               ? `${against(personal.value, personal.method.global.macro.loss)} than its own global adapter`
               : `${against(personal.value, base)} than the base`
-          }, unsure between ${choices(personal.value)} tokens`,
+          }, perplexity ${choices(personal.value)}`,
         )
       }
     </ol>
     <p class="note">
-      Each figure is the mean over clients, in nats per answer token; a personal adapter is tested on its own client's
-      rows. This is one run with seed ${summary.seed}, ${duration(summary.seconds)} long:
+      Each figure is the mean over clients, in nats per answer token; a personal adapter is tested on its own client’s
+      rows. Perplexity ${choices(base)} means: as unsure as when choosing among ${choices(base)} equally likely tokens.
+      This is one run with seed ${summary.seed}, ${duration(summary.seconds)} long:
       ${
         methods.length > 1
           ? 'small differences between methods can be luck. Repeat it with other seeds before believing them, and compare the work done (labelled tokens, in the table).'

@@ -1,3 +1,4 @@
+import { sharesModel } from './facts.ts';
 import { percent } from './format.ts';
 import { headSection } from './headline.ts';
 import { html, raw, type Markup } from './markup.ts';
@@ -10,8 +11,8 @@ import { worthPlot } from './plots/worth.ts';
 import { settingsList } from './settings.ts';
 import { css } from './style.ts';
 import type { Summary } from './summary.ts';
-import { finalTable } from './table.ts';
-import { clientTable, leftOutTable, stageTable, tableMarkup } from './tables.ts';
+import { finalTable, qualityTable } from './table.ts';
+import { clientTable, leftOutTable, stageMarkup, tableMarkup } from './tables.ts';
 
 /** What a report shows beside the summary. */
 export interface ReportExtras {
@@ -111,11 +112,20 @@ const worth = (summary: Summary): Markup =>
 function results(summary: Summary): Markup {
   const generated = summary.base.macro.exactMatch !== undefined;
   return html`<p class="note">
-      ${workNote(summary)} “Pooled” counts all clients’ test rows together; a personal adapter’s pooled loss shows what
-      it forgot about the others.${generated && ' Exact match and ROUGE-L compare greedy answers with the references.'}
-      A dash: not measured, or does not apply.
+      Test losses first. “Pooled” counts all clients’ test rows together, “mean” is the mean over clients, “own rows” is
+      each personal adapter on its client’s rows; its pooled loss shows what it forgot about the others. A dash: not
+      measured, or does not apply. ${workNote(summary)}
     </p>
     ${tableMarkup(finalTable(summary))}
+    <p class="note">
+      How much of the test answers is right, mean over clients. Token accuracy: the most likely next token, given the
+      right answer so
+      far.${
+        generated &&
+        ' Exact match and ROUGE-L (shared word order, 100 % is identical) compare answers that the model wrote itself with the references.'
+      }
+    </p>
+    ${tableMarkup(qualityTable(summary))}
     <details>
       <summary>Test loss of every client</summary>
       ${tableMarkup(clientTable(summary))}
@@ -146,16 +156,20 @@ function clients(summary: Summary): Markup {
     ? ['the global adapter', 'its personal adapter']
     : ['the base model', 'the global adapter'];
   const many = summary.data.clients.length > namedClients;
+  const alone =
+    personal && summary.methods.some((method) => method.personal && !sharesModel(method))
+      ? ' Where nothing was shared, the base model takes the global adapter’s place.'
+      : '';
   return figure(
     many
-      ? `One bar per client: the change of its test loss from ${from} to ${to}. Below zero the client gains; orange bars lose.`
-      : `One line per client: its test loss with ${from} (ring) and with ${to} (dot, and the number at the right). Orange lines got worse.`,
+      ? `One bar per client: the change of its test loss from ${from} to ${to}. Below zero the client gains; orange bars lose.${alone}`
+      : `One line per client: its test loss with ${from} (ring) and with ${to} (dot, and the number at the right). Orange lines got worse.${alone}`,
     clientsPlot(summary),
   );
 }
 
 const matrixCaption =
-  'Row: whose personal adapter. Column: whose test rows; framed on the diagonal are its own. Numbers are losses; colour compares with the global adapter on the same rows. A blue diagonal in an orange field is personal knowledge that others do not share.';
+  'Row: whose personal adapter. Column: whose test rows; on the diagonal each is at home. Colour compares its loss with the global adapter’s on the same rows (where nothing was shared, with the base model’s); numbers, where there is room, are losses. A blue diagonal in an orange field is personal knowledge that others do not share.';
 
 const trafficCaption =
   'Bytes each client sent (up, full colour) and received (down, pale) over the whole run, mean over the clients that took part.';
@@ -173,9 +187,10 @@ function data(summary: Summary): Markup {
 
 const stages = (summary: Summary): Markup =>
   html`<p class="note">
-      “Numbers trained” are one client’s. “All tokens” counts prompts too. Losses are means over clients.
+      “Numbers trained” are one client’s. “All tokens” counts prompts too. Losses are on test rows, means over clients;
+      a global adapter stays as it is in a local stage.
     </p>
-    ${tableMarkup(stageTable(summary))}`;
+    ${stageMarkup(summary)}`;
 
 const settings = (summary: Summary, extras: ReportExtras): Markup =>
   html`${settingsList(summary)}${

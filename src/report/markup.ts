@@ -11,8 +11,12 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/** Text as HTML content or a quoted attribute's value. */
-export const escape = (text: string): string => text.replace(/[&<>"']/g, (character) => entities[character]!);
+/** Text as HTML content or a quoted attribute's value; control characters other than white space are not allowed in HTML. */
+export const escape = (text: string): string =>
+  text
+    // oxlint-disable-next-line no-control-regex -- they are what is replaced
+    .replace(/[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]/g, '\ufffd')
+    .replace(/[&<>"']/g, (character) => entities[character]!);
 
 /** HTML that is already safe, e.g. a serialised SVG. */
 export const raw = (markup: string): Markup => ({ markup });

@@ -31,16 +31,20 @@ svg text{white-space:pre}
 .narrow{display:none}
 .panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,var(--min,17rem)),1fr));gap:1.6rem 1.8rem}
 .panels>div{min-width:0;break-inside:avoid}
-.panels svg{width:100%}
+.panels svg{width:100%;max-width:30rem}
 .swatch{display:inline-block;width:.72em;height:.72em;border-radius:.2em;margin-right:.45em;vertical-align:-.02em}
 .scroll{overflow-x:auto;margin:1rem 0;-webkit-overflow-scrolling:touch}
 table{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums;line-height:1.35;width:100%}
 th,td{padding:.42rem .8rem .42rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 thead th{vertical-align:bottom;font-weight:560;color:var(--muted);font-size:.8rem;min-width:4.6rem}
-tbody th{font-weight:560;min-width:8rem;max-width:18rem;overflow-wrap:anywhere}
+tbody th{font-weight:560;min-width:11rem;unicode-bidi:isolate;max-width:18rem;overflow-wrap:anywhere}
 td.r,th.r{text-align:right;padding:.42rem 0 .42rem .8rem}
 td.r{white-space:nowrap}
 .scroll.wide-table tbody th,.scroll.wide-table thead th:first-child{position:sticky;left:0;background:var(--page)}
+tr.group th{padding-top:1.1rem;font-weight:620;max-width:none}
+.grouped tbody th{font-weight:400;min-width:7rem}
+.grouped tr.group th{font-weight:620}
+.grouped tbody.group th,.grouped tbody.group td{color:var(--muted);border-bottom:0;padding-top:1rem}
 dl{display:grid;grid-template-columns:minmax(8rem,max-content) 1fr;gap:.3rem 1.4rem;font-size:.9rem;margin:1rem 0}
 dt{color:var(--muted)}
 dd{margin:0;overflow-wrap:anywhere}
@@ -50,11 +54,12 @@ summary:hover{color:var(--text)}
 pre{background:var(--panel);border-radius:.5rem;padding:.9rem 1rem;overflow-x:auto;font:.8rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 code{font:.88em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .key{display:flex;flex-wrap:wrap;align-items:center;gap:.3rem .6rem;font-size:.85rem;color:var(--muted);margin:0 0 1rem}
-.ramp{display:inline-block;width:9rem;height:.7rem;border-radius:.2rem;background:linear-gradient(to right,var(--better),transparent,var(--worse))}
+.ramp{display:inline-block;width:9rem;height:.7rem;border-radius:.2rem;background:linear-gradient(to right,var(--cold),transparent,var(--warm))}
 footer{margin-top:3rem;color:var(--muted);font-size:.85rem}
 @media screen and (max-width:45rem){
 main{padding:1.5rem 1rem 3rem}section{margin-top:2.4rem;padding-top:1.3rem}
 .wide{display:none}.narrow{display:block}
+tbody th{min-width:6.5rem;max-width:9rem}
 dl{grid-template-columns:1fr;gap:0 0}dd{margin-bottom:.6rem}
 }
 @media print{

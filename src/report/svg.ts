@@ -1,6 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
-import { html, raw, type Markup } from './markup.ts';
+import { plain } from './format.ts';
+import { escape, html, raw, type Markup } from './markup.ts';
 
 /** Figure widths in CSS pixels: a full line on a desktop, and on a phone. */
 export const wideWidth = 952;
@@ -14,7 +15,7 @@ export function draw(options: Plot.PlotOptions, label: string): Markup {
   const { document } = parseHTML('<!doctype html><html><body></body></html>');
   const svg = Plot.plot({
     ...options,
-    document: document as unknown as Document,
+    document,
     style: { fontSize: '12px' },
     className: 'plot',
   });
@@ -30,9 +31,9 @@ export function draw(options: Plot.PlotOptions, label: string): Markup {
       }
     }
   }
-  svg.setAttribute('role', 'img');
-  svg.setAttribute('aria-label', label);
-  return raw(svg.outerHTML);
+  // The label holds names: escaped here, since the serialiser escapes only quotes in attributes.
+  const head = `<svg role="img" aria-label="${escape(plain(label))}" `;
+  return raw(plain(svg.outerHTML).replace('<svg ', () => head));
 }
 
 /** The same figure in both widths; the style sheet shows one of them. */
@@ -49,9 +50,10 @@ export function textWidth(text: string): number {
 
 /** A text cut to about so many pixels, with an ellipsis where something is missing. */
 export function fit(text: string, width: number): string {
-  if (textWidth(text) <= width) return text;
+  const line = plain(text);
+  if (textWidth(line) <= width) return line;
   let kept = '';
-  for (const character of text) {
+  for (const character of line) {
     if (textWidth(`${kept}${character}…`) > width) break;
     kept += character;
   }

@@ -1,5 +1,6 @@
-import { bytes, duration, loss, percent, short } from './format.ts';
-import type { MethodSummary, ModelScores, Summary } from './summary.ts';
+import { bytes, duration, loss, percent, plain, short } from './format.ts';
+import { sharesModel, trafficPerClient } from './facts.ts';
+import type { MethodSummary, ModelScores, PersonalScores, Summary } from './summary.ts';
 
 /** A table of texts. `right[i]`: column i holds numbers. */
 export interface Table {
@@ -8,98 +9,104 @@ export interface Table {
   readonly rows: readonly (readonly string[])[];
 }
 
-type Macro = ModelScores['macro'];
-
-/** Bytes up and down of a method, mean over the clients it reached; undefined where nothing was sent. */
-export function trafficPerClient(method: MethodSummary): { readonly up: number; readonly down: number } | undefined {
-  const clients = new Set(method.stages.flatMap((stage) => Object.keys(stage.traffic)));
-  if (clients.size === 0) return undefined;
-  const all = method.stages.flatMap((stage) => Object.values(stage.traffic));
-  const up = all.reduce((sum, traffic) => sum + traffic.up, 0) / clients.size;
-  const down = all.reduce((sum, traffic) => sum + traffic.down, 0) / clients.size;
-  return up + down > 0 ? { up, down } : undefined;
-}
-
 const none = '–';
-const pair = (global: number | undefined, personal: number | undefined): string =>
-  `${global === undefined ? none : percent(global)} / ${personal === undefined ? none : percent(personal)}`;
+const optional = (value: number | undefined, show: (value: number) => string): string =>
+  value === undefined ? none : show(value);
 
 interface Line {
   readonly name: string;
-  readonly global: ModelScores;
-  readonly personal: Macro | undefined;
-  readonly pooled: number | undefined;
+  /** Absent where clients shared nothing: their global adapter is the untrained start. */
+  readonly global: ModelScores | undefined;
+  readonly personal: PersonalScores | undefined;
   readonly method: MethodSummary | undefined;
 }
 
+type Column = readonly [head: string, cell: (line: Line) => string];
+
+const linesOf = (summary: Summary): Line[] => [
+  { name: 'base model', global: summary.base, personal: undefined, method: undefined },
+  ...summary.methods.map((method) => ({
+    name: method.label,
+    global: sharesModel(method) ? method.global : undefined,
+    personal: method.personal,
+    method,
+  })),
+];
+
+const tableOf = (lines: readonly Line[], columns: readonly Column[]): Table => ({
+  head: columns.map(([head]) => head),
+  right: columns.map((_, i) => i > 0),
+  rows: lines.map((line) => columns.map(([, cell]) => cell(line))),
+});
+
+const name: Column = ['method', (line) => line.name];
+
 /**
- * The final table: base, then a line a method. Losses are nats per labelled token on held-out test rows; `work` is labelled
- * tokens through forward and backward, summed over clients. Exact match and ROUGE-L only where answers were generated.
+ * The final table: base, then a line a method. Losses are nats per labelled token on held-out test rows: of the global adapter on
+ * all rows (pooled) and as mean over clients, of the personal ones on their own rows and on all. Work is labelled tokens through
+ * forward and backward, summed over clients.
  */
 export function finalTable(summary: Summary): Table {
-  const lines: Line[] = [
-    { name: 'base model', global: summary.base, personal: undefined, pooled: undefined, method: undefined },
-    ...summary.methods.map((method) => ({
-      name: method.label,
-      global: method.global,
-      personal: method.personal?.macro,
-      pooled: method.personal?.pooledLoss,
-      method,
-    })),
-  ];
-  const generated = lines.some((line) => line.global.macro.exactMatch !== undefined);
-  const columns: readonly [string, boolean, (line: Line) => string][] = [
-    ['method', false, (line) => line.name],
-    ['global: pooled loss', true, (line) => loss(line.global.micro.loss)],
-    ['global: mean over clients', true, (line) => loss(line.global.macro.loss)],
-    ['personal: mean over clients', true, (line) => (line.personal ? loss(line.personal.loss) : none)],
-    ['personal: pooled loss', true, (line) => (line.pooled === undefined ? none : loss(line.pooled))],
-    [
-      'token accuracy, global / personal',
-      true,
-      (line) => pair(line.global.macro.tokenAccuracy, line.personal?.tokenAccuracy),
-    ],
-    ...(generated
-      ? ([
-          ['exact match', true, (line) => pair(line.global.macro.exactMatch, line.personal?.exactMatch)],
-          ['ROUGE-L', true, (line) => pair(line.global.macro.rougeL, line.personal?.rougeL)],
-        ] satisfies [string, boolean, (line: Line) => string][])
-      : []),
-    ['work (labelled tokens)', true, (line) => (line.method ? short(line.method.labelledTokens) : none)],
-    [
-      'up / down per client',
-      true,
-      (line) => {
-        const traffic = line.method && trafficPerClient(line.method);
-        return traffic ? `${bytes(traffic.up)} / ${bytes(traffic.down)}` : none;
-      },
-    ],
-    ['time', true, (line) => (line.method ? duration(line.method.seconds) : none)],
-  ];
-  return {
-    head: columns.map(([head]) => head),
-    right: columns.map(([, right]) => right),
-    rows: lines.map((line) => columns.map(([, , cell]) => cell(line))),
+  const traffic = (line: Line) => line.method && trafficPerClient(line.method);
+  return tableOf(linesOf(summary), [
+    name,
+    ['global, pooled', (line) => optional(line.global?.micro.loss, loss)],
+    ['global, mean', (line) => optional(line.global?.macro.loss, loss)],
+    ['personal, own rows', (line) => optional(line.personal?.macro.loss, loss)],
+    ['personal, pooled', (line) => optional(line.personal?.pooledLoss, loss)],
+    ['labelled tokens', (line) => optional(line.method?.labelledTokens, short)],
+    ['up per client', (line) => optional(traffic(line)?.up, bytes)],
+    ['down per client', (line) => optional(traffic(line)?.down, bytes)],
+    ['time', (line) => optional(line.method?.seconds, duration)],
+  ]);
+}
+
+/** Shares of right answers, mean over clients: tokens (teacher-forced), and where answers were generated exact match and ROUGE-L. */
+export function qualityTable(summary: Summary): Table {
+  const lines = linesOf(summary);
+  const column = (head: string, of: (macro: ModelScores['macro']) => number | undefined): Column[] => {
+    const measured = lines.some((line) => line.global !== undefined && of(line.global.macro) !== undefined);
+    const show = (macro: ModelScores['macro'] | undefined) => optional(macro && of(macro), percent);
+    if (!measured) return [];
+    return [
+      [`${head}, global`, (line) => show(line.global?.macro)],
+      [`${head}, personal`, (line) => show(line.personal?.macro)],
+    ];
   };
+  return tableOf(lines, [
+    name,
+    ...column('token accuracy', (macro) => macro.tokenAccuracy),
+    ...column('exact match', (macro) => macro.exactMatch),
+    ...column('ROUGE-L', (macro) => macro.rougeL),
+  ]);
 }
 
 /** A table for a terminal; long heads break into lines. */
 export function toText(table: Table): string {
-  const heads = table.head.map((head) => wrap(head, 12));
+  const heads = table.head.map((head) => wrap(head, 9));
   const height = Math.max(...heads.map((lines) => lines.length));
-  const widths = table.head.map((_, i) =>
-    Math.max(...heads[i]!.map((line) => line.length), ...table.rows.map((row) => row[i]!.length)),
-  );
+  const body = table.rows.map((row) => row.map(plain));
+  const widths = heads.map((lines, i) => Math.max(...[...lines, ...body.map((row) => row[i]!)].map(columns)));
   const line = (cells: readonly string[]) =>
     cells
-      .map((cell, i) => (table.right[i] ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)))
+      .map((cell, i) => {
+        const space = ' '.repeat(widths[i]! - columns(cell));
+        return table.right[i] ? space + cell : cell + space;
+      })
       .join('  ')
       .trimEnd();
   const headLines = Array.from({ length: height }, (_, row) =>
     line(heads.map((lines) => lines[row - (height - lines.length)] ?? '')),
   );
   const rule = widths.map((width) => '─'.repeat(width)).join('  ');
-  return [...headLines, rule, ...table.rows.map((row) => line(row.map(printable)))].join('\n');
+  return [...headLines, rule, ...body.map(line)].join('\n');
+}
+
+/** Columns that a text takes in a terminal, nearly: two for letters of East Asian scripts and for emoji. */
+function columns(text: string): number {
+  let width = 0;
+  for (const character of text) width += character > '\u2e80' && character !== '\ufffd' ? 2 : 1;
+  return width;
 }
 
 /** A table in GitHub's Markdown. */
@@ -109,11 +116,7 @@ export function toMarkdown(table: Table): string {
 }
 
 const markdownLine = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-const literal = (cell: string): string => printable(cell).replace(/[\\|<`*_[\]]/g, '\\$&');
-
-// Control characters in a name must not move the terminal's cursor or break the table.
-// oxlint-disable-next-line no-control-regex -- they are what is replaced
-const printable = (text: string): string => text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, '\ufffd');
+const literal = (cell: string): string => plain(cell).replace(/[\\|<`*_[\]]/g, '\\$&');
 
 function wrap(text: string, width: number): string[] {
   const lines: string[] = [];

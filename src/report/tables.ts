@@ -1,7 +1,8 @@
 import { clientIds, sharesModel, stageTraffic } from './facts.ts';
 import { bytes, duration, loss, short, whole } from './format.ts';
 import { html, type Markup } from './markup.ts';
-import type { Summary } from './summary.ts';
+import { swatch } from './palette.ts';
+import type { StageSummary, Summary } from './summary.ts';
 import type { Table } from './table.ts';
 
 const none = '–';
@@ -28,50 +29,62 @@ export function tableMarkup(table: Table): Markup {
   </div>`;
 }
 
-/** Each stage of each method: its rounds, what it trained, its work, time, traffic, and the losses it left. */
-export function stageTable(summary: Summary): Table {
-  const head = [
-    'method, stage',
-    'rounds',
-    'numbers trained',
-    'labelled tokens',
-    'all tokens',
-    'time',
-    'up per client',
-    'down per client',
-    'global loss after',
-    'personal loss after',
-  ];
-  const rows = summary.methods.flatMap((method) => [
-    ...method.stages.map((stage) => {
-      const traffic = stageTraffic(stage);
-      return [
-        `${method.label}, ${stage.name}`,
-        whole(stage.rounds.length),
-        whole(stage.trained),
-        short(stage.labelledTokens),
-        short(stage.processedTokens),
-        duration(stage.seconds),
-        traffic ? bytes(traffic.up) : none,
-        traffic ? bytes(traffic.down) : none,
-        loss(stage.global.macro.loss),
-        stage.personal ? loss(stage.personal.macro.loss) : none,
-      ];
-    }),
-    [
-      `${method.label}, evaluation and the rest`,
-      none,
-      none,
-      none,
-      none,
-      duration(Math.max(0, method.seconds - method.stages.reduce((sum, stage) => sum + stage.seconds, 0))),
-      none,
-      none,
-      none,
-      none,
-    ],
-  ]);
-  return { head, right: head.map((_, i) => i > 0), rows };
+const stageHead = [
+  'stage',
+  'rounds',
+  'numbers trained',
+  'labelled tokens',
+  'all tokens',
+  'time',
+  'up per client',
+  'down per client',
+  'global loss after',
+  'personal loss after',
+];
+
+/** Each stage of each method: its rounds, what it trained, its work, time, traffic, and the losses it left; a group a method. */
+export function stageMarkup(summary: Summary): Markup {
+  const rest = summary.seconds - summary.methods.reduce((sum, method) => sum + method.seconds, 0);
+  const cells = (stage: StageSummary): string[] => {
+    const traffic = stageTraffic(stage);
+    return [
+      whole(stage.rounds.length),
+      whole(stage.trained),
+      short(stage.labelledTokens),
+      short(stage.processedTokens),
+      duration(stage.seconds),
+      traffic ? bytes(traffic.up) : none,
+      traffic ? bytes(traffic.down) : none,
+      loss(stage.global.macro.loss),
+      stage.personal ? loss(stage.personal.macro.loss) : none,
+    ];
+  };
+  const row = (name: string, values: readonly string[]) =>
+    html`<tr>
+      <th scope="row">${name}</th>
+      ${values.map((value) => html`<td class="r">${value}</td>`)}
+    </tr> `;
+  return html`<div class="scroll wide-table grouped">
+    <table>
+      <thead>
+        <tr>
+          ${stageHead.map((head, i) => html`<th scope="col" ${i > 0 && html` class="r"`}>${head}</th>`)}
+        </tr>
+      </thead>
+      ${summary.methods.map(
+        (method, i) =>
+          html`<tbody>
+            <tr class="group">
+              <th scope="rowgroup" colspan="${stageHead.length}">${swatch(i)}${method.label}</th>
+            </tr>
+            ${method.stages.map((stage) => row(stage.name, cells(stage)))}
+          </tbody>`,
+      )}
+      <tbody class="group">
+        ${row('loading, evaluation, writing', ['', '', '', '', duration(Math.max(0, rest)), '', '', '', ''])}
+      </tbody>
+    </table>
+  </div>`;
 }
 
 /** Every client's test loss under every model. */

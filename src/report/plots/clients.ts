@@ -1,5 +1,5 @@
 import * as Plot from '@observablehq/plot';
-import { clientIds } from '../facts.ts';
+import { clientIds, sharesModel } from '../facts.ts';
 import { loss } from '../format.ts';
 import { html, type Markup } from '../markup.ts';
 import { methodColor } from '../palette.ts';
@@ -33,9 +33,10 @@ export function clientsPlot(summary: Summary): Markup {
   const panels = summary.methods
     .map((method, i) => ({ method, color: methodColor(i), changes: changes(summary, method) }))
     .filter(({ method, changes }) => changes.length > 0 && (method.personal !== undefined || !personal));
-  const values = panels.flatMap((panel) => panel.changes.flatMap(({ from, to }) => [from, to]));
   const many = clientIds(summary).length > namedClients;
-  const domain: [number, number] = [Math.min(...values), Math.max(...values)];
+  const sharing = panels.filter(({ method }) => sharesModel(method));
+  // What was never shared starts from the base model, far away: its panel has its own scale.
+  const scale = (panel: (typeof panels)[number]) => span(sharing.includes(panel) ? sharing : [panel]);
   const gains = panels.flatMap((panel) => panel.changes.map(({ from, to }) => to - from));
   const gainDomain: [number, number] = [Math.min(0, ...gains), Math.max(0, ...gains)];
   return html`<div class="panels" style="--min:${panels.length === 1 ? 40 : 20}rem">
@@ -44,10 +45,15 @@ export function clientsPlot(summary: Summary): Markup {
         html`<div>
           <h3><span class="swatch" style="background:${panel.color}"></span>${panel.method.label}</h3>
           <p class="note">${tally(panel.changes)}</p>
-          ${many ? sorted(panel.changes, panel.color, gainDomain, panel.method.label) : named(panel.changes, panel.color, domain, panel.method.label)}
+          ${many ? sorted(panel.changes, panel.color, gainDomain, panel.method.label) : named(panel.changes, panel.color, scale(panel), panel.method.label)}
         </div>`,
     )}
   </div>`;
+}
+
+function span(panels: readonly { readonly changes: readonly Change[] }[]): [number, number] {
+  const values = panels.flatMap((panel) => panel.changes.flatMap(({ from, to }) => [from, to]));
+  return [Math.min(...values), Math.max(...values)];
 }
 
 function tally(all: readonly Change[]): string {

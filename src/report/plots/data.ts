@@ -112,7 +112,7 @@ function bubbles(clients: readonly ClientSummary[], width: number): Markup {
       marginRight: 64,
       marginTop: top,
       marginBottom: 6,
-      x: { domain: values, axis: null, padding: 0 },
+      x: { type: 'point', domain: values, axis: null, padding: 0.5 },
       y: {
         domain: clients.map(({ id }) => id),
         label: null,

@@ -1,5 +1,5 @@
 import * as Plot from '@observablehq/plot';
-import { clientIds } from '../facts.ts';
+import { clientIds, sharesModel } from '../facts.ts';
 import { html, type Markup } from '../markup.ts';
 import { methodColor } from '../palette.ts';
 import { draw, fit, textWidth } from '../svg.ts';
@@ -33,8 +33,11 @@ export function matrixPlot(summary: Summary): Markup | undefined {
     .map((method, i) => ({ method, color: methodColor(i), cells: cellsOf(summary, method) }))
     .filter(({ cells }) => cells.length > 0);
   if (panels.length === 0 || ids.length > drawnClients) return undefined;
-  const gaps = panels.flatMap(({ cells }) => cells.map(({ gap }) => Math.abs(gap))).toSorted((a, b) => a - b);
-  // One client that fails badly must not bleach all others.
+  const sharing = panels.filter(({ method }) => sharesModel(method));
+  const gaps = (sharing.length > 0 ? sharing : panels)
+    .flatMap(({ cells }) => cells.map(({ gap }) => Math.abs(gap)))
+    .toSorted((a, b) => a - b);
+  // One client that fails badly must not bleach all others, nor the distance from an untrained model.
   const strongest = gaps[Math.floor(0.97 * (gaps.length - 1))] || 1;
   return html`<p class="key"><span>better than the global adapter</span><span class="ramp"></span><span>worse</span></p>
     <div class="panels" style="--min:${panels.length === 1 ? 34 : 20}rem">
@@ -52,7 +55,7 @@ const panelWidth = 440;
 
 function heat(cells: readonly Cell[], ids: readonly string[], strongest: number, label: string): Markup {
   const labelled = ids.length <= labelledClients;
-  const room = labelled ? Math.min(124, Math.max(...ids.map(textWidth)) + 10) : 18;
+  const room = labelled ? Math.min(124, Math.max(...ids.map(textWidth)) + 14) : 18;
   const size = (panelWidth - room - 2) / ids.length;
   const indices = ids.map((_, i) => i);
   const fontSize = ids.length > 14 ? 10 : 12;
@@ -65,7 +68,7 @@ function heat(cells: readonly Cell[], ids: readonly string[], strongest: number,
           Plot.cell(cells, {
             x: 'j',
             y: 'i',
-            fill: ({ gap }: Cell) => (gap < 0 ? 'var(--better)' : 'var(--worse)'),
+            fill: ({ gap }: Cell) => (gap < 0 ? 'var(--cold)' : 'var(--warm)'),
             fillOpacity: ({ gap }: Cell) => strength(gap, strongest),
             inset: 0.75,
             rx: 2,
@@ -73,7 +76,7 @@ function heat(cells: readonly Cell[], ids: readonly string[], strongest: number,
           }),
           Plot.cell(
             cells.filter(({ i, j }) => i === j),
-            { x: 'j', y: 'i', stroke: 'currentColor', fill: 'none', strokeWidth: 1.3, inset: 0.75, rx: 2 },
+            { x: 'j', y: 'i', stroke: 'currentColor', fill: 'none', strokeWidth: 1.2, inset: 0.75, rx: 2 },
           ),
           ...(ids.length <= numberedClients
             ? [
@@ -103,15 +106,15 @@ function heat(cells: readonly Cell[], ids: readonly string[], strongest: number,
         ...marks,
         ...(labelled
           ? [
-              Plot.axisX(indices, {
-                anchor: 'top',
-                tickSize: 0,
-                tickRotate: -90,
-                tickFormat: name,
-                fontSize,
+              Plot.text(indices, {
+                x: (i: number) => i,
+                frameAnchor: 'top',
+                dy: -7,
+                rotate: -90,
                 textAnchor: 'start',
-                dx: 4,
-                dy: -3,
+                lineAnchor: 'middle',
+                text: name,
+                fontSize,
               }),
               Plot.axisY(indices, { tickSize: 0, tickFormat: name, fontSize }),
             ]
@@ -153,7 +156,7 @@ function shades(cells: readonly Cell[], strongest: number, size: number, margin:
   return [...paths].map(([level, d]) => (_index, _scales, _channels, _dimensions, context) => {
     const path = context.document.createElementNS('http://www.w3.org/2000/svg', 'path');
     path.setAttribute('d', d);
-    path.setAttribute('fill', level < 0 ? 'var(--better)' : 'var(--worse)');
+    path.setAttribute('fill', level < 0 ? 'var(--cold)' : 'var(--warm)');
     path.setAttribute('fill-opacity', String((0.82 * Math.abs(level)) / 5));
     return path;
   });

@@ -47,7 +47,7 @@ function domainOf(lines: readonly Line[]): [number, number] {
   const low = Math.min(...values);
   const high = Math.max(...values);
   const air = (high - low || 1) * 0.06;
-  return [Math.max(0, low - air), high + air];
+  return [Math.max(0, low - 2.4 * air), high + air];
 }
 
 function points(line: Line, what: 'train' | 'validation'): Point[] {
@@ -65,22 +65,23 @@ function panel(line: Line, all: readonly Line[], width: number, height: number):
   const marginLeft = 36;
   const scale = (width - marginLeft - 12) / last;
   // A short last stage writes its name leftwards from the frame's end.
-  const squeezed = (span: Span) => span.to > last && (span.to - span.from) * scale < 34;
+  const roomOf = (span: Span) => ((spans.at(-1) === span ? last + 0.5 : span.to) - span.from) * scale;
+  const squeezed = (span: Span) => spans.at(-1) === span && roomOf(span) < 34;
   const stageNames = (some: readonly Span[], textAnchor: 'start' | 'end') =>
     Plot.text(some, {
       x: textAnchor === 'start' ? 'from' : 'to',
       frameAnchor: 'top',
       dy: -14,
       textAnchor,
-      text: (span: Span) => (textAnchor === 'end' ? span.name : fit(span.name, (span.to - span.from) * scale - 4)),
+      text: (span: Span) =>
+        textAnchor === 'end' ? span.name : roomOf(span) < 26 ? '' : fit(span.name, roomOf(span) - 4),
       fill: 'var(--muted)',
       fontSize: 11,
     });
   const others = all
     .filter((other) => other !== line)
     .flatMap((other, z) => points(other, 'validation').map((point) => ({ ...point, z })));
-  const solid = own.length > 0 ? own : train;
-  const end = solid.slice(-1);
+  const end = (own.length > 0 ? own : train).slice(-1);
   const late = (end[0]?.at ?? 0) > last * 0.85;
   const options: Plot.PlotOptions = {
     width,
@@ -108,27 +109,22 @@ function panel(line: Line, all: readonly Line[], width: number, height: number):
       ),
       stageNames(spans.filter(squeezed), 'end'),
       Plot.line(others, { x: 'at', y: 'value', z: 'z', stroke: 'var(--muted)', strokeOpacity: 0.32, strokeWidth: 1.2 }),
-      ...(own.length > 0
-        ? [
-            Plot.line(train, { x: 'at', y: 'value', stroke: line.color, strokeWidth: 1.2, strokeDasharray: '1.5,3' }),
-            Plot.dot(train.slice(-1), { x: 'at', y: 'value', r: 2.2, stroke: line.color, fill: 'var(--page)' }),
-          ]
-        : []),
-      Plot.line(solid, { x: 'at', y: 'value', stroke: line.color, strokeWidth: 2.2 }),
-      Plot.dot(end, { x: 'at', y: 'value', r: 3.4, fill: line.color }),
+      Plot.line(train, { x: 'at', y: 'value', stroke: line.color, strokeWidth: 1.3, strokeDasharray: '1.5,3' }),
+      Plot.dot(train.slice(-1), { x: 'at', y: 'value', r: 2.4, stroke: line.color, fill: 'var(--page)' }),
+      Plot.line(own, { x: 'at', y: 'value', stroke: line.color, strokeWidth: 2.2 }),
+      Plot.dot(own.slice(-1), { x: 'at', y: 'value', r: 3.4, fill: line.color }),
       Plot.text(end, {
         x: 'at',
         y: 'value',
         text: (point: Point) => loss(point.value),
-        dy: -11,
+        dy: 13,
         dx: late ? 3 : 0,
         textAnchor: late ? 'end' : 'middle',
-        fontWeight: 600,
+        fontWeight: own.length > 0 ? 600 : 400,
         stroke: 'var(--page)',
         strokeWidth: 4,
         fill: 'currentColor',
       }),
-      Plot.axisX({ ticks: [], label: null, tickSize: 0 }),
     ],
   };
   return draw(options, `Loss per round of ${line.method.label}${end[0] ? `, ending at ${loss(end[0].value)}` : ''}`);
@@ -139,5 +135,5 @@ function ticksOf(last: number, width: number): number[] {
   const most = Math.max(2, Math.floor(width / 45));
   const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].find((candidate) => last / candidate <= most) ?? last;
   const ticks = Array.from({ length: Math.floor(last / step) }, (_, i) => (i + 1) * step);
-  return step === 1 ? ticks : [1, ...ticks];
+  return step <= 2 ? ticks : [1, ...ticks];
 }

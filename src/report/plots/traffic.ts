@@ -1,10 +1,10 @@
 import * as Plot from '@observablehq/plot';
+import { trafficPerClient } from '../facts.ts';
 import { bytes } from '../format.ts';
 import type { Markup } from '../markup.ts';
 import { methodColor } from '../palette.ts';
 import { draw, fit, responsive } from '../svg.ts';
 import type { Summary } from '../summary.ts';
-import { trafficPerClient } from '../table.ts';
 
 /** Bytes per client that a method sends up and down over the whole run, mean over clients. */
 export const trafficPlot = (summary: Summary): Markup => responsive((width) => atWidth(summary, width));
