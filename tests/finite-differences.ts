@@ -33,7 +33,7 @@ export async function runGraph(g: Graph, feeds: Feeds): Promise<Feeds> {
       }),
     ),
     undefined,
-    { threads: 1 },
+    { threads: 2 },
   );
   const results = await session.run(feeds);
   await session.close();
@@ -71,7 +71,7 @@ export async function checkGradients(
       }),
     ),
     undefined,
-    { threads: 1 },
+    { threads: 2 },
   );
   const c = { ...floats(y.dims, 99), dims: y.dims };
   const lossAt = async (changed: Feeds): Promise<number> => {

@@ -11,8 +11,11 @@ export interface RuntimeOptions {
   readonly provider?: string;
 }
 
-/** Kept off, so that a half-precision weight is widened where it is used and not once for all. */
-const LEAVE_CASTS = 'ConstantFolding;CommonSubexpressionElimination';
+/**
+ * Off, so that a half-precision weight is widened where it is used and not once for all. The level `extended` is the highest that
+ * leaves such casts alone: above it ONNX Runtime turns half-precision initialisers into float copies.
+ */
+const FOLDS_CASTS = 'ConstantFolding;CommonSubexpressionElimination';
 
 /**
  * Opens a session on a model's protobuf bytes. `folder`: where its external data's relative locations start.
@@ -28,9 +31,11 @@ export async function openSession(
     ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
     interOpNumThreads: 1,
     enableCpuMemArena: arena,
-    enableMemPattern: arena,
+    // A pattern is a second plan of all buffers, allocated beside the first run's: it would double the memory.
+    enableMemPattern: false,
+    graphOptimizationLevel: 'extended',
     extra: {
-      'optimization.disable_specified_optimizers': LEAVE_CASTS,
+      'optimization.disable_specified_optimizers': FOLDS_CASTS,
       'session.disable_prepacking': '1',
       ...(folder === undefined ? {} : { 'session.model_external_initializers_file_folder_path': folder }),
     },
