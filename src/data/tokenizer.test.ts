@@ -101,6 +101,8 @@ describe('createTokenizer', () => {
     expect([...tokenizer.encode('ab a<s>')]).toEqual([2, 4, 6]);
     expect(tokenizer.decode([2, 4, 6])).toBe('ab a');
     expect(tokenizer.decode([2, 4, 6], { special: true })).toBe('ab a<s>');
+    const spaced = createTokenizer({ ...words, config: { clean_up_tokenization_spaces: true } });
+    expect(spaced.decode([0, 3, 5])).toBe('a ?');
     expect([tokenizer.decode([]), tokenizer.encode('').length, tokenizer.vocabularySize]).toEqual(['', 0, 10]);
   });
 

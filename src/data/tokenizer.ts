@@ -2,6 +2,7 @@ import { Tokenizer as Library } from '@huggingface/tokenizers';
 import { UserError } from '../errors.ts';
 import { compileChatTemplate, type ChatTemplate } from './chat-template.ts';
 import type { Message } from './types.ts';
+import { rememberWords } from './word-cache.ts';
 
 /** Text to token ids and back, with the model's own chat template. */
 export interface Tokenizer {
@@ -86,10 +87,12 @@ function openLibrary(files: TokenizerFiles, config: Fields): Library {
       `${files.where}: tokenizer.json must be an object with a "model", as the tokenizers library writes it`,
     );
   try {
-    return new Library(
+    const library = new Library(
       { ...files.tokenizer, pre_tokenizer: withUnicodeDigits(files.tokenizer['pre_tokenizer']) },
       config,
     );
+    rememberWords(library.model, files.tokenizer['model']);
+    return library;
   } catch (error) {
     throw new UserError(`${files.where}: tokenizer.json cannot be used: ${(error as Error).message}`, { cause: error });
   }
@@ -129,9 +132,15 @@ export function createTokenizer(files: TokenizerFiles): Tokenizer {
     eosId,
     padId: idOf('pad_token', files.ids?.pad),
     encode: (text, options) =>
-      Int32Array.from(library.encode(text, { add_special_tokens: options?.special === true }).ids),
+      new Int32Array(library.encode(text, { add_special_tokens: options?.special === true }).ids),
     decode: (ids, options) =>
-      ids.length === 0 ? '' : library.decode(Array.from(ids), { skip_special_tokens: options?.special !== true }),
+      ids.length === 0
+        ? ''
+        : library.decode(Array.from(ids), {
+            skip_special_tokens: options?.special !== true,
+            // The library's default closes up " ?" to "?": decoding would not give back what was encoded.
+            clean_up_tokenization_spaces: false,
+          }),
     chatTemplate: source,
     renderChat(messages, options) {
       if (source === undefined)
