@@ -7,7 +7,7 @@ import type { Summary } from './summary.ts';
 function against(value: number, reference: number): string {
   const change = 1 - value / reference;
   if (Math.abs(change) < 0.005) return 'about the same';
-  return `${percent(Math.abs(change), 0)} ${change > 0 ? 'lower' : 'higher'}`;
+  return `${percent(Math.abs(change), 0).replace(' ', '\u00a0')} ${change > 0 ? 'lower' : 'higher'}`;
 }
 
 const bestGlobal = (summary: Summary) =>

@@ -65,6 +65,6 @@ dl{grid-template-columns:1fr;gap:0 0}dd{margin-bottom:.6rem}
 @media print{
 body{font-size:10pt}main{max-width:none;padding:0}nav,summary{display:none}
 section{margin-top:1.4rem;padding-top:.9rem}h2{break-after:avoid}figcaption{break-after:avoid}
-.scroll{overflow:visible}.steps li,pre{border:1px solid var(--line);background:none}
+.scroll{overflow:visible}table{font-size:7.5pt}thead th{min-width:0;font-size:7pt}tbody th{min-width:6rem}td.r,th.r{padding-left:.4rem}.steps li,pre{border:1px solid var(--line);background:none}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 }`;
