@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { packRows } from '../../tests/pack.ts';
 import { golden } from '../../tests/shared.ts';
@@ -89,7 +89,7 @@ it('goes on epoch after epoch, and ends at once without rows', () => {
   const batches = trainingBatches(rows, 2, stream(1, 'x'));
   for (let pass = 0; pass < 3; pass++) {
     const seen = [0, 1, 2].flatMap(() => [...new Set(batches.next().value?.ids)]);
-    expect(seen.sort()).toEqual([0, 1, 2, 3, 4]);
+    expect(seen.sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 4]);
   }
   expect([...trainingBatches([], 2, stream(1, 'x'))]).toEqual([]);
   expect(() => epoch(rows, 0, stream(1, 'x'))).toThrow('a batch needs at least 1 row, not 0');

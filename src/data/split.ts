@@ -12,7 +12,7 @@ export interface Split<T> {
 /** Rows that an amount means of `total`: a share is rounded, and never to none. */
 export function amountOf(amount: Amount, total: number, key: string): number {
   if (amount >= 0 && amount < 1) return amount === 0 ? 0 : Math.max(1, Math.round(amount * total));
-  if (Number.isSafeInteger(amount)) return amount;
+  if (amount >= 1 && Number.isSafeInteger(amount)) return amount;
   throw new UserError(`${key} must be a share below 1 or a whole number of rows, not ${amount}`);
 }
 

@@ -42,7 +42,7 @@ export function createTemplate(options: TemplateOptions, tokenizer: TemplateToke
     prompt(example, newTokens = 0) {
       const { ids } = tokenise(pieces(example).prompt);
       const [head, tail] = kept(ids.length, Math.max(1, maxLength - newTokens));
-      return Int32Array.from([...ids.slice(0, head), ...ids.slice(ids.length - tail)]);
+      return new Int32Array([...ids.slice(0, head), ...ids.slice(ids.length - tail)]);
     },
     stop: stopsOf(pieces, tokenise, tokenizer),
   };
@@ -130,16 +130,18 @@ function fitted(id: string, tokens: Tokens, maxLength: number): Tokenised {
   const start = tokens.labelled.lastIndexOf(0, end - 1) + 1;
   const least = Math.min(start, Math.max(1, Math.floor(maxLength / 4)));
   const [head, tail] = kept(start, Math.max(maxLength - (end - start), least));
-  const part = (values: readonly number[]): number[] =>
-    [...values.slice(0, head), ...values.slice(start - tail, end)].slice(0, maxLength);
-  const labelled = Uint8Array.from(part(tokens.labelled));
+  const part = (values: readonly number[]): readonly number[] =>
+    head === start && end <= maxLength
+      ? values.slice(0, end)
+      : [...values.slice(0, head), ...values.slice(start - tail, end)].slice(0, maxLength);
+  const labelled = new Uint8Array(part(tokens.labelled));
   // Nothing comes before the first token from which it could be predicted, nor its own past before the first after a cut.
   labelled[0] = 0;
   if (head + tail < start && tail > 0) labelled[head] = 0;
   const length = labelled.lastIndexOf(1) + 1;
   if (length === 0) return { drop: 'no response token has one before it' };
   return {
-    row: { id, ids: Int32Array.from(part(tokens.ids).slice(0, length)), labelled: labelled.slice(0, length) },
+    row: { id, ids: new Int32Array(part(tokens.ids).slice(0, length)), labelled: labelled.slice(0, length) },
     truncated: end > maxLength,
   };
 }
