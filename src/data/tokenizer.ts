@@ -1,6 +1,7 @@
 import { Tokenizer as Library } from '@huggingface/tokenizers';
 import { UserError } from '../errors.ts';
 import { compileChatTemplate, type ChatTemplate } from './chat-template.ts';
+import { chunkwise } from './chunks.ts';
 import type { Message } from './types.ts';
 import { rememberWords } from './word-cache.ts';
 
@@ -125,14 +126,15 @@ export function createTokenizer(files: TokenizerFiles): Tokenizer {
     unk_token: nameOf('unk_token') ?? '',
     pad_token: nameOf('pad_token') ?? '',
   };
+  const whole = (text: string): number[] => library.encode(text, { add_special_tokens: false }).ids;
+  const encode = chunkwise(whole, files.tokenizer as Fields, config) ?? ((text: string) => new Int32Array(whole(text)));
   let template: ChatTemplate | undefined;
   return {
     vocabularySize: largest + 1,
     bosId,
     eosId,
     padId: idOf('pad_token', files.ids?.pad),
-    encode: (text, options) =>
-      new Int32Array(library.encode(text, { add_special_tokens: options?.special === true }).ids),
+    encode: (text, options) => (options?.special === true ? new Int32Array(library.encode(text).ids) : encode(text)),
     decode: (ids, options) =>
       ids.length === 0
         ? ''
