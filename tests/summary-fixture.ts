@@ -236,7 +236,7 @@ export function summaryFixture(options: FixtureOptions = {}): Summary {
     lora: { rank: 8, alpha: 16, rslora: false, targets: ['q_proj', 'v_proj'] },
     data: {
       name: 'databricks-dolly-15k',
-      partition: mixed ? 'dirichlet (alpha 0.5) over category' : 'category',
+      partition: mixed ? 'Dirichlet(0.5) over category' : 'by category',
       rows: 15_011,
       dropped: { 'empty response': 4 },
       truncated: 37,

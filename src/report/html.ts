@@ -169,7 +169,7 @@ function clients(summary: Summary): Markup {
 }
 
 const matrixCaption =
-  'Row: whose personal adapter. Column: whose test rows; on the diagonal each is at home. Colour compares its loss with the global adapter’s on the same rows (where nothing was shared, with the base model’s); numbers, where there is room, are losses. A blue diagonal in an orange field is personal knowledge that others do not share.';
+  'Row: whose personal adapter. Column: whose test rows; on the diagonal each is at home. Colour compares its loss with the global adapter’s on the same rows (where nothing was shared, with the column’s mean); numbers, where there is room, are losses. A blue diagonal in an orange field is personal knowledge that others do not share.';
 
 const trafficCaption =
   'Bytes each client sent (up, full colour) and received (down, pale) over the whole run, mean over the clients that took part.';
@@ -178,10 +178,10 @@ function data(summary: Summary): Markup {
   const { data } = summary;
   const caption =
     data.clients.length > 40
-      ? `Clients by ${data.partition}.`
+      ? `Partition: ${data.partition}.`
       : isMixed(summary)
-        ? `Clients by ${data.partition}: each bubble’s area is the number of rows of that kind that a client holds, with its total at the right.`
-        : `Clients by ${data.partition}: rows for training (dark), validation and test (paler), with their total.`;
+        ? `Partition: ${data.partition}. Each bubble’s area is the number of rows of that kind that a client holds, with its total at the right.`
+        : `Partition: ${data.partition}. Rows for training (dark), validation and test (paler), with their total.`;
   return figure(caption, dataPlot(summary));
 }
 

@@ -37,7 +37,7 @@ svg text{white-space:pre}
 table{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums;line-height:1.35;width:100%}
 th,td{padding:.42rem .8rem .42rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 thead th{vertical-align:bottom;font-weight:560;color:var(--muted);font-size:.8rem;min-width:4.6rem}
-tbody th{font-weight:560;min-width:11rem;unicode-bidi:isolate;max-width:18rem;overflow-wrap:anywhere}
+tbody th{font-weight:560;min-width:13rem;unicode-bidi:isolate;max-width:18rem;overflow-wrap:anywhere}
 td.r,th.r{text-align:right;padding:.42rem 0 .42rem .8rem}
 td.r{white-space:nowrap}
 .scroll.wide-table tbody th,.scroll.wide-table thead th:first-child{position:sticky;left:0;background:var(--page)}

@@ -18,12 +18,18 @@ export const drawnClients = 200;
 const labelledClients = 24;
 const numberedClients = 10;
 
-/** All cells of a method's matrix, row by row; a client without a personal model has none. */
+/**
+ * All cells of a method's matrix, row by row; a client without a personal model has none. The reference of a column is the
+ * global adapter's loss on these rows, or the mean of the column where nothing was shared.
+ */
 function cellsOf(summary: Summary, method: MethodSummary): Cell[] {
-  const ids = clientIds(summary);
-  return (method.personal?.matrix ?? []).flatMap((row, i) =>
-    row.map((loss, j) => ({ i, j, loss, gap: loss - (method.global.clients[ids[j] ?? '']?.loss ?? loss) })),
-  );
+  const rows = method.personal?.matrix ?? [];
+  const references = clientIds(summary).map((id, j) => {
+    const column = rows.flatMap((row) => row[j] ?? []);
+    const mean = column.reduce((sum, loss) => sum + loss, 0) / column.length;
+    return sharesModel(method) ? (method.global.clients[id]?.loss ?? mean) : mean;
+  });
+  return rows.flatMap((row, i) => row.map((loss, j) => ({ i, j, loss, gap: loss - references[j]! })));
 }
 
 /** A heat map per method: client i's personal model on client j's rows, coloured by the difference from the global adapter. */
@@ -33,11 +39,8 @@ export function matrixPlot(summary: Summary): Markup | undefined {
     .map((method, i) => ({ method, color: methodColor(i), cells: cellsOf(summary, method) }))
     .filter(({ cells }) => cells.length > 0);
   if (panels.length === 0 || ids.length > drawnClients) return undefined;
-  const sharing = panels.filter(({ method }) => sharesModel(method));
-  const gaps = (sharing.length > 0 ? sharing : panels)
-    .flatMap(({ cells }) => cells.map(({ gap }) => Math.abs(gap)))
-    .toSorted((a, b) => a - b);
-  // One client that fails badly must not bleach all others, nor the distance from an untrained model.
+  const gaps = panels.flatMap(({ cells }) => cells.map(({ gap }) => Math.abs(gap))).toSorted((a, b) => a - b);
+  // One client that fails badly must not bleach all others.
   const strongest = gaps[Math.floor(0.97 * (gaps.length - 1))] || 1;
   return html`<p class="key"><span>better than the global adapter</span><span class="ramp"></span><span>worse</span></p>
     <div class="panels" style="--min:${panels.length === 1 ? 34 : 20}rem">
