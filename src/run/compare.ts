@@ -16,7 +16,7 @@ import type { Progress } from './events.ts';
 import { configText, type RunFolder } from './folder.ts';
 import type { LaidOut } from './methods.ts';
 import type { RunMetrics } from './run-metrics.ts';
-import type { OpenModel } from './subject.ts';
+import { withFiniteWeights, type OpenModel } from './subject.ts';
 import { summariseData, summariseLora, summariseMethod, summariseModel, summariseStage } from './summarise.ts';
 import { trainedNumbers } from './trained.ts';
 import { version } from './version.ts';
@@ -41,7 +41,7 @@ export async function* compareMethods(running: Running): AsyncGenerator<Progress
   const { config, folder, model, data, methods, initial, journal, metrics, evaluate } = running;
   const started = (journal.recorded('started') as string | undefined) ?? new Date().toISOString();
   journal.record('started', started);
-  const base = await evaluate.base();
+  const base = await withFiniteWeights(model, () => evaluate.base());
   metrics.base(base);
   yield { kind: 'base evaluated', ...base };
 

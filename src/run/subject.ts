@@ -5,7 +5,8 @@ import type { RunConfig } from '../config/schema.ts';
 import { loadClients, type LoadedData } from '../data/load.ts';
 import type { Tokenizer } from '../data/tokenizer.ts';
 import type { TokenRow } from '../data/types.ts';
-import { UserError } from '../errors.ts';
+import { Interrupted, UserError } from '../errors.ts';
+import { readTensor } from '../formats/files/safetensors.ts';
 import { resolveHub, type HubProgress } from '../formats/files/hub.ts';
 import { openTokenizer } from '../formats/files/tokenizer.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
@@ -13,6 +14,7 @@ import { loraLayout } from '../lora/layout.ts';
 import { projectionsOf, weightShapes } from '../models/weights.ts';
 import type { Engine } from '../runtime/engine.ts';
 import { openEngine, readModel, type BaseModel } from '../runtime/node/open.ts';
+import { placeWeights } from '../runtime/node/weights.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { threadsOf } from './environment.ts';
 
@@ -47,6 +49,7 @@ export async function* locate(
 /** Opens a model's folder; `name` is for people. Throws UserError where something is missing or does not fit. */
 export async function openModel(folder: string, name = basename(folder)): Promise<OpenModel> {
   const base = await readModel(folder);
+  await placeWeights(base.config, base.store);
   const tokenizer = await openTokenizer(folder);
   if (tokenizer.vocabularySize > base.config.vocabularySize) {
     throw new UserError(
@@ -58,6 +61,28 @@ export async function openModel(folder: string, name = basename(folder)): Promis
     0,
   );
   return { ...base, name, folder, parameters, tokenizer };
+}
+
+/**
+ * Runs `measure` on the base model; where it fails, and a weight is not finite, throws UserError with the first such weight
+ * in place of its error. Weights are only read through after a failure: a large model's take minutes.
+ */
+export async function withFiniteWeights<T>(model: OpenModel, measure: () => Promise<T>): Promise<T> {
+  try {
+    return await measure();
+  } catch (error) {
+    if (error instanceof UserError || error instanceof Interrupted) throw error;
+    for (const stored of model.store.tensors.values()) {
+      const { data } = await readTensor(stored);
+      const at = data.findIndex((value) => !Number.isFinite(value));
+      if (at >= 0)
+        throw new UserError(
+          `${stored.file}: ${stored.name} holds ${data[at]} at index ${at}: the weights are damaged`,
+          { cause: error },
+        );
+    }
+    throw error;
+  }
 }
 
 /** The adapter's layout on this model. */

@@ -6,7 +6,7 @@ import type { ModelScores } from '../../report/summary.ts';
 import { toText } from '../../report/table.ts';
 import { evaluationOptions } from '../../run/evaluation.ts';
 import { readConfig } from '../../run/read-config.ts';
-import { engineOf, layoutOf, openData } from '../../run/subject.ts';
+import { engineOf, layoutOf, openData, withFiniteWeights } from '../../run/subject.ts';
 import type { Terminal } from '../context.ts';
 import { onInterrupt } from '../exit.ts';
 import { located, openedModel } from '../open.ts';
@@ -37,7 +37,7 @@ export async function evalCommand(file: string, flags: EvalFlags, terminal: Term
       try {
         const scores =
           part === undefined
-            ? await scoreBase(engine, data.clients, options)
+            ? await withFiniteWeights(model, () => scoreBase(engine, data.clients, options))
             : await scoreGlobal(engine, [{ adapter: part.adapter, weight: 1 }], data.clients, options);
         scored.push({ name: part?.folder ?? 'base model', scores });
       } finally {

@@ -9,7 +9,6 @@ import { openAdapter, readAdapter } from '../../formats/files/peft.ts';
 import { keyOfA, keyOfB } from '../../lora/adapter.ts';
 import { projectionsOf } from '../../models/weights.ts';
 import { bytes, whole } from '../../report/format.ts';
-import { placeWeights } from '../../runtime/node/weights.ts';
 import { openModel } from '../../run/subject.ts';
 import { norm } from '../../tensor/tensors.ts';
 import type { Terminal } from '../context.ts';
@@ -37,8 +36,6 @@ export async function inspectCommand(path: string, flags: InspectFlags, terminal
 
 async function modelLines(folder: string): Promise<string[]> {
   const model = await openModel(folder);
-  // Refuses weights that are missing or do not fit.
-  await placeWeights(model.config, model.store);
   const { config, tokenizer, store } = model;
   const types = new Map<string, number>();
   for (const { dtype, length } of store.tensors.values()) types.set(dtype, (types.get(dtype) ?? 0) + length);
