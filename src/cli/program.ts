@@ -1,15 +1,14 @@
 import { Command } from 'commander';
 import { version } from '../run/version.ts';
 import type { Terminal } from './context.ts';
-import { evalCommand, type EvalFlags } from './commands/eval.ts';
-import { generateCommand, type GenerateFlags } from './commands/generate.ts';
-import { inspectCommand, type InspectFlags } from './commands/inspect.ts';
-import { methodsCommand } from './commands/methods.ts';
-import { personalizeCommand, type PersonalizeFlags } from './commands/personalize.ts';
-import { runCommand, type RunFlags } from './commands/run.ts';
+import type { EvalFlags } from './commands/eval.ts';
+import type { GenerateFlags } from './commands/generate.ts';
+import type { InspectFlags } from './commands/inspect.ts';
+import type { PersonalizeFlags } from './commands/personalize.ts';
+import type { RunFlags } from './commands/run.ts';
 import { collect } from './flags.ts';
 
-/** The command line. Its actions throw; `main` turns errors into exit codes. */
+/** The command line; what a command needs is loaded with it. Its actions throw; `main` turns errors into exit codes. */
 export function program(terminal: Terminal): Command {
   const fedlora = new Command('fedlora')
     .description('Federated LoRA fine-tuning: one global adapter for everybody, one personal adapter per client.')
@@ -27,7 +26,9 @@ export function program(terminal: Terminal): Command {
     .option('--resume', 'go on with an unfinished run')
     .option('--seed <number>', 'the same as --set seed=<number>')
     .option('--set <key=value>', 'override a key, e.g. --set train.rate=1e-3 (repeatable)', collect, [])
-    .action((file: string, flags: RunFlags) => runCommand(file, flags, terminal));
+    .action(async (file: string, flags: RunFlags) =>
+      (await import('./commands/run.ts')).runCommand(file, flags, terminal),
+    );
 
   fedlora
     .command('eval')
@@ -36,7 +37,9 @@ export function program(terminal: Terminal): Command {
     .option('--adapter <folder>', 'a PEFT adapter, e.g. runs/x/adapters/fedit/global (repeatable)', collect, [])
     .option('--set <key=value>', 'override a key (repeatable)', collect, [])
     .option('--json', 'scores as JSON')
-    .action((file: string, flags: EvalFlags) => evalCommand(file, flags, terminal));
+    .action(async (file: string, flags: EvalFlags) =>
+      (await import('./commands/eval.ts')).evalCommand(file, flags, terminal),
+    );
 
   fedlora
     .command('generate')
@@ -54,7 +57,9 @@ export function program(terminal: Terminal): Command {
     .option('--temperature <number>', '0: always the most likely token', '0')
     .option('--top-p <number>', 'sample among the most likely tokens of this joint probability', '1')
     .option('--seed <number>', 'of sampling', '1')
-    .action((prompts: string[], flags: GenerateFlags) => generateCommand(prompts, flags, terminal));
+    .action(async (prompts: string[], flags: GenerateFlags) =>
+      (await import('./commands/generate.ts')).generateCommand(prompts, flags, terminal),
+    );
 
   fedlora
     .command('inspect')
@@ -64,7 +69,9 @@ export function program(terminal: Terminal): Command {
     .option('--model <folder>', 'tokenise data for this model, or check an adapter against it')
     .option('--template <name>', 'of data with --model: chat, alpaca or plain', 'chat')
     .option('--max-length <number>', 'of data with --model: tokens a row may have', '512')
-    .action((path: string, flags: InspectFlags) => inspectCommand(path, flags, terminal));
+    .action(async (path: string, flags: InspectFlags) =>
+      (await import('./commands/inspect.ts')).inspectCommand(path, flags, terminal),
+    );
 
   fedlora
     .command('personalize')
@@ -77,13 +84,15 @@ export function program(terminal: Terminal): Command {
     .option('--resume', 'go on with an unfinished run')
     .option('--seed <number>', 'the same as --set seed=<number>')
     .option('--set <key=value>', 'any key of a configuration, e.g. --set data.format=dolly (repeatable)', collect, [])
-    .action((flags: PersonalizeFlags) => personalizeCommand(flags, terminal));
+    .action(async (flags: PersonalizeFlags) =>
+      (await import('./commands/personalize.ts')).personalizeCommand(flags, terminal),
+    );
 
   fedlora
     .command('methods')
     .description('list the methods, or the options of one')
     .argument('[name]')
-    .action((name: string | undefined) => methodsCommand(name, terminal));
+    .action(async (name: string | undefined) => (await import('./commands/methods.ts')).methodsCommand(name, terminal));
 
   return fedlora;
 }

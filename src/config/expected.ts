@@ -33,7 +33,7 @@ export function expected(schema: JsonSchema | undefined): string {
     case 'number':
       return `a number${bounds(schema)}`;
     case 'string':
-      return schema.pattern === undefined ? 'text' : `text of the form ${schema.pattern}`;
+      return schema.pattern === undefined ? 'text' : `text such as \`${example(schema)}\``;
     case 'boolean':
       return 'true or false';
     case 'array':
@@ -44,6 +44,11 @@ export function expected(schema: JsonSchema | undefined): string {
     case undefined:
   }
   return 'another value';
+}
+
+function example({ examples, pattern }: JsonSchema): string {
+  const [first] = examples ?? [];
+  return typeof first === 'string' ? first : String(pattern);
 }
 
 /** Bounds of a number in words; JavaScript's own limits are not worth a word. */

@@ -104,7 +104,7 @@ train: { steps: 1, epochs: 1 }
       '  c.yaml:6:23: methods[1].mu: expected a number of at least 0, got -1',
       '  c.yaml:6:27: methods[1].aixs: unknown key; known: mu',
       '  c.yaml:8:13: rounds.fraction: expected a number above 0 and at most 1, got 2',
-      '  c.yaml:9:10: rounds.count: expected a whole number of at least 0, got 1.5',
+      '  c.yaml:9:10: rounds.count: expected a whole number of at least 1, got 1.5',
       '  c.yaml:10:1: sede: unknown key; did you mean `seed`?',
       '  c.yaml:11:20: train.epochs: give `steps` or `epochs`, not both',
     ]);
@@ -146,7 +146,7 @@ train: { steps: 1, epochs: 1 }
     [
       'a label that is no folder name',
       minimal.replace('use: fedit', 'use: fedit\n    label: ../up'),
-      'c.yaml:5:12: methods[0].label: expected text of the form',
+      'c.yaml:5:12: methods[0].label: expected text such as `FedIT + local (row)`, got "../up"',
     ],
     [
       'what a partition needs',

@@ -82,7 +82,7 @@ function rows(entries: readonly (readonly [string, JsonSchema])[], required: rea
     '| key | value | default | meaning |',
     '|---|---|---|---|',
     ...entries.map(([key, schema]) => {
-      const value = schema.type === 'object' ? 'a section' : expected(schema);
+      const value = schema.type === 'object' ? 'a section' : key === 'methods' ? 'a list' : expected(schema);
       const fallback = required.includes(key)
         ? 'needed'
         : schema.default === undefined || schema.type === 'object'

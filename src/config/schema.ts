@@ -2,7 +2,11 @@ import { z } from 'zod';
 
 const whole = (least: number): z.ZodNumber => z.number().int().min(least);
 
-const hubId = (): z.ZodString => z.string().regex(/^[\w.-]+\/[\w.-]+$/);
+const hubId = (): z.ZodString =>
+  z
+    .string()
+    .regex(/^[\w.-]+\/[\w.-]+$/)
+    .meta({ examples: ['owner/name'] });
 const name = (): z.ZodString => z.string().min(1);
 
 /** Projections of a Llama layer that LoRA can adapt, in the model's order. */
@@ -17,9 +21,7 @@ export const modelSchema = z
       .describe(
         'Folder of a model in Hugging Face form: config.json, tokenizer.json, *.safetensors. Give this or `hub`.',
       ),
-    hub: z
-      .string()
-      .regex(/^[\w.-]+\/[\w.-]+$/)
+    hub: hubId()
       .exactOptional()
       .describe('Id on the Hugging Face Hub, `owner/name`. HF_TOKEN, HF_HOME and HF_HUB_OFFLINE are obeyed.'),
     revision: z.string().min(1).exactOptional().describe('Branch, tag or commit on the Hub. Default: main.'),
@@ -158,7 +160,7 @@ export const loraSchema = z
 
 export const roundsSchema = z
   .strictObject({
-    count: whole(0).default(10).describe('Federated rounds.'),
+    count: whole(1).default(10).describe('Federated rounds.'),
     fraction: z
       .number()
       .gt(0)
@@ -242,8 +244,11 @@ export const methodSchema = z
       .string()
       .regex(/^[\p{L}\p{N}][\p{L}\p{N} ._+()-]*$/u)
       .max(80)
+      .meta({ examples: ['FedIT + local (row)'] })
       .exactOptional()
-      .describe('Its name in tables and folders. Default: `use`. Needed where a method stands twice.'),
+      .describe(
+        'Its name in tables and folders: letters, digits, spaces and `._+()-`, at most 80. Default: `use`. Needed where a method stands twice.',
+      ),
   })
   .describe('A method and its own options beside `use` and `label`.');
 

@@ -7,7 +7,6 @@ import type { Journal } from '../federation/journal.ts';
 import { runMethod } from '../federation/run-method.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
 import type { Adapter } from '../lora/adapter.ts';
-import { renderReport } from '../report/html.ts';
 import type { MethodSummary, StageSummary, Summary } from '../report/summary.ts';
 import type { Engine } from '../runtime/engine.ts';
 import { writeAdapters } from './adapters.ts';
@@ -65,6 +64,8 @@ export async function* compareMethods(running: Running): AsyncGenerator<Progress
     base: base.scores,
     methods: done,
   };
+  // Loaded here: plots take longer to load than everything else, and most commands draw none.
+  const { renderReport } = await import('../report/html.ts');
   await writeAtomically(folder.report, renderReport(summary, { config: configText(config) }));
   // Last: a folder with a summary is a finished run.
   await writeAtomically(folder.summary, `${JSON.stringify(summary, undefined, 2)}\n`);

@@ -103,6 +103,9 @@ export const summarySchema: z.ZodType<Summary> = z.strictObject({
   methods: z.array(method),
 });
 
+/** JSON Schema of `summary.json`: docs/summary.schema.json. */
+export const summaryJsonSchema = (): object => z.toJSONSchema(summarySchema);
+
 /** Reads a run's `summary.json`. Throws UserError where it is damaged. */
 export async function readSummary(path: string): Promise<Summary> {
   try {
