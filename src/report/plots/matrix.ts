@@ -41,7 +41,7 @@ export function matrixPlot(summary: Summary): Markup | undefined {
   if (panels.length === 0 || ids.length > drawnClients) return undefined;
   const gaps = panels.flatMap(({ cells }) => cells.map(({ gap }) => Math.abs(gap))).toSorted((a, b) => a - b);
   // One client that fails badly must not bleach all others.
-  const strongest = gaps[Math.floor(0.97 * (gaps.length - 1))] || 1;
+  const strongest = gaps[Math.ceil(0.97 * (gaps.length - 1))] || 1;
   return html`<p class="key"><span>better than the global adapter</span><span class="ramp"></span><span>worse</span></p>
     <div class="panels" style="--min:${panels.length === 1 ? 34 : 20}rem">
       ${panels.map(
