@@ -3,7 +3,7 @@ import type { Feed, Session } from '../session.ts';
 
 /** How sessions use the machine. */
 export interface RuntimeOptions {
-  /** Threads inside one op. Default: all cores. */
+  /** Threads inside one op. Default: all cores. Results repeat bit for bit for the same number of threads. */
   readonly threads?: number;
   /** Keeps freed memory for the next run; off gives it back to the system each time. Default: on. */
   readonly arena?: boolean;
