@@ -64,15 +64,6 @@ export function epoch(rows: readonly TokenRow[], batchSize: number, random: Rand
   return random.shuffle(batches);
 }
 
-/** Batches for training without end, epoch after epoch; deterministic in the stream. Ends at once where there are no rows. */
-export function* trainingBatches(
-  rows: readonly TokenRow[],
-  batchSize: number,
-  random: Random,
-): Generator<PackedBatch, void> {
-  while (rows.length > 0) for (const batch of epoch(rows, batchSize, random)) yield pack(batch);
-}
-
 /**
  * Every row once, by length, longest first so that memory peaks at the start. `size`: rows per batch, or `tokens`, a bound
  * on rows × longest row; a row above it comes alone.
