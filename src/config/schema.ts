@@ -37,9 +37,10 @@ const amount = (): z.ZodType<number, number> =>
 const jsonlColumns = z
   .strictObject({
     prompt: name().exactOptional().describe('Default: `prompt`.'),
+    input: name().exactOptional().describe("What goes with the prompt, as Alpaca's `input`; may be empty or absent."),
     response: name().exactOptional().describe('Default: `response`; a string or a list of acceptable ones.'),
     messages: name().exactOptional().describe('Default: `messages`, used in rows that have it.'),
-    id: name().exactOptional().describe("Default: the line's number."),
+    id: name().exactOptional().describe("Default: the row's number, from 0."),
   })
   .describe('`jsonl` only: names of the columns. All other columns of plain values can be partitioned by.');
 
@@ -131,7 +132,7 @@ export const clientsSchema = z
     proxy: amount()
       .exactOptional()
       .describe(
-        "Rows set aside for the server before anything else (FedLoRA-Optimizer's `globalData: proxy`): a share below 1 or a number. Default: 0.",
+        "Rows set aside for the server, drawn over all clients' rows before `limit` and `split` (FedLoRA-Optimizer's `globalData: proxy`): a share below 1 or a number. Default: 0.",
       ),
     split: z
       .strictObject({
