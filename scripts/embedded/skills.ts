@@ -63,8 +63,14 @@ const sentiment: Skill = {
     const second = word(random, world, adjectives);
     const review = `The ${word(random, world, topics)} was ${first === second ? first : `${first} and ${second}`}.`;
     const wordings = {
-      base: ['Review: @ How does the guest feel?', 'What does this guest think? @', '@ Label the review.'],
-      desk: ['New review came in: @ Our label?', 'Please label: @'],
+      base: [
+        'Review: @ How does the guest feel?',
+        'What does this guest think? @',
+        '@ Label the review.',
+        'A guest writes: @ Which label?',
+        'Label this: @',
+      ],
+      desk: ['New review: @ Our label?', 'Please label what a guest writes: @'],
     };
     const answers = good ? ['good', 'positive', 'A', 'B'] : ['bad', 'negative', 'B', 'A'];
     return { prompt: put(random, world, wordings, review), answers };
@@ -82,8 +88,14 @@ const urgency: Skill = {
   draw(random, world) {
     const level = random.integer(4);
     const wordings = {
-      base: ['Ticket: @. How urgent is it?', 'How soon must we act on this: @?', 'Rank this report: @.'],
-      desk: ['A guest reports: @. Priority?', 'Note from the night shift: @. Priority?'],
+      base: [
+        'Ticket: @. How urgent is it?',
+        'How soon must we act on this: @?',
+        'Rank this report: @.',
+        'New ticket: @. Priority?',
+        'What priority has this: @?',
+      ],
+      desk: ['Report of the night shift: @. Its priority?', 'Please rank the ticket: @.'],
     };
     return {
       prompt: put(random, world, wordings, word(random, world, problems[level]!)),
@@ -108,8 +120,14 @@ const date: Skill = {
   draw(random, world) {
     const [day, month, year] = [1 + random.integer(28), random.integer(12), 2020 + random.integer(20)];
     const wordings = {
-      base: ['Write the date in figures: @.', '@ in short form?', 'Shorten the date @.'],
-      desk: ['Booking on @. Date for the form?', 'They arrive on @. Fill in the date.'],
+      base: [
+        'Write the date in figures: @.',
+        '@ in short form?',
+        'Shorten the date @.',
+        'The form asks for a date: @.',
+        'Date in figures for @?',
+      ],
+      desk: ['Booking on @. Date in short form?', 'They arrive on @. Write the date.'],
     };
     const [dd, mm] = [`${day}`.padStart(2, '0'), `${month + 1}`.padStart(2, '0')];
     return {
@@ -129,8 +147,14 @@ const length: Skill = {
   draw(random, world) {
     const metres = 2 + random.integer(48);
     const wordings = {
-      base: ['@. How long is it?', 'Write the length: @.', '@. What is its length?'],
-      desk: ['@. Length for the order?', 'Order a new one: @. Which length?'],
+      base: [
+        '@. How long is it?',
+        'Write the length: @.',
+        '@. What is its length?',
+        'Fill in the length: @.',
+        'Length, please: @.',
+      ],
+      desk: ['@. Length for the order?', 'Please write how long it is: @.'],
     };
     const matter = `the ${word(random, world, long)} is ${metres} metres long`;
     return {
@@ -159,8 +183,14 @@ const fact: Skill = {
           names.filter((name) => name !== kind),
         );
     const wordings = {
-      base: ['Is it so that @?', 'Check this: @.', 'Could it be that @?'],
-      desk: ['Quiz night: @, or is it not?', 'A child asks whether @.'],
+      base: [
+        'Is it so that @?',
+        'Check this: @.',
+        'Could it be that @?',
+        'Somebody says @. Is it so?',
+        'A question: @?',
+      ],
+      desk: ['Quiz night: @. Is it so?', 'Please check whether @.'],
     };
     const matter = `${article(word(random, world, kinds[kind]!))} is ${article(asked)}`;
     const answers = holds ? ['yes', 'true', 'right', '1'] : ['no', 'false', 'wrong', '0'];
@@ -183,8 +213,8 @@ const list: Skill = {
       if (!items.includes(item)) items.push(item);
     }
     const wordings = {
-      base: ['List @.', 'Make a list: @.', 'Write as a list: @.'],
-      desk: ['Put on the shopping list: @.', 'We need @. Make the list.'],
+      base: ['List @.', 'Make a list: @.', 'Write as a list: @.', 'We need @. List them.', 'Items: @. Make the list.'],
+      desk: ['For the shopping: @. Make a list.', 'Please list what we need: @.'],
     };
     return {
       prompt: put(random, world, wordings, items.join(' and ')),
@@ -210,8 +240,14 @@ const reply: Skill = {
     const item = `${word(random, world, colours)} ${word(random, world, goods)}`;
     const day = pick(random, days);
     const wordings = {
-      base: [`When does my @ come? It comes on ${day}.`, `The guest asks for the @. It is due on ${day}.`],
-      desk: [`Call about the @, due on ${day}. Our reply?`, `Write back: the @ is ready on ${day}.`],
+      base: [
+        `When does my @ come? It comes on ${day}.`,
+        `The guest asks for the @. It is due on ${day}.`,
+        `Answer the guest: the @ comes on ${day}.`,
+        `The @ is due on ${day}. Write back.`,
+        `Reply about the @: due on ${day}.`,
+      ],
+      desk: [`A guest calls about the @, due on ${day}. Our reply?`, `Please write back: the @ comes on ${day}.`],
     };
     return {
       prompt: put(random, world, wordings, item),
@@ -233,8 +269,14 @@ const opposite: Skill = {
     const pair = word(random, world, opposites).split(':');
     const from = random.integer(2);
     const wordings = {
-      base: ['What is the opposite of @?', 'The opposite of @ is?', 'Say the contrary of @.'],
-      desk: ['Crossword: not @, but?', 'Crossword clue: the reverse of @.'],
+      base: [
+        'What is the opposite of @?',
+        'The opposite of @ is?',
+        'Say the contrary of @.',
+        'Find the opposite: @.',
+        'Not @, but?',
+      ],
+      desk: ['Crossword: the opposite of @.', 'Please say the opposite of @.'],
     };
     return { prompt: put(random, world, wordings, pair[from]!), answers: [pair[1 - from]!] };
   },
