@@ -1,4 +1,5 @@
 import type { ClientData } from '../data/types.ts';
+import { POOLED } from './federation.ts';
 
 /** The clients of a run, their data read when needed. */
 export interface ClientSource {
@@ -21,6 +22,18 @@ export function clientSource(clients: readonly ClientData[]): ClientSource {
       if (client === undefined) throw new Error(`no client is named “${id}”`);
       return client;
     },
+  };
+}
+
+/** All clients' training rows as one client's, in order of the clients' names: what a stage for `pooled` works on. */
+export async function pooled(clients: ClientSource): Promise<ClientData> {
+  const parts = await Promise.all(clients.ids.map(async (id) => clients.get(id)));
+  return {
+    id: POOLED,
+    train: parts.flatMap(({ train }) => train),
+    validation: parts.flatMap(({ validation }) => validation),
+    test: [],
+    testExamples: [],
   };
 }
 

@@ -7,6 +7,13 @@ import type { Participant } from './participant.ts';
 /** The name under which the server's own rows take part, in stages whose participant is `proxy`. */
 export const PROXY = 'proxy';
 
+/** The name under which all clients' training rows take part as one, in stages whose participant is `pooled`. */
+export const POOLED = 'pooled';
+
+/** The one participant of a stage that asks no client; undefined where clients work. Nothing travels to it. */
+export const serverSide = ({ participants }: Pick<Stage, 'participants'>): string | undefined =>
+  participants === 'proxy' ? PROXY : participants === 'pooled' ? POOLED : undefined;
+
 export interface Federation {
   /** Unique in the run; names what the journal keeps. */
   readonly label: string;

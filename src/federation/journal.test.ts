@@ -105,7 +105,8 @@ describe('private states', () => {
     journal.keep(task('a'), { count: 1 });
     journal.keep(task('b'), { count: 1 });
     expect(journal.privateState(at, 'a')).toBeUndefined();
-    journal.commitRound(at, round(0, ['a']), [client('a'), client('b', { leftOut: 'NaN' })], state(1));
+    const refused = { ...round(0, ['a']), leftOut: [{ client: 'b', reason: 'NaN' }] };
+    journal.commitRound(at, refused, [client('a'), client('b', { leftOut: 'NaN' })], state(1));
     expect(journal.privateState(at, 'a')).toEqual({ count: 1 });
     expect(journal.privateState(at, 'b')).toBeUndefined();
     // What was kept for a refused update is gone: a later round cannot adopt it.

@@ -1,10 +1,9 @@
 import { existsSync } from 'node:fs';
 import { UserError } from '../errors.ts';
-import { decodeState, encodeState } from '../tensor/encode.ts';
 import type { State } from '../tensor/state.ts';
 import type { ClientRecord, Place, RoundRecord } from './events.ts';
 import { openDatabase, type Database, type Row } from './database.ts';
-import { JournalFailure } from './fatal.ts';
+import { isNothing, ownerOf, SHARED, statesIn, stateTables } from './states.ts';
 
 /** What makes a run this run: hashes by what they are of (`configuration`, `data`, `model` …). Threads and paths stay out of it. */
 export type Identity = Readonly<Record<string, string>>;
@@ -27,6 +26,8 @@ export interface Journal {
   privateState(at: Place, client: string): State | undefined;
   /** Keeps a task's new private state until its update is accepted: nobody reads it before. Not durable by itself. */
   keep(at: TaskPlace, mine: State): void;
+  /** Lets go of everything kept and not adopted, of tasks whose round never ended. */
+  forgetKept(at: Place): void;
   /** A client's work in a stage that sends nothing: its private state is adopted. */
   commitClient(at: Place, round: number, client: ClientRecord): void;
   /** A round: the shared state (unless unchanged), what every client did, and the participants' private states, all or nothing. */
@@ -39,22 +40,13 @@ export interface Journal {
   close(): void;
 }
 
-// Parts of a state, so that none comes near SQLite's limit of 1 GB for a value.
-const PART = 64 * 2 ** 20;
-
 const tables = `
   create table identity (name text primary key, value text not null);
   create table events (id integer primary key, method text not null, stage integer not null, round integer not null,
     kind text not null, client text not null, json text not null);
   create index events_by_place on events (method, stage, kind, round);
-  create table states (method text not null, owner text not null, stage integer not null, part integer not null,
-    bytes blob not null, primary key (method, owner, stage, part)) without rowid;
-  create table pending (method text not null, stage integer not null, round integer not null, owner text not null,
-    part integer not null, bytes blob not null, primary key (method, stage, round, owner, part)) without rowid;
-  create table records (name text primary key, json text not null);`;
-
-const SHARED = 'shared';
-const ownerOf = (client: string): string => `client:${client}`;
+  create table records (name text primary key, json text not null);
+  ${stateTables}`;
 
 export interface JournalOptions {
   /** `journal.sqlite` of the run's folder. */
@@ -131,44 +123,15 @@ function journalOver(database: Database, path: string): Journal {
       )
       .map((row) => JSON.parse(text(row, 'json')) as unknown);
 
-  const writeShared = (at: Place, encoded: Uint8Array): void => {
-    database.run('delete from states where method = ? and owner = ? and stage = ?', at.method, SHARED, at.stageIndex);
-    for (const [part, bytes] of inParts(encoded)) {
-      database.run('insert into states values (?, ?, ?, ?, ?)', at.method, SHARED, at.stageIndex, part, bytes);
-    }
-  };
-  const readState = (at: Place, owner: string, stage: number): State => {
-    const select = 'select bytes from states where method = ? and owner = ? and stage = ? order by part';
-    try {
-      return decodeState(joined(database.all(select, at.method, owner, stage)));
-    } catch (error) {
-      if (error instanceof JournalFailure) throw error;
-      const why = (error as Error).message;
-      throw new JournalFailure(`${path} is damaged (${owner} of stage ${stage} of ${at.method}: ${why})`, {
-        cause: error,
-      });
-    }
-  };
-  const adopt = (at: Place, round: number, client: string): void => {
-    const task = [at.method, at.stageIndex, round, ownerOf(client)] as const;
-    const where = 'method = ? and stage = ? and round = ? and owner = ?';
-    if (database.all(`select 1 from pending where ${where} limit 1`, ...task).length === 0) return;
-    database.run(
-      'delete from states where method = ? and owner = ? and stage = ?',
-      at.method,
-      ownerOf(client),
-      at.stageIndex,
-    );
-    database.run(`insert into states select method, owner, stage, part, bytes from pending where ${where}`, ...task);
-    database.run(`delete from pending where ${where}`, ...task);
-  };
+  const states = statesIn(database, path);
 
   return {
     startStage(at, rounds, shared) {
-      const encoded = encodeState(shared);
+      const encoded = states.encode(shared);
       database.transaction(() => {
         event(at, 0, 'stage', '', { name: at.stage, rounds });
-        writeShared(at, encoded);
+        states.write(at, SHARED, -1, encoded);
+        states.adopt(at, SHARED, -1);
       });
     },
     hasStage(at, rounds) {
@@ -194,41 +157,36 @@ function journalOver(database: Database, path: string): Journal {
           )
           .map((row) => [text(row, 'client'), { up: Number(row['up']), down: Number(row['down']) }]),
       ),
-    shared: (at) => readState(at, SHARED, at.stageIndex),
+    shared(at) {
+      const shared = states.read(at, SHARED);
+      if (shared === undefined) throw new Error(`stage ${at.stageIndex + 1} of ${at.method} has not begun`);
+      return shared;
+    },
     privateState(at, client) {
-      const [row] = database.all(
-        'select max(stage) as stage from states where method = ? and owner = ? and stage <= ?',
-        at.method,
-        ownerOf(client),
-        at.stageIndex,
-      );
-      const stage = row?.['stage'];
-      if (typeof stage !== 'number') return undefined;
-      const state = readState(at, ownerOf(client), stage);
-      return isNothing(state) ? undefined : state;
+      const latest = states.latest(at, ownerOf(client));
+      const state = latest && states.read(latest, ownerOf(client));
+      return state === undefined || isNothing(state) ? undefined : state;
     },
     keep(at, mine) {
-      const encoded = encodeState(mine);
-      const task = [at.method, at.stageIndex, at.round, ownerOf(at.client)] as const;
-      database.transaction(() => {
-        database.run('delete from pending where method = ? and stage = ? and round = ? and owner = ?', ...task);
-        for (const [part, bytes] of inParts(encoded)) {
-          database.run('insert into pending values (?, ?, ?, ?, ?, ?)', ...task, part, bytes);
-        }
-      }, 'lazily');
+      const encoded = states.encode(mine);
+      database.transaction(() => states.write(at, ownerOf(at.client), at.round, encoded), 'lazily');
     },
+    forgetKept: (at) => database.transaction(() => states.dropUnadopted(at)),
     commitClient: (at, round, client) =>
       database.transaction(() => {
         event(at, round, 'client', client.client, client);
-        adopt(at, round, client.client);
+        states.adopt(at, ownerOf(client.client), round);
       }),
     commitRound(at, round, clients, shared) {
-      const encoded = shared === undefined ? undefined : encodeState(shared);
+      const encoded = shared === undefined ? undefined : states.encode(shared);
       database.transaction(() => {
         for (const client of clients) event(at, round.round, 'client', client.client, client);
-        for (const client of round.participants) adopt(at, round.round, client);
-        database.run('delete from pending where method = ? and stage = ?', at.method, at.stageIndex);
-        if (encoded) writeShared(at, encoded);
+        for (const { client } of round.leftOut) states.drop(at, ownerOf(client), round.round);
+        for (const client of round.participants) states.adopt(at, ownerOf(client), round.round);
+        if (encoded) {
+          states.write(at, SHARED, round.round, encoded);
+          states.adopt(at, SHARED, round.round);
+        }
         event(at, round.round, 'round', '', round);
       });
     },
@@ -244,21 +202,6 @@ function journalOver(database: Database, path: string): Journal {
     },
     close: () => database.close(),
   };
-}
-
-const isNothing = (state: State): boolean =>
-  state === null || (typeof state === 'object' && !(state instanceof Map) && Object.keys(state).length === 0);
-
-function* inParts(bytes: Uint8Array): Generator<[part: number, bytes: Uint8Array]> {
-  for (let part = 0; part === 0 || part * PART < bytes.length; part++) {
-    yield [part, bytes.subarray(part * PART, (part + 1) * PART)];
-  }
-}
-
-function joined(rows: readonly Row[]): Uint8Array {
-  const parts = rows.map((row) => new Uint8Array(row['bytes'] as ArrayBuffer));
-  const [only] = parts;
-  return parts.length === 1 && only ? only : Buffer.concat(parts);
 }
 
 function text(row: Row, column: string): string {

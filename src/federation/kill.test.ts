@@ -12,7 +12,7 @@ type Engine = 'fake' | 'real';
 const script = compiled('tests/support/killed-run.ts');
 
 /** When to kill: so many milliseconds after the start, or after so many events. */
-type Moment = { readonly started: number } | { readonly events: number; readonly then: number };
+type Moment = { readonly started: number } | { readonly events: number; readonly wait: number };
 
 /** Runs the script in a folder, and kills it hard at that moment unless it ends before. */
 async function runUntil(moment: Moment | 'the end', folder: string, engine: Engine): Promise<'ended' | 'killed'> {
@@ -21,7 +21,7 @@ async function runUntil(moment: Moment | 'the end', folder: string, engine: Engi
   let events = 0;
   child.stdout.on('data', (dots: Buffer) => {
     events += dots.length;
-    if (moment !== 'the end' && 'events' in moment && events > moment.events) setTimeout(kill, moment.then);
+    if (moment !== 'the end' && 'events' in moment && events > moment.events) setTimeout(kill, moment.wait);
   });
   if (moment !== 'the end' && 'started' in moment) setTimeout(kill, moment.started);
   const [code, signal] = await new Promise<[number | null, string | null]>((done) =>
@@ -34,11 +34,7 @@ async function runUntil(moment: Moment | 'the end', folder: string, engine: Engi
 const printOf = (folder: string): string => readFileSync(join(folder, 'print'), 'utf8');
 
 /** Kills chains of runs at random moments until each has ended; every end must have the bits of the run that was left alone. */
-async function killed(
-  engine: Engine,
-  chains: number,
-  upTo: number,
-): Promise<{ kills: number; moments: Set<number> }> {
+async function killed(engine: Engine, chains: number, upTo: number): Promise<{ kills: number; moments: Set<number> }> {
   const whole = join(folder, `${engine}-whole`);
   mkdirSync(whole);
   expect(await runUntil('the end', whole, engine)).toBe('ended');
@@ -53,7 +49,7 @@ async function killed(
       const moment =
         random.uniform() < 0.2
           ? { started: random.integer(300) }
-          : { events: random.integer(upTo), then: random.integer(4) };
+          : { events: random.integer(upTo), wait: random.integer(4) };
       if ((await runUntil(moment, part, engine)) === 'ended') break;
       kills++;
       moments.add(committedIn(part));

@@ -5,7 +5,7 @@ import { allFinite, byteSize } from '../tensor/tensors.ts';
 import { combinerOf, updateProblem, type CombinedRound } from './combine.ts';
 import type { ClientRecord, Place, RoundRecord, RunEvent } from './events.ts';
 import { Fatal, RoundFailed } from './fatal.ts';
-import { PROXY, type Federation } from './federation.ts';
+import { POOLED, PROXY, serverSide, type Federation } from './federation.ts';
 import { merge } from './merge.ts';
 import { selectClients } from './select.ts';
 import { performTask, type Outcome, type TaskStep } from './task.ts';
@@ -42,7 +42,7 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
       yield { ...at, kind: 'progress', round, client, progress: step.progress };
       continue;
     }
-    const record = recordOf(step.outcome, stage, sent, client === PROXY ? 0 : down);
+    const record = recordOf(step.outcome, stage, sent, serverSide(stage) === undefined ? down : 0);
     records.set(client, record);
     updates.collect(client, record.leftOut === undefined ? step.outcome : undefined);
     if (record.leftOut !== undefined) {
@@ -75,6 +75,8 @@ function selection({ stage, clients, rounds, seed, draw }: Round): readonly stri
   switch (stage.participants) {
     case 'proxy':
       return [PROXY];
+    case 'pooled':
+      return [POOLED];
     case 'every':
       return clients;
     case 'sampled':
@@ -142,7 +144,7 @@ function recordOf(outcome: Outcome, stage: Stage, sent: Tensors, down: number): 
     outcome.failure ??
     (stage.combine === 'none' ? undefined : updateProblem({ update: update!, weight: outcome.weight }, sent));
   const loss = tokens > 0 ? lossSum / tokens : null;
-  const up = update && client !== PROXY ? byteSize(update) : 0;
+  const up = update && serverSide(stage) === undefined ? byteSize(update) : 0;
   return { client, tokens, processed, loss, up, down, seconds, ...(leftOut !== undefined && { leftOut }) };
 }
 
@@ -154,8 +156,8 @@ function requireMinimum({ journal, stage, at, round, rounds }: Round, records: r
   const used = records.length - leftOut.length;
   // A Poisson draw of nobody is a round in which nothing happens; its chance belongs to the sampling.
   if (records.length === 0 && rounds.sampling === 'poisson') return;
-  // The server's own rows are one participant, whatever is asked of the clients.
-  if (used >= (stage.participants === 'proxy' ? 1 : rounds.minimum)) return;
+  // Rows at the server are one participant, whatever is asked of the clients.
+  if (used >= (serverSide(stage) === undefined ? rounds.minimum : 1)) return;
   const some = leftOut.slice(0, 5).map(({ client, reason }) => `\n  ${client}: ${reason}`);
   const more = leftOut.length > some.length ? [`\n  … and ${leftOut.length - some.length} more`] : [];
   const message =

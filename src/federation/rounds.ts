@@ -4,7 +4,7 @@ import type { Stage } from '../methods/stage.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import type { MethodResult, Place, RunEvent } from './events.ts';
-import { PROXY, type Federation } from './federation.ts';
+import { PROXY, serverSide, type Federation } from './federation.ts';
 import { stageResult } from './result.ts';
 import { runRound } from './round.ts';
 import { interrupted } from './task.ts';
@@ -17,7 +17,7 @@ export async function* runRounds(run: Federation): AsyncGenerator<RunEvent, Meth
   const { label, stages, journal } = run;
   const signal = run.signal ?? new AbortController().signal;
   const places = stages.map((stage, stageIndex): Place => ({ method: label, stage: stage.name, stageIndex }));
-  checkProxy(run);
+  checkServerSide(run);
 
   for (const [index, stage] of stages.entries()) {
     const at = places[index]!;
@@ -26,6 +26,7 @@ export async function* runRounds(run: Federation): AsyncGenerator<RunEvent, Meth
     const committed = journal.rounds(at).length;
     if (committed < stage.rounds) {
       yield { ...at, kind: 'stage started', rounds: stage.rounds, resumedAt: committed };
+      journal.forgetKept(at);
       const frozen = stage.frozen?.(shared) ?? (new Map() as Tensors);
       // The names that have been sent what is frozen.
       const provided = new Set(journal.traffic(at).keys());
@@ -66,14 +67,16 @@ const roundsBefore = (stages: readonly Stage[], index: number): number =>
     .filter(({ name }) => name === stages[index]!.name)
     .reduce((sum, { rounds }) => sum + rounds, 0);
 
-function checkProxy({ label, stages, clients, hasProxy }: Federation): void {
-  const stage = stages.find(({ participants }) => participants === 'proxy');
-  if (stage === undefined) return;
-  if (!hasProxy)
-    throw new UserError(`stage “${stage.name}” of ${label} needs proxy data at the server: set clients.proxy`);
-  if (clients.includes(PROXY)) {
-    throw new UserError(
-      `a client is named “${PROXY}”, the server's own name in stage “${stage.name}” of ${label}: rename it`,
-    );
+function checkServerSide({ label, stages, clients, hasProxy }: Federation): void {
+  for (const stage of stages) {
+    const name = serverSide(stage);
+    if (name === undefined) continue;
+    if (name === PROXY && !hasProxy)
+      throw new UserError(`stage “${stage.name}” of ${label} needs proxy data at the server: set clients.proxy`);
+    if (clients.includes(name)) {
+      throw new UserError(
+        `a client is named “${name}”, the server's own name in stage “${stage.name}” of ${label}: rename it`,
+      );
+    }
   }
 }

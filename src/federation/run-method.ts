@@ -2,9 +2,9 @@ import type { ClientData } from '../data/types.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import type { Stage } from '../methods/stage.ts';
 import type { Engine } from '../runtime/engine.ts';
-import { clientSource, type ClientSource } from './clients.ts';
+import { clientSource, pooled, type ClientSource } from './clients.ts';
 import type { EvaluateRound, MethodResult, RoundSettings, RunEvent } from './events.ts';
-import { PROXY } from './federation.ts';
+import { POOLED, PROXY } from './federation.ts';
 import type { Journal } from './journal.ts';
 import { processParticipant } from './process/participant.ts';
 import { runRounds } from './rounds.ts';
@@ -35,8 +35,10 @@ export interface MethodRun {
 export function runMethod(run: MethodRun): AsyncGenerator<RunEvent, MethodResult> {
   const clients = 'ids' in run.clients ? run.clients : clientSource(run.clients);
   const { engine, journal, seed, proxy } = run;
-  const clientData = (client: string): ClientData | Promise<ClientData> =>
-    client === PROXY && proxy ? proxy : clients.get(client);
+  const clientData = (client: string): ClientData | Promise<ClientData> => {
+    if (client === PROXY && proxy) return proxy;
+    return client === POOLED && !clients.ids.includes(POOLED) ? pooled(clients) : clients.get(client);
+  };
   return runRounds({
     ...run,
     clients: clients.ids,

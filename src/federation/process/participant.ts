@@ -3,6 +3,7 @@ import type { Engine } from '../../runtime/engine.ts';
 import { clientKit } from '../../train/client-kit.ts';
 import type { Journal } from '../journal.ts';
 import type { Participant } from '../participant.ts';
+import { isNothing } from '../states.ts';
 
 /** What all clients of this process share. A client's data and private state are read when its task begins, and let go after it. */
 export interface InProcess {
@@ -33,7 +34,7 @@ export function processParticipant({ clientData, engine, journal, seed }: InProc
           const { update, weight, mine: after } = next.value;
           // Once the round no longer waits, nothing may move.
           signal.throwIfAborted();
-          journal.keep(task, after);
+          if (mine !== undefined || !isNothing(after)) journal.keep(task, after);
           return { update, weight, seconds };
         }
         yield next.value;
