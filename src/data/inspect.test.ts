@@ -35,12 +35,20 @@ it('counts values, measures lengths and shows the first example', () => {
     ],
     promptCharacters: { min: 3, p25: 3, median: 3, p75: 3, p95: 3, max: 3 },
     responseCharacters: { min: 1, p25: 1, median: 3, p75: 4, p95: 5, max: 5 },
-    // ask, line break, r × 1, 3, 4, 5, end: 6, 8, 9 and 10 tokens, of which 8 stay.
-    tokens: { min: 6, p25: 6, median: 8, p75: 8, p95: 8, max: 8 },
-    truncated: 2,
+    tokenised: {
+      // ask, line break, r × 1, 3, 4, 5, end: 6, 8, 9 and 10 tokens, of which 8 stay.
+      tokens: { min: 6, p25: 6, median: 8, p75: 8, p95: 8, max: 8 },
+      truncated: 2,
+      dropped: 0,
+      first: {
+        id: '0',
+        ids: Int32Array.of(97, 115, 107, 10, 114, 257),
+        labelled: Uint8Array.of(0, 0, 0, 0, 1, 1),
+      },
+    },
     first: data.examples[0],
   });
-  expect(inspectDataset(data)).not.toHaveProperty('tokens');
+  expect(inspectDataset(data)).not.toHaveProperty('tokenised');
 });
 
 it('takes quantiles by nearest rank', () => {

@@ -1,6 +1,7 @@
+import { UserError } from '../errors.ts';
 import { count, type Dataset } from './rows.ts';
 import type { Template } from './template.ts';
-import type { Example } from './types.ts';
+import type { Example, TokenRow } from './types.ts';
 
 export interface ColumnFacts {
   readonly name: string;
@@ -22,10 +23,17 @@ export interface DatasetFacts {
   /** Characters of all messages before the response, and of the response. */
   readonly promptCharacters: Quantiles;
   readonly responseCharacters: Quantiles;
-  /** Tokens of a row under the template, and rows it cuts; only with a template, over at most 2,000 rows spread evenly. */
-  readonly tokens?: Quantiles;
-  readonly truncated?: number;
+  /** Under a template, if one is given. */
+  readonly tokenised?: TokenFacts;
   readonly first: Example;
+}
+
+export interface TokenFacts {
+  readonly tokens: Quantiles;
+  /** Rows that the template cuts, and rows that it cannot use. */
+  readonly truncated: number;
+  readonly dropped: number;
+  readonly first: TokenRow;
 }
 
 /** What `fedlora inspect DATA` shows of a data set. `shown`: values listed per column. */
@@ -41,7 +49,7 @@ export function inspectDataset(data: Dataset, template?: Template, shown = 20): 
     columns: columnFacts(data.examples, shown),
     promptCharacters: quantiles(prompts),
     responseCharacters: quantiles(responses),
-    ...(template && tokenFacts(data.examples, template)),
+    ...(template && { tokenised: tokenFacts(data.examples, template) }),
     first: data.examples[0]!,
   };
 }
@@ -66,22 +74,24 @@ function columnFacts(examples: readonly Example[], shown: number): ColumnFacts[]
   }));
 }
 
-const SAMPLE = 2000;
-
-function tokenFacts(
-  examples: readonly Example[],
-  template: Template,
-): { tokens: Quantiles; truncated: number } | undefined {
-  const stride = Math.max(1, examples.length / SAMPLE);
-  const lengths: number[] = [];
+function tokenFacts(examples: readonly Example[], template: Template): TokenFacts {
+  const rows: TokenRow[] = [];
   let truncated = 0;
-  for (let at = 0; at < examples.length; at += stride) {
-    const result = template.row(examples[Math.floor(at)]!);
+  for (const example of examples) {
+    const result = template.row(example);
     if ('drop' in result) continue;
-    lengths.push(result.row.ids.length);
+    rows.push(result.row);
     if (result.truncated) truncated++;
   }
-  return lengths.length > 0 ? { tokens: quantiles(lengths), truncated } : undefined;
+  const [first] = rows;
+  if (first === undefined)
+    throw new UserError(`the template leaves nothing to learn in any of ${examples.length} rows`);
+  return {
+    tokens: quantiles(rows.map(({ ids }) => ids.length)),
+    truncated,
+    dropped: examples.length - rows.length,
+    first,
+  };
 }
 
 /** Nearest-rank quantiles of at least one number. */

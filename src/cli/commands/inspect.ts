@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { describeRow } from '../../data/describe.ts';
+import { describeRow, type Segment } from '../../data/describe.ts';
+import { inspectDataset, type ColumnFacts, type Quantiles } from '../../data/inspect.ts';
 import { readDataset } from '../../data/read.ts';
 import { createTemplate } from '../../data/template.ts';
 import type { Example } from '../../data/types.ts';
@@ -82,78 +83,57 @@ async function fitLines(folder: string, base: string): Promise<string[]> {
 }
 
 const formats = ['dolly', 'natural-instructions', 'jsonl'] as const;
+const templates = ['chat', 'alpaca', 'plain'] as const;
 
 async function dataLines(path: string, flags: InspectFlags): Promise<string[]> {
   const format = formats.find((name) => name === (flags.format ?? 'jsonl'));
   if (format === undefined) throw new UserError(`--format: expected one of ${formats.join(', ')}, got ${flags.format}`);
-  const { examples, dropped } = await readDataset(path, { format });
-  const [first] = examples;
-  if (first === undefined) throw new UserError(`${path}: no row is left to look at`);
-  const columns = [...new Set(examples.flatMap(({ columns: own }) => Object.keys(own)))];
+  const model = flags.model === undefined ? undefined : await openModel(flags.model);
+  const maxLength = Math.min(
+    model?.config.maxPositions ?? Infinity,
+    numberFlag('--max-length', flags.maxLength, { least: 2, whole: true }),
+  );
+  const template = templates.find((name) => name === flags.template);
+  if (template === undefined)
+    throw new UserError(`--template: expected one of ${templates.join(', ')}, got ${flags.template}`);
+  const made = model && createTemplate({ template, maxLength }, model.tokenizer);
+  const facts = inspectDataset(await readDataset(path, { format }), made, 8);
+  const left = Object.entries(facts.dropped).map(([why, n]) => `; ${whole(n)} left out: ${why}`);
   return [
     `data     ${path} (${format}${flags.format === undefined ? '; another with --format' : ''})`,
-    `rows     ${whole(examples.length)}${[...dropped].map(([why, n]) => `; ${whole(n)} left out: ${why}`).join('')}`,
-    `letters  ${spread(examples.map((example) => lettersOf(example, 'prompt')))} in a prompt, ${spread(examples.map((example) => lettersOf(example, 'response')))} in a response`,
-    ...columns.map((column) => `column   ${column}: ${valuesOf(examples, column)}`),
+    `rows     ${whole(facts.usable)}${left.join('')}`,
+    `letters  ${spread(facts.promptCharacters)} in a prompt, ${spread(facts.responseCharacters)} in a response`,
+    ...facts.columns.map((column) => `column   ${column.name}: ${valuesOf(column, facts.usable)}`),
     '',
-    ...(flags.model === undefined ? rowLines(first) : await tokenLines(examples, flags, flags.model)),
+    ...(facts.tokenised === undefined || model === undefined
+      ? rowLines(facts.first)
+      : [
+          `tokens   ${spread(facts.tokenised.tokens)} in a row of ${basename(flags.model ?? '')} (${template}, at most ${maxLength}); ${facts.tokenised.truncated} cut, ${facts.tokenised.dropped} left out`,
+          'first row, the part that is learnt between ⟦ and ⟧:',
+          ...learntLines(describeRow(facts.tokenised.first, model.tokenizer)),
+        ]),
   ];
 }
-
-const lettersOf = ({ messages }: Example, part: 'prompt' | 'response'): number =>
-  (part === 'prompt' ? messages.slice(0, -1) : messages.slice(-1)).reduce(
-    (sum, { content }) => sum + content.length,
-    0,
-  );
 
 const rowLines = ({ id, messages }: Example): string[] => [
   `row ${id}:`,
   ...messages.flatMap(({ role, content }) => [`  ${role}:`, ...content.split('\n').map((line) => `    ${line}`)]),
 ];
 
-/** Lengths in tokens under a template, and the first row as the model sees it. */
-async function tokenLines(examples: readonly Example[], flags: InspectFlags, folder: string): Promise<string[]> {
-  const { tokenizer, config } = await openModel(folder);
-  const known = ['chat', 'alpaca', 'plain'] as const;
-  const template = known.find((name) => name === flags.template);
-  if (template === undefined)
-    throw new UserError(`--template: expected one of ${known.join(', ')}, got ${flags.template}`);
-  const maxLength = Math.min(
-    config.maxPositions,
-    numberFlag('--max-length', flags.maxLength, { least: 2, whole: true }),
-  );
-  const made = createTemplate({ template, maxLength }, tokenizer);
-  const rows = examples.map((example) => made.row(example));
-  const kept = rows.flatMap((row) => ('row' in row ? [row] : []));
-  const cut = kept.filter(({ truncated }) => truncated).length;
-  const lost = rows.length - kept.length;
-  return [
-    `tokens   ${spread(kept.map(({ row }) => row.ids.length))} in a row of ${basename(folder)} (${template}, at most ${maxLength}); ${cut} cut, ${lost} left out`,
-    'first row, the part that is learnt between ⟦ and ⟧:',
-    ...kept
-      .slice(0, 1)
-      .flatMap(({ row }) => describeRow(row, tokenizer).map(({ text, labelled }) => (labelled ? `⟦${text}⟧` : text)))
-      .join('')
-      .split('\n')
-      .map((line) => `  ${line}`),
-  ];
-}
+const learntLines = (segments: readonly Segment[]): string[] =>
+  segments
+    .map(({ text, labelled }) => (labelled ? `⟦${text}⟧` : text))
+    .join('')
+    .split('\n')
+    .map((line) => `  ${line}`);
 
-function spread(values: readonly number[]): string {
-  const sorted = values.toSorted((a, b) => a - b);
-  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
-  return `${at(0)} … ${at(0.5)} … ${at(1)} (least, median, most)`;
-}
+const spread = ({ min, median, p95, max }: Quantiles): string =>
+  `${min} … ${median} … ${p95} … ${max} (least, median, 95 %, most)`;
 
 /** The most frequent values of a column with their counts. */
-function valuesOf(examples: readonly Example[], column: string): string {
-  const counts = new Map<string, number>();
-  for (const { columns } of examples) {
-    const value = Object.hasOwn(columns, column) ? columns[column]! : '(none)';
-    counts.set(value, (counts.get(value) ?? 0) + 1);
-  }
-  const top = [...counts].sort(([, a], [, b]) => b - a).slice(0, 8);
+function valuesOf({ values, distinct, rows }: ColumnFacts, all: number): string {
   const short = (value: string): string => (value.length > 40 ? `${value.slice(0, 39)}…` : value);
-  const more = counts.size > top.length ? ` … ${counts.size} values` : '';
-  return top.map(([value, n]) => `${short(value)} (${whole(n)})`).join(', ') + more;
+  const more = distinct > values.length ? ` … ${distinct} values` : '';
+  const none = rows < all ? `; ${whole(all - rows)} rows without` : '';
+  return values.map(({ value, rows: n }) => `${short(value)} (${whole(n)})`).join(', ') + more + none;
 }
