@@ -35,6 +35,19 @@ const rules: readonly Rule[] = [
     has('rounds.fraction') && Number(get('rounds.fraction')) < 1 && (get('rounds.sampling') ?? 'all') === 'all'
       ? [['rounds.fraction', 'has no effect with `sampling: all`: choose `sampling: fixed` or `poisson`']]
       : [],
+  only(['data.columns'], 'data.format', ['jsonl']),
+  only(['data.naturalInstructions'], 'data.format', ['natural-instructions']),
+  only(['data.separator'], 'data.template', ['plain'], 'chat'),
+  only(
+    ['clients.alpha', 'clients.convention', 'clients.balance', 'clients.retries'],
+    'clients.partition',
+    ['dirichlet'],
+    'category',
+  ),
+  only(['clients.balance'], 'clients.convention', ['class-over-clients'], 'class-over-clients'),
+  only(['clients.file'], 'clients.partition', ['file'], 'category'),
+  only(['clients.count'], 'clients.partition', ['category', 'task', 'column', 'dirichlet', 'iid'], 'category'),
+  only(['clients.column'], 'clients.partition', ['column', 'dirichlet', 'iid', 'file'], 'category'),
 ];
 
 /** Mistakes between keys, found on the raw input so that they are told together with the schema's own. */
@@ -62,6 +75,20 @@ function oneOf(has: (key: string) => boolean, section: string): readonly (readon
         : 'give `path` or `hub`, not both',
     ],
   ];
+}
+
+/** Keys that mean something only where another key has one of some values; an unset one has its default. */
+function only(keys: readonly string[], key: string, values: readonly string[], unset?: string): Rule {
+  const leaf = key.slice(key.lastIndexOf('.') + 1);
+  return (has, get) => {
+    const value = get(key) ?? unset;
+    // Another mistake says so where the value itself is missing or no word.
+    if (typeof value !== 'string' || values.includes(value)) return [];
+    const wanted = values.map((one) => `\`${leaf}: ${one}\``).join(' or ');
+    return keys
+      .filter(has)
+      .map((own) => [own, `has no effect with \`${leaf}: ${value}\`: it goes with ${wanted} only`]);
+  };
 }
 
 const needed = (

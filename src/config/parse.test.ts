@@ -159,6 +159,16 @@ train: { steps: 1, epochs: 1 }
       'rounds.fraction: has no effect with `sampling: all`',
     ],
     [
+      'a setting of another partition',
+      `${minimal}clients: { partition: iid, count: 3, alpha: 0.5 }\n`,
+      'clients.alpha: has no effect with `partition: iid`: it goes with `partition: dirichlet` only',
+    ],
+    [
+      'a setting of another partition than the default',
+      `${minimal}clients: { column: topic }\n`,
+      'clients.column: has no effect with `partition: category`: it goes with `partition: column` or `partition: dirichlet`',
+    ],
+    [
       'a share that is neither share nor number',
       `${minimal}clients: { split: { test: 1.5 } }\n`,
       'clients.split.test: expected a share below 1 or a whole number of rows, got 1.5',
