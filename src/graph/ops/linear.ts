@@ -1,6 +1,6 @@
 import { anew, type Graph } from '../graph.ts';
 import { expectShape, type Value } from '../value.ts';
-import { once } from './basic.ts';
+import { accumulate, once } from './basic.ts';
 
 /** y = alpha·op(a)·op(b) + c, all of them matrices. */
 export function gemm(
@@ -52,12 +52,17 @@ export function linear(g: Graph, x: Value, weight: Value, bias?: Value, low?: Lo
       ...(low
         ? [
             (into?: Value) => gemm(g, du() as Value, anew(x), { transA: true }, into),
-            (into?: Value) => gemm(g, dy, u as Value, { transA: true, alpha: low.scale }, into),
+            (into?: Value) =>
+              accumulate(g, into, transposed(g, gemm(g, u as Value, dy, { transA: true, alpha: low.scale }))),
           ]
         : []),
     ];
   });
 }
+
+/** Of a small matrix: cheaper than a product whose tall side is the transposed one. */
+const transposed = (g: Graph, x: Value): Value =>
+  g.node('Transpose', [x], [x.dtype, x.shape.toReversed()], { perm: [1, 0] });
 
 function columnSums(g: Graph, dy: Value, into: Value | undefined): Value {
   const sums = g.node('ReduceSum', [dy, g.int64(0)], ['float32', dy.shape.slice(1)], { keepdims: { int: 0 } });

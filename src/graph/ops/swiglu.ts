@@ -11,7 +11,7 @@ export function swiglu(g: Graph, gate: Value, up: Value): Value {
   if (!sameShape(gate, up)) throw new Error(`SwiGLU of ${gate.name} and ${up.name}: shapes differ`);
   const output = plain.mul(g, silu(g, gate), up);
   const sigma = once(() => g.node('Sigmoid', [gate], ['float32', gate.shape]));
-  const act = once(() => plain.mul(g, gate, sigma()));
+  const act = once(() => silu(g, gate));
   const again = once(() => plain.mul(g, act(), up));
   return g.differentiable([gate, up], { ...output, again }, (d) => [
     (into) => {
