@@ -2,6 +2,7 @@ import type { LoraLayout } from '../lora/adapter.ts';
 import type { Parametrisation } from '../lora/parametrisation.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { add, scale, subtract } from '../tensor/tensors.ts';
+import type { TrainRequest } from '../train/kit.ts';
 import { training, type TrainSettings } from '../train/settings.ts';
 import { keepOptimizer, keptOptimizer, privateState, type PrivateState } from './private-state.ts';
 import type { Combined, Stage } from './stage.ts';
@@ -22,6 +23,8 @@ export interface AveragedTraining {
   readonly train: TrainSettings;
   readonly weights: Weighting;
   readonly optimizerState: 'reset' | 'keep';
+  /** From the params a task starts at: what is added to each gradient, e.g. a proximal term. */
+  readonly correct?: (start: Tensors) => NonNullable<TrainRequest['correct']>;
 }
 
 /** Rounds of FedAvg (McMahan et al. 2017): clients train from the server's factors and send the difference; the server adds the weighted mean. */
@@ -44,20 +47,22 @@ export function averageFactors(options: AveragedTraining): Stage<Tensors, Privat
 
 /** A client's task in such a round: trains from what it received, hands back the difference. */
 export async function* trainFactors(
-  { name, layout, parametrisation, train, weights, optimizerState }: Omit<AveragedTraining, 'rounds'>,
+  { name, layout, parametrisation, train, weights, optimizerState, correct }: Omit<AveragedTraining, 'rounds'>,
   received: Tensors,
   mine: PrivateState,
   kit: Parameters<Stage['work']>[2],
 ): ReturnType<Stage<Tensors, PrivateState>['work']> {
   const from = { layout, factors: received };
+  const start = parametrisation.at(from).init;
   const trained = yield* kit.train({
     from,
     parametrisation,
     ...training(train, kit.examples),
     ...keptOptimizer(mine, name),
+    ...(correct && { correct: correct(start) }),
   });
   return {
-    update: subtract(trained.params, parametrisation.at(from).init),
+    update: subtract(trained.params, start),
     weight: weightOf(weights, kit),
     mine: keepOptimizer(mine, name, optimizerState, trained.optimizerState),
   };

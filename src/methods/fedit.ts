@@ -3,9 +3,7 @@ import { factors } from '../lora/factors.ts';
 import { averageFactors } from './average-factors.ts';
 import { localTraining } from './local-training.ts';
 import { defineMethod } from './method.ts';
-import { localOptions, withLocal } from './options.ts';
-import { optimizerState } from './private-state.ts';
-import { weighting } from './weights.ts';
+import { federatedOptions, localOptions, withLocal } from './options.ts';
 
 /** FedIT (Zhang et al., "Towards Building the Federated GPT", arXiv 2305.05644): federated averaging of the factors A and B. */
 export const fedit = defineMethod({
@@ -13,9 +11,7 @@ export const fedit = defineMethod({
   summary: 'federated averaging of A and B; optionally each client then fine-tunes the whole LoRA for itself',
   source: 'arXiv 2305.05644. The local fine-tuning afterwards is the usual personal baseline, not part of the paper.',
   options: z.strictObject({
-    rounds: z.int().positive().optional().describe('federated rounds, if not the run’s'),
-    weights: weighting.default('examples'),
-    optimizerState,
+    ...federatedOptions,
     local: localOptions.optional().describe('fine-tune A and B at each client afterwards'),
   }),
   stages: (options, { layout, rounds, train }) => [

@@ -1,5 +1,13 @@
 import { z } from 'zod';
 import type { TrainSettings } from '../train/settings.ts';
+import { optimizerState } from './private-state.ts';
+import { weighting } from './weights.ts';
+
+/** Federated rounds, where a method may have its own number of them. */
+export const ownRounds = z.int().positive().optional().describe('federated rounds, if not the run’s');
+
+/** What every method that averages clients' trainings lets one choose. */
+export const federatedOptions = { rounds: ownRounds, weights: weighting.default('examples'), optimizerState };
 
 /** How long and how fast a personal training goes on; what is left out comes from the run's `train` section. */
 export const localOptions = z.strictObject({

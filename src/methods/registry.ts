@@ -1,7 +1,22 @@
+import { centralised } from './centralised.ts';
 import { fedit } from './fedit.ts';
 import { fedloraOptimizer } from './fedlora-optimizer/method.ts';
+import { fedprox } from './fedprox.ts';
 import { localOnly } from './local-only.ts';
 import type { Method } from './method.ts';
+import { scaffold } from './scaffold.ts';
+import { fedadagrad, fedadam, fedavgm, fedyogi } from './server-optimizers.ts';
 
 /** The methods that a configuration can name, in the order in which they are listed. */
-export const methods: readonly Method[] = [fedloraOptimizer, fedit, localOnly];
+export const methods: readonly Method[] = [
+  fedloraOptimizer,
+  fedit,
+  fedprox,
+  scaffold,
+  fedavgm,
+  fedadagrad,
+  fedadam,
+  fedyogi,
+  localOnly,
+  centralised,
+];

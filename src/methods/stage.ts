@@ -38,8 +38,8 @@ export interface Stage<Shared extends State = State, Private extends State = Sta
   /** Names its rounds in reports and its random streams, e.g. `federated`, `global`, `local`. */
   readonly name: string;
   readonly rounds: number;
-  /** `sampled`: the run's client sampling; `every`: all clients in each round; `proxy`: only the server's own proxy rows, as one participant named `proxy`. */
-  readonly participants: 'sampled' | 'every' | 'proxy';
+  /** `sampled`: the run's client sampling; `every`: all clients in each round; `proxy`: only the server's own proxy rows, as one participant named `proxy`; `pooled`: one participant named `pooled` that holds all clients' training rows, which no federation has (in-process runs only). */
+  readonly participants: 'sampled' | 'every' | 'proxy' | 'pooled';
   /** `none`: nothing is sent or applied; each client's private state commits as it finishes. */
   readonly combine: 'sum' | 'each' | 'none';
   start(from: StageStart): Shared;

@@ -52,7 +52,7 @@ export const trainSettings = ({ steps, epochs, keepBest, ...train }: RunConfig['
 export function planOf(methods: readonly LaidOut[], config: RunConfig, clients: number): PlannedMethod[] {
   const { sampling, fraction } = config.rounds;
   const sampled = sampling === 'all' ? clients : Math.max(1, Math.round(clients * fraction));
-  const expected = { sampled, every: clients, proxy: 1 };
+  const expected = { sampled, every: clients, proxy: 1, pooled: 1 };
   return methods.map(({ label, stages }) => ({
     label,
     stages: stages.map(({ name, rounds, participants, combine }) => ({

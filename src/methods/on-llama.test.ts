@@ -1,0 +1,151 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { collect } from '../../tests/support/collect.ts';
+import { plainTraining } from '../../tests/support/rounds.ts';
+import { smallLlama, type SmallLlama } from '../../tests/support/small-llama.ts';
+import { temporaryFolder } from '../../tests/support/temporary.ts';
+import type { MethodResult } from '../federation/events.ts';
+import { openJournal } from '../federation/journal.ts';
+import { runMethod, type MethodRun } from '../federation/run-method.ts';
+import { stack } from '../lora/mix.ts';
+import { byteSize, sameBits } from '../tensor/tensors.ts';
+import { averageFactors } from './average-factors.ts';
+import { factors } from '../lora/factors.ts';
+import { methods } from './registry.ts';
+import type { MethodContext, Stage } from './stage.ts';
+
+const rounds = 2;
+const clientCount = 3;
+const folder = temporaryFolder();
+let runs = 0;
+let llama: SmallLlama;
+beforeAll(async () => {
+  llama = await smallLlama();
+});
+afterAll(() => llama.engine.close());
+
+const context = (more: Partial<MethodContext> = {}): MethodContext => ({
+  layout: llama.layout,
+  rounds,
+  fraction: 1,
+  train: { ...plainTraining, batchSize: 4, length: { steps: 2 }, rate: 3e-3, weightDecay: 0.1, clip: 1 },
+  ...more,
+});
+
+async function run(stages: readonly Stage[], more: Partial<MethodRun> = {}): Promise<MethodResult> {
+  const journal = openJournal({ path: join(folder, `${runs++}.sqlite`), identity: { run: `${runs}` }, resume: false });
+  const { result } = await collect(
+    runMethod({
+      label: 'method',
+      stages,
+      initial: llama.initial,
+      clients: llama.clients,
+      proxy: llama.proxy,
+      engine: llama.engine,
+      journal,
+      rounds: { sampling: 'all', fraction: 1, deadline: 60, minimum: 1 },
+      seed: 7,
+      ...more,
+    }),
+  );
+  return result;
+}
+
+/** Numbers of one module: its rank r, fan-in n, fan-out m. */
+interface Sizes {
+  readonly r: number;
+  readonly m: number;
+  readonly n: number;
+}
+/** Numbers that one client sends and is sent, per module, over all rounds. */
+interface Traffic {
+  readonly up: (sizes: Sizes) => number;
+  readonly down: (sizes: Sizes) => number;
+}
+const every = (perRound: (sizes: Sizes) => number) => (sizes: Sizes) => rounds * perRound(sizes);
+const both = every(({ r, m, n }) => r * (m + n));
+const none = () => 0;
+
+/** What each method is tried with beside its defaults, and its traffic in closed form (per module). */
+const tried: Record<string, { readonly options?: object; readonly traffic: Traffic }> = {
+  'fedlora-optimizer': {
+    options: { global: { rounds: 3 } },
+    // Three global steps: the gradient of A_D up, ΔA_D down, and the frozen factors down once; the local stage is sent the whole.
+    traffic: {
+      up: (s) => both(s) + 3 * s.r * s.n,
+      down: (s) => both(s) + 3 * s.r * s.n + 2 * s.r * (s.m + s.n),
+    },
+  },
+  fedit: { traffic: { up: both, down: both } },
+  fedprox: { traffic: { up: both, down: both } },
+  scaffold: { traffic: { up: (s) => 2 * both(s), down: (s) => 2 * both(s) } },
+  fedavgm: { traffic: { up: both, down: both } },
+  fedadagrad: { options: { rate: 1e-3 }, traffic: { up: both, down: both } },
+  fedadam: { options: { rate: 1e-3 }, traffic: { up: both, down: both } },
+  fedyogi: { options: { rate: 1e-3 }, traffic: { up: both, down: both } },
+  'local-only': { traffic: { up: none, down: ({ r, m, n }) => r * (m + n) } },
+  centralised: { traffic: { up: none, down: none } },
+};
+
+it('tries every shipped method', () => {
+  expect(Object.keys(tried).sort()).toEqual(methods.map(({ name }) => name).sort());
+});
+
+describe.each(methods)('$name on a real Llama', (method) => {
+  it('trains, the same bits each time, with the traffic of its closed form', async () => {
+    const { options = {}, traffic } = tried[method.name]!;
+    const result = await run(method.stages(options, context()));
+    const again = await run(method.stages(options, context()));
+
+    const totals = new Map<string, { up: number; down: number }>();
+    for (const stage of result.stages) {
+      expect(stage.leftOut).toEqual([]);
+      expect(stage.tokens).toBeGreaterThan(0);
+      for (const { trainLoss } of stage.rounds) expect(trainLoss).toBeGreaterThan(0);
+      for (const [client, { up, down }] of stage.traffic) {
+        const total = totals.get(client) ?? { up: 0, down: 0 };
+        totals.set(client, { up: total.up + up, down: total.down + down });
+      }
+    }
+    const numbers = (of: (sizes: Sizes) => number): number =>
+      llama.layout.modules.reduce((sum, { rank: r, outFeatures: m, inFeatures: n }) => sum + of({ r, m, n }), 0);
+    const bytes = { up: 4 * numbers(traffic.up), down: 4 * numbers(traffic.down) };
+    for (const [, total] of totals) expect(total).toEqual(bytes);
+
+    // What was learnt lies in the global model, in the personal ones, or in both; and a second run gives the same bits.
+    const models = (of: MethodResult) => {
+      const last = of.stages.at(-1)!.models;
+      return [last.global, ...llama.clients.map(({ id }) => last.personal(id) ?? last.global)].map(stack);
+    };
+    const learnt = models(result);
+    expect(learnt.some((model) => byteSize(model) > 0 && !sameBits(model, llama.initial.factors))).toBe(true);
+    for (const [i, model] of models(again).entries()) expect(sameBits(model, learnt[i]!)).toBe(true);
+  });
+});
+
+describe('centralised', () => {
+  it('is one client’s training on everybody’s rows, with the steps of all clients', async () => {
+    const method = methods.find(({ name }) => name === 'centralised')!;
+    const pooled = await run(method.stages({}, context()));
+    const all = { ...llama.clients[0]!, id: 'pooled', train: llama.clients.flatMap(({ train }) => train) };
+    const train = { ...context().train, length: { steps: 2 * clientCount } };
+    const one = averageFactors({
+      name: 'pooled',
+      rounds,
+      layout: llama.layout,
+      parametrisation: factors(),
+      train,
+      weights: 'uniform',
+      optimizerState: 'keep',
+    });
+    const alone = await run([one], { clients: [all] });
+    expect(sameBits(stack(pooled.stages[0]!.models.global), stack(alone.stages[0]!.models.global))).toBe(true);
+    expect(pooled.stages[0]!.rounds.map(({ participants }) => participants)).toEqual([['pooled'], ['pooled']]);
+  });
+
+  it('refuses a client of its own name', async () => {
+    const method = methods.find(({ name }) => name === 'centralised')!;
+    const named = [{ ...llama.clients[0]!, id: 'pooled' }];
+    await expect(run(method.stages({}, context()), { clients: named })).rejects.toThrow('a client is named “pooled”');
+  });
+});

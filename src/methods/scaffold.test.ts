@@ -1,0 +1,130 @@
+import { describe, expect, it } from 'vitest';
+import { golden } from '../../tests/shared.ts';
+import { begin, contextOf, exactKit, oneRound, plainTraining, type Member } from '../../tests/support/rounds.ts';
+import { toyLayout } from '../../tests/toy-adapter.ts';
+import { keyOfA, keyOfB } from '../lora/adapter.ts';
+import type { State } from '../tensor/state.ts';
+import type { Tensors } from '../tensor/tensor.ts';
+import { mapTensors, tensor } from '../tensor/tensors.ts';
+import { scaffold, type ScaffoldState, type Variate } from './scaffold.ts';
+
+interface Round {
+  readonly sampled: readonly number[];
+  readonly x: readonly number[];
+  readonly c: readonly number[];
+  readonly c_k: readonly (readonly number[])[];
+}
+const { scaffold: reference } = golden<{
+  scaffold: {
+    readonly h: readonly (readonly number[])[];
+    readonly centres: readonly (readonly number[])[];
+    readonly x0: readonly number[];
+    readonly eta: number;
+    readonly local_steps: number;
+    readonly server_lr: number;
+    readonly full_participation: readonly Round[];
+    readonly round_2_clients_0_and_2: readonly Round[];
+    readonly limit: readonly number[];
+  };
+}>('aggregation.json');
+
+// Two numbers as the factors of one module: A [1, 1] and B [1, 1].
+const layout = toyLayout({ rank: 1, inFeatures: 1, outFeatures: 1 });
+const keys = [keyOfA('m0'), keyOfB('m0')];
+const two = (x: readonly number[]): Tensors => new Map(keys.map((key, i) => [key, tensor([1, 1], [x[i]!])]));
+const numbers = (x: Tensors): number[] => keys.map((key) => x.get(key)!.data[0]!);
+
+/** Clients with loss ½Σh(x − centre)². */
+const member = (k: number, h: readonly number[], centre: readonly number[], mine: State | undefined): Member => ({
+  kit: exactKit(
+    (factors) =>
+      mapTensors(factors, ({ shape, data }, key) => {
+        const i = keys.indexOf(key);
+        return { shape, data: data.map((x) => h[i]! * (x - centre[i]!)) };
+      }),
+    { client: `c${k}` },
+  ),
+  ...(mine !== undefined && { mine }),
+});
+
+function federate(
+  h: readonly (readonly number[])[],
+  centres: readonly (readonly number[])[],
+  x0: readonly number[],
+  rate: number,
+  steps: number,
+  serverRate: number,
+) {
+  const context = contextOf(layout, { train: { ...plainTraining, length: { steps } } });
+  const [stage] = scaffold.stages({ rate, serverRate }, context);
+  const names = h.map((_, k) => `c${k}`);
+  let shared = begin(stage!, { layout, factors: two(x0) }, names) as ScaffoldState;
+  const mine = new Map<string, State>();
+  return {
+    async round(sampled: readonly number[]) {
+      const members = sampled.map((k) => member(k, h[k]!, centres[k]!, mine.get(names[k]!)));
+      const result = await oneRound(stage!, shared, members);
+      shared = result.shared as ScaffoldState;
+      for (const [client, state] of result.mine) mine.set(client, state);
+      return { shared, variates: names.map((name) => (mine.get(name) as Variate | undefined)?.variate) };
+    },
+  };
+}
+
+const close = (actual: Tensors, expected: readonly number[], digits = 5): void => {
+  for (const [i, x] of numbers(actual).entries()) expect(x).toBeCloseTo(expected[i]!, digits);
+};
+
+describe('SCAFFOLD (aggregation.json)', () => {
+  const { h, centres, x0, eta, local_steps, server_lr } = reference;
+  it.each(['full_participation', 'round_2_clients_0_and_2'] as const)(
+    'x, c and c_k after each round: %s',
+    async (name) => {
+      const run = federate(h, centres, x0, eta, local_steps, server_lr);
+      for (const expected of reference[name]) {
+        const { shared, variates } = await run.round(expected.sampled);
+        close(shared.factors, expected.x);
+        close(shared.variate, expected.c);
+        for (const [k, variate] of variates.entries()) close(variate!, expected.c_k[k]!);
+      }
+    },
+  );
+
+  it('converges to the minimum of the mean loss, where unlike clients pull averaging aside', async () => {
+    const run = federate(h, centres, x0, eta, local_steps, server_lr);
+    let last = await run.round([0, 1, 2]);
+    for (let round = 0; round < 80; round++) last = await run.round([0, 1, 2]);
+    close(last.shared.factors, reference.limit, 4);
+  });
+});
+
+it('settles at .8 with c_1 = .8 and c_2 = −.8 for h = (1, 4), a = (0, 1), and keeps mean(c_k) = c', async () => {
+  const run = federate(
+    [
+      [1, 1],
+      [4, 4],
+    ],
+    [
+      [0, 0],
+      [1, 1],
+    ],
+    [0, 0],
+    0.1,
+    10,
+    1,
+  );
+  for (let round = 0; round < 60; round++) {
+    const { shared, variates } = await run.round([0, 1]);
+    const mean = numbers(variates[0]!).map((c, i) => (c + numbers(variates[1]!)[i]!) / 2);
+    close(shared.variate, mean);
+    if (round < 59) continue;
+    close(shared.factors, [0.8, 0.8], 4);
+    close(variates[0]!, [0.8, 0.8], 4);
+    close(variates[1]!, [-0.8, -0.8], 4);
+  }
+});
+
+it('refuses to keep the best step of a training', () => {
+  const train = { ...plainTraining, keepBest: { every: 2 } };
+  expect(() => scaffold.stages({}, contextOf(layout, { train }))).toThrow('train.keepBest');
+});
