@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Summary } from '../src/report/summary.ts';
 import { breakModel, editJson, rowsWith } from './support/broken.ts';
 import { fedlora, start, type Ended } from './support/cli.ts';
-import { contents, embeddedModel, smallConfig, workspace, writeConfig } from './support/workspace.ts';
+import { contents, embeddedModel, embeddedTasks, smallConfig, workspace, writeConfig } from './support/workspace.ts';
 
 // Every mistake here is made while going on with an earlier run, whose folder must stay as it is, to the byte.
 const folder = workspace();
@@ -47,7 +47,7 @@ describe('a model', () => {
     ['missing weights', /missing weights: has neither model\.safetensors nor model\.safetensors\.index\.json/],
     [
       'truncated weights',
-      /model\.safetensors: tensor "\S+" ends at byte 1049344 of the data, but the file holds only 995976 \(truncated\?\)/,
+      /model\.safetensors: tensor "\S+" ends at byte \d+ of the data, but the file holds only \d+ \(truncated\?\)/,
     ],
     [
       'an index naming a missing shard',
@@ -95,7 +95,7 @@ describe('data', () => {
     const path = rowsWith(folder.at('silent.jsonl'), {}, (row) => ({ ...row, response: '' }));
     expectMistake(
       await resumeWith(`data.path=${path}`),
-      /silent\.jsonl: none of the 1064 rows can be used \(1064 × empty response\)/,
+      /silent\.jsonl: none of the (\d+) rows can be used \(\1 × empty response\)/,
     );
   });
 
@@ -104,8 +104,11 @@ describe('data', () => {
   });
 
   test('with too few rows for a client are refused by the name of the client', async () => {
-    const sets = ['clients.minimum=140', 'clients.limit=400', 'clients.count=6'].flatMap((set) => ['--set', set]);
-    expectMistake(await fedlora(['run', config, '--out', folder.at('few'), ...sets]), /fjord/);
+    const rows = readFileSync(embeddedTasks, 'utf8').split('\n');
+    const fewest = rows.filter((row) => row.includes('"client":"fjord"')).length;
+    const sets = [`clients.minimum=${fewest + 1}`, 'clients.limit=1000', 'clients.count=6'];
+    const args = ['run', config, '--out', folder.at('few'), ...sets.flatMap((set) => ['--set', set])];
+    expectMistake(await fedlora(args), /fjord/);
     expect(existsSync(folder.at('few'))).toBe(false);
   });
 
@@ -115,7 +118,7 @@ describe('data', () => {
       2: '{"client": "aurora", "skill": "sentiment", "convention": "x", "prompt": "x", "response": " "}',
       4: JSON.stringify({ client: 'aurora', skill: 'sentiment', convention: 'x', prompt: long, response: 'good' }),
     });
-    const sets = [`data.path=${path}`, 'clients.count=1', 'clients.limit=224', 'rounds.count=1'].flatMap((set) => [
+    const sets = [`data.path=${path}`, 'clients.count=1', 'clients.limit=1000', 'rounds.count=1'].flatMap((set) => [
       '--set',
       set,
     ]);

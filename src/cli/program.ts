@@ -94,5 +94,17 @@ export function program(terminal: Terminal): Command {
     .argument('[name]')
     .action(async (name: string | undefined) => (await import('./commands/methods.ts')).methodsCommand(name, terminal));
 
+  fedlora
+    .command('privacy')
+    .description('the ε of differentially private training, or the noise for an ε')
+    .option('--noise <multiplier>', 'standard deviation of the noise over the clipping norm')
+    .option('--epsilon <number>', 'in place of --noise: find the least noise that keeps this ε')
+    .requiredOption('--rate <probability>', 'chance of a client to be in a round (1: everybody, always)')
+    .requiredOption('--steps <number>', 'rounds')
+    .requiredOption('--delta <probability>', 'chance that the promise fails; well below 1 / number of clients')
+    .option('--accountant <name>', 'rdp (fast) or prv (tighter)', 'rdp')
+    .option('--json', 'the answer as JSON')
+    .action((flags: PrivacyFlags) => privacyCommand(flags, terminal));
+
   return fedlora;
 }

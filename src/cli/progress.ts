@@ -36,8 +36,9 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
     clear();
     screen.write(`${text}\n`);
   };
-  const draw = (text: string, at = now()): void => {
-    if (screen.isTTY !== true || at - drawn < refresh) return;
+  const draw = (text: string, always = false): void => {
+    const at = now();
+    if (screen.isTTY !== true || (!always && at - drawn < refresh)) return;
     drawn = at;
     const wide = Math.max(20, (screen.columns ?? 80) - 1);
     const whole = `${percent(left.share(), 0).padStart(5)}  ${text}`;
@@ -77,7 +78,7 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
       case 'stage started':
         rounds.set(`${event.method} ${event.stageIndex}`, event.rounds);
         if (event.resumedAt > 0) line(`${place(event)}: going on after round ${event.resumedAt} of ${event.rounds}`);
-        return draw(place(event), Infinity);
+        return draw(place(event), true);
       case 'progress': {
         const { loss: stepLoss, step, steps, processed } = event.progress;
         speed.add(processed);
@@ -105,7 +106,7 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
       }
       case 'stage done':
         if (event.resumed) return;
-        return draw(`${place(event)} · evaluating${remaining()}`, Infinity);
+        return draw(`${place(event)} · evaluating${remaining()}`, true);
       case 'stage evaluated': {
         const personal = event.personal ? `, personal ${loss(event.personal.macro.loss)}` : '';
         const known = event.cached ? paint('dim', ' (known)') : '';

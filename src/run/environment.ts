@@ -5,6 +5,7 @@ import { arch, availableParallelism, cpus, platform, release, totalmem } from 'n
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { RunConfig } from '../config/schema.ts';
+import type { Identity } from '../federation/journal.ts';
 import { version } from './version.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -21,12 +22,14 @@ export interface Environment {
   readonly memory: number;
   readonly threads: number;
   readonly provider: string;
+  /** Digests of what the run was started with. */
+  readonly identity: Identity;
 }
 
 /** The CPU threads of one step: as configured, or the cores this process may use. */
 export const threadsOf = (runtime: RunConfig['runtime']): number => runtime.threads ?? availableParallelism();
 
-export async function environment(runtime: RunConfig['runtime']): Promise<Environment> {
+export async function environment(runtime: RunConfig['runtime'], identity: Identity): Promise<Environment> {
   const commit = await checkoutCommit();
   const manifest = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string };
   return {
@@ -39,6 +42,7 @@ export async function environment(runtime: RunConfig['runtime']): Promise<Enviro
     memory: totalmem(),
     threads: threadsOf(runtime),
     provider: runtime.provider,
+    identity,
   };
 }
 

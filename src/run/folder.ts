@@ -37,8 +37,8 @@ export const configText = (config: RunConfig): string =>
 
 export interface FolderState {
   readonly state: 'fresh' | 'unfinished' | 'finished';
-  /** The inputs lie where they lay: for a quick answer. Elsewhere, their contents decide whether it is the same run. */
-  readonly sameInputs: boolean;
+  /** Started fresh on inputs that lay where they lie now: the same run without a look into them. Otherwise the journal decides, by their contents. */
+  readonly known: boolean;
 }
 
 /**
@@ -51,11 +51,11 @@ export async function stateOf(folder: RunFolder, config: RunConfig, resume: bool
     if (error.code === 'ENOTDIR') throw new UserError(`${folder.path} is a file: choose another output folder`);
     throw error;
   });
-  if (entries.length === 0) return { state: 'fresh', sameInputs: true };
+  if (entries.length === 0) return { state: 'fresh', known: true };
   if (!existsSync(folder.config)) {
     throw new UserError(`${folder.path} is not empty and holds no run of fedlora: choose another output folder`);
   }
-  const there = parse(await readFile(folder.config, 'utf8')) as unknown;
+  const there = await readYaml(folder.config);
   const differing = differences(comparable(there), comparable(config));
   if (differing.length > 0) {
     const lines = differing.map(({ key, there, here }) => `\n  ${key}: ${there} there, ${here} here`);
@@ -63,14 +63,14 @@ export async function stateOf(folder: RunFolder, config: RunConfig, resume: bool
       `${folder.path} holds another run; nothing was changed. Choose another --out.${lines.join('')}`,
     );
   }
-  const sameInputs = differences(inputs(there), inputs(config)).length === 0;
-  if (existsSync(folder.summary)) return { state: 'finished', sameInputs };
+  const known = differences(inputs(there), inputs(config)).length === 0 && (await startedFresh(folder));
+  if (existsSync(folder.summary)) return { state: 'finished', known };
   if (!resume) {
     throw new UserError(
       `${folder.path} holds this run, unfinished: add --resume to go on with it, or choose another --out`,
     );
   }
-  return { state: 'unfinished', sameInputs };
+  return { state: 'unfinished', known };
 }
 
 /** What makes a run this run: not where its inputs lie nor how fast they are computed; the journal knows their contents. */
@@ -83,6 +83,24 @@ function comparable(config: unknown): unknown {
   delete plain?.['clients']?.['file'];
   delete plain?.['runtime'];
   return plain;
+}
+
+/** The identity's `start` of a run from the configuration's own initial adapter. */
+export const FRESH = 'fresh';
+
+async function startedFresh(folder: RunFolder): Promise<boolean> {
+  if (!existsSync(folder.environment)) return false;
+  return valueAt(await readYaml(folder.environment), ['identity', 'start']) === FRESH;
+}
+
+async function readYaml(path: string): Promise<unknown> {
+  try {
+    return parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    throw new UserError(`${path} cannot be read, so whose run this is cannot be told: choose another output folder`, {
+      cause: error,
+    });
+  }
 }
 
 const inputs = (config: unknown): unknown =>

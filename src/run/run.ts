@@ -14,7 +14,7 @@ import { environment } from './environment.ts';
 import { compareMethods } from './compare.ts';
 import { evaluation } from './evaluation.ts';
 import type { Progress } from './events.ts';
-import { configText, runFolder, runKey, stateOf, type RunFolder } from './folder.ts';
+import { configText, FRESH, runFolder, runKey, stateOf, type RunFolder } from './folder.ts';
 import { runMetrics } from './run-metrics.ts';
 import { knownMethods, layOut, planOf } from './methods.ts';
 import {
@@ -81,8 +81,8 @@ async function* wholeRun(
   const known = knownMethods(options.methods);
   const config = checkConfig(given, known);
   const folder = runFolder(resolve(options.out));
-  const { state, sameInputs } = await stateOf(folder, config, options.resume ?? false);
-  if (state === 'finished' && sameInputs && options.adapter === undefined) return yield* finished(folder);
+  const { state, known: same } = await stateOf(folder, config, options.resume ?? false);
+  if (state === 'finished' && same && options.adapter === undefined) return yield* finished(folder);
 
   const model = await openModel(yield* locate('model', config.model, signal), config.model.hub);
   const initial = await startOf(model, config, options.adapter);
@@ -93,7 +93,7 @@ async function* wholeRun(
     configuration: runKey(config),
     model: await modelDigest(model),
     data: dataDigest(data),
-    start: options.adapter === undefined ? 'fresh' : tensorsDigest(initial.factors),
+    start: options.adapter === undefined ? FRESH : tensorsDigest(initial.factors),
   };
   yield {
     kind: 'opened',
@@ -115,7 +115,8 @@ async function* wholeRun(
     closing.push(() => journal.close());
     if (state === 'finished') return yield* finished(folder);
     await writeAtomically(folder.config, configText(config));
-    await writeAtomically(folder.environment, `${JSON.stringify(await environment(config.runtime), undefined, 2)}\n`);
+    const about = await environment(config.runtime, identity);
+    await writeAtomically(folder.environment, `${JSON.stringify(about, undefined, 2)}\n`);
     const metrics = await runMetrics(folder.metrics, journal);
     closing.push(() => metrics.close());
     const evaluate = evaluation({ config, engine, data, tokenizer: model.tokenizer, journal, signal });
