@@ -5,6 +5,7 @@ import type { EvalFlags } from './commands/eval.ts';
 import type { GenerateFlags } from './commands/generate.ts';
 import type { InspectFlags } from './commands/inspect.ts';
 import type { PersonalizeFlags } from './commands/personalize.ts';
+import type { PrivacyFlags } from './commands/privacy.ts';
 import type { RunFlags } from './commands/run.ts';
 import { collect } from './flags.ts';
 
@@ -104,7 +105,7 @@ export function program(terminal: Terminal): Command {
     .requiredOption('--delta <probability>', 'chance that the promise fails; well below 1 / number of clients')
     .option('--accountant <name>', 'rdp (fast) or prv (tighter)', 'rdp')
     .option('--json', 'the answer as JSON')
-    .action((flags: PrivacyFlags) => privacyCommand(flags, terminal));
+    .action(async (flags: PrivacyFlags) => (await import('./commands/privacy.ts')).privacyCommand(flags, terminal));
 
   return fedlora;
 }

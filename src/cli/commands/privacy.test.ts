@@ -36,6 +36,11 @@ describe('fedlora privacy', () => {
     expect(answer['noise']).toBeCloseTo(1.796, 2);
     expect(answer['epsilon']).toBeLessThanOrEqual(3);
     expect(answer['epsilon']).toBeGreaterThan(2.99);
+    const small = JSON.parse(
+      await privacy('--epsilon', '0.4', ...plan, '--accountant', 'prv', '--json'),
+    ) as typeof answer;
+    expect(small['epsilon']).toBeLessThanOrEqual(0.4);
+    expect(small['epsilon']).toBeGreaterThan(0.395);
   });
 
   it('says in its text what the promise rests on', async () => {

@@ -47,11 +47,13 @@ export function privacyCommand(flags: PrivacyFlags, { print }: Terminal): void {
     number('--steps', flags.steps),
     number('--delta', flags.delta),
   ];
-  const noise =
+  const found =
     flags.noise === undefined
-      ? noiseFor({ epsilon: number('--epsilon', flags.epsilon!), delta, rate, steps, accountant }).noise
-      : number('--noise', flags.noise);
-  const answer = account({ noise, rate, steps }, delta, accountant);
+      ? noiseFor({ epsilon: number('--epsilon', flags.epsilon!), delta, rate, steps, accountant })
+      : { noise: number('--noise', flags.noise), epsilon: Infinity };
+  const accounted = account({ noise: found.noise, rate, steps }, delta, accountant);
+  // Both are upper bounds, perhaps on different grids.
+  const answer = { ...accounted, epsilon: Math.min(found.epsilon, accounted.epsilon) };
   if (flags.json) print(JSON.stringify(answer, undefined, 2));
   else for (const line of explained(answer)) print(line);
 }
