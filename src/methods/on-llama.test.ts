@@ -83,6 +83,16 @@ const tried: Record<string, { readonly options?: object; readonly traffic: Traff
   fedadagrad: { options: { rate: 1e-3 }, traffic: { up: both, down: both } },
   fedadam: { options: { rate: 1e-3 }, traffic: { up: both, down: both } },
   fedyogi: { options: { rate: 1e-3 }, traffic: { up: both, down: both } },
+  // What stays frozen, or where the client's own part starts, goes down once.
+  'ffa-lora': { traffic: { up: every(({ r, m }) => r * m), down: ({ r, m, n }) => rounds * r * m + r * n } },
+  'fedsa-lora': { traffic: { up: every(({ r, n }) => r * n), down: ({ r, m, n }) => rounds * r * n + r * m } },
+  'fed-alora': { traffic: { up: every(({ r, m }) => r * m), down: ({ r, m, n }) => rounds * r * m + r * n } },
+  // B in the first round, A in the second; both go down.
+  rolora: { traffic: { up: ({ r, m, n }) => r * m + r * n, down: both } },
+  fedper: {
+    options: { local: ['lora_B'] },
+    traffic: { up: every(({ r, n }) => r * n), down: ({ r, m, n }) => rounds * r * n + r * m },
+  },
   'local-only': { traffic: { up: none, down: ({ r, m, n }) => r * (m + n) } },
   centralised: { traffic: { up: none, down: none } },
 };

@@ -2,10 +2,13 @@ import { centralised } from './centralised.ts';
 import { fedit } from './fedit.ts';
 import { fedloraOptimizer } from './fedlora-optimizer/method.ts';
 import { fedprox } from './fedprox.ts';
+import { ffaLora } from './ffa-lora.ts';
 import { localOnly } from './local-only.ts';
 import type { Method } from './method.ts';
+import { rolora } from './rolora.ts';
 import { scaffold } from './scaffold.ts';
 import { fedadagrad, fedadam, fedavgm, fedyogi } from './server-optimizers.ts';
+import { fedAlora, fedper, fedsaLora } from './share-one-factor.ts';
 
 /** The methods that a configuration can name, in the order in which they are listed. */
 export const methods: readonly Method[] = [
@@ -17,6 +20,11 @@ export const methods: readonly Method[] = [
   fedadagrad,
   fedadam,
   fedyogi,
+  ffaLora,
+  fedsaLora,
+  fedAlora,
+  rolora,
+  fedper,
   localOnly,
   centralised,
 ];

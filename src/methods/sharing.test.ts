@@ -1,0 +1,174 @@
+import { describe, expect, it } from 'vitest';
+import { golden } from '../../tests/shared.ts';
+import {
+  begin,
+  contextOf,
+  endingAt,
+  exactKit,
+  oneRound,
+  pair,
+  plainTraining,
+  productOf,
+} from '../../tests/support/rounds.ts';
+import { distance, matrix, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
+import { keyOfA, keyOfB } from '../lora/adapter.ts';
+import type { State } from '../tensor/state.ts';
+import { sameBits, subtract } from '../tensor/tensors.ts';
+import type { Tensors } from '../tensor/tensor.ts';
+import { fedit } from './fedit.ts';
+import { ffaLora } from './ffa-lora.ts';
+import { localOnly } from './local-only.ts';
+import { rolora } from './rolora.ts';
+import { fedAlora, fedper, fedsaLora } from './share-one-factor.ts';
+
+type Rows = readonly (readonly number[])[];
+const { equal_ranks: reference } = golden<{
+  equal_ranks: {
+    readonly A: readonly Rows[];
+    readonly B: readonly Rows[];
+    readonly n_k: readonly number[];
+    readonly ffa: { readonly A_frozen: Rows; readonly B: Rows; readonly product: Rows };
+    readonly fedsa: { readonly A: Rows; readonly client_products: readonly Rows[] };
+    readonly rolora: {
+      readonly A_common: Rows;
+      readonly round_1_B: Rows;
+      readonly round_1_product: Rows;
+      readonly round_2_A: Rows;
+      readonly round_2_product: Rows;
+    };
+  };
+}>('aggregation.json');
+const layout = toyLayout();
+const context = contextOf(layout);
+const { A, B, n_k } = reference;
+const locals = A.map((a, k) => pair(a, B[k]!));
+const members = (round = 0) =>
+  locals.map((factors, k) => ({ kit: endingAt(factors, { client: `c${k}`, examples: n_k[k]!, round }) }));
+const zeroB = (a: Rows): Tensors =>
+  pair(
+    a,
+    B[0]!.map((row) => row.map(() => 0)),
+  );
+
+describe('FFA-LoRA', () => {
+  it('averages B around the frozen A, exactly (aggregation.json)', async () => {
+    const [stage] = ffaLora.stages({}, context);
+    const { shared, updates } = await oneRound(
+      stage!,
+      begin(stage!, { layout, factors: zeroB(reference.ffa.A_frozen) }),
+      members(),
+    );
+    expect(distance(productOf(stage!, shared), matrix(reference.ffa.product))).toBeLessThan(1e-5);
+    const { factors } = stage!.models(shared)[0]!.adapter;
+    expect(distance(factors.get(keyOfB('m0')), matrix(reference.ffa.B))).toBeLessThan(1e-5);
+    // A's bytes never change, and never travel up.
+    expect(factors.get(keyOfA('m0'))).toEqual(matrix(reference.ffa.A_frozen));
+    for (const update of updates.values()) expect([...update.keys()]).toEqual([keyOfB('m0')]);
+  });
+});
+
+describe('RoLoRA', () => {
+  it('averages B, then A around the averaged B (aggregation.json)', async () => {
+    const [stage] = rolora.stages({}, contextOf(layout, { rounds: 2 }));
+    const { rolora: expected } = reference;
+    const first = await oneRound(stage!, begin(stage!, { layout, factors: zeroB(expected.A_common) }), members(0), 0);
+    expect(distance(productOf(stage!, first.shared), matrix(expected.round_1_product))).toBeLessThan(1e-5);
+    const second = await oneRound(stage!, first.shared, members(1), 1);
+    expect(distance(productOf(stage!, second.shared), matrix(expected.round_2_product))).toBeLessThan(1e-5);
+    for (const [updates, key] of [
+      [first.updates, keyOfB('m0')],
+      [second.updates, keyOfA('m0')],
+    ] as const) {
+      for (const update of updates.values()) expect([...update.keys()]).toEqual([key]);
+    }
+  });
+});
+
+describe('FedSA-LoRA', () => {
+  it('gives each client the averaged A with its own B (aggregation.json)', async () => {
+    const [stage] = fedsaLora.stages({}, context);
+    const { shared, mine, updates } = await oneRound(stage!, begin(stage!, toyAdapter(layout, 4)), members());
+    for (const [k, product] of reference.fedsa.client_products.entries()) {
+      expect(distance(productOf(stage!, shared, 'm0', mine.get(`c${k}`)), matrix(product))).toBeLessThan(1e-5);
+      expect([...updates.get(`c${k}`)!.keys()]).toEqual([keyOfA('m0')]);
+    }
+    expect(
+      distance(stage!.models(shared)[0]!.adapter.factors.get(keyOfA('m0')), matrix(reference.fedsa.A)),
+    ).toBeLessThan(1e-5);
+  });
+});
+
+/** Three rounds of clients that each go their own way from wherever they stand. */
+async function threeRounds(method: typeof fedit, options: object) {
+  const [stage] = method.stages(
+    options,
+    contextOf(two, { rounds: 3, train: { ...plainTraining, length: { steps: 2 } } }),
+  );
+  let shared = begin(stage!, toyAdapter(two, 1), ['c0', 'c1']);
+  let mine = new Map<string, State>();
+  for (let round = 0; round < 3; round++) {
+    const kits = [0, 1].map((k) => {
+      const goal = randomFactors(two, 20 + k);
+      return exactKit((factors) => subtract(factors, goal), { client: `c${k}`, examples: k + 1, round });
+    });
+    const result = await oneRound(
+      stage!,
+      shared,
+      kits.map((kit) => ({ kit, ...(mine.has(kit.client) && { mine: mine.get(kit.client)! }) })),
+      round,
+    );
+    shared = result.shared;
+    mine = new Map(result.mine);
+  }
+  const personal = (client: string): Tensors => stage!.models(shared, mine.get(client))[0]!.adapter.factors;
+  return { global: stage!.models(shared)[0]!.adapter.factors, personal };
+}
+const two = toyLayout({ modules: 2 });
+
+describe('factors that stay local', () => {
+  it('FedSA keeps B and Fed-ALoRA keeps A: their clients agree in the other factor to the bit', async () => {
+    for (const [method, common] of [
+      [fedsaLora, keyOfA],
+      [fedAlora, keyOfB],
+    ] as const) {
+      const { personal } = await threeRounds(method, {});
+      const own = common === keyOfA ? keyOfB : keyOfA;
+      expect(personal('c0').get(common('m1'))).toEqual(personal('c1').get(common('m1')));
+      expect(distance(personal('c0').get(own('m1')), personal('c1').get(own('m1')))).toBeGreaterThan(1e-3);
+    }
+  });
+
+  it('FedPer with no pattern is FedIT to the bit', async () => {
+    const [per, it] = [await threeRounds(fedper, { local: [] }), await threeRounds(fedit, {})];
+    expect(sameBits(per.global, it.global)).toBe(true);
+  });
+
+  it('FedPer by module keeps exactly that module, and survives each download', async () => {
+    const { global, personal } = await threeRounds(fedper, { local: ['m1'] });
+    const fedits = await threeRounds(fedit, {});
+    for (const key of [keyOfA('m0'), keyOfB('m0')]) expect(personal('c0').get(key)).toEqual(fedits.global.get(key));
+    for (const key of [keyOfA('m1'), keyOfB('m1')]) {
+      expect(personal('c0').get(key)).not.toEqual(personal('c1').get(key));
+      expect(global.get(key)).toEqual(toyAdapter(two, 1).factors.get(key));
+    }
+  });
+
+  it('FedPer with everything local is local training, round by round', async () => {
+    const { personal } = await threeRounds(fedper, { local: ['lora_A', 'lora_B'] });
+    const context = contextOf(two, { rounds: 3, train: { ...plainTraining, length: { steps: 2 } } });
+    // AdamW starts afresh with each round, so three short trainings in a row are the reference.
+    const [alone] = localOnly.stages({ steps: 2 }, context);
+    let factors = toyAdapter(two, 1).factors;
+    for (let round = 0; round < 3; round++) {
+      const goal = randomFactors(two, 20);
+      const kit = exactKit((at) => subtract(at, goal), { client: 'c0' });
+      const { shared, mine } = await oneRound(alone!, begin(alone!, { layout: two, factors }), [{ kit }]);
+      factors = alone!.models(shared, mine.get('c0'))[0]!.adapter.factors;
+    }
+    expect(sameBits(personal('c0'), factors)).toBe(true);
+  });
+
+  it('FedPer refuses a pattern that names nothing', () => {
+    expect(() => fedper.stages({ local: ['k_proj'] }, context)).toThrow('k_proj');
+  });
+});
