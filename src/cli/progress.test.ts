@@ -60,7 +60,7 @@ test('a terminal has one live line, as wide as the terminal at most, which is go
   const text = shown({ isTTY: true, columns: 60 });
   const frames = text.split('\r\u001b[2K');
   const live = frames.find((frame) => frame.includes('step 1/2'))!;
-  expect(live).toBe('  0 %  fed · federated 1/2 · a␛[2J step 1/2 · loss 1.250 ·…');
+  expect(live).toBe('  0 % · fed · federated 1/2 · a␛[2J step 1/2 · loss 1.250 …');
   expect(live.length).toBe(59);
   expect(text).not.toContain('training loss');
   expect(text.endsWith('(known)\n')).toBe(true);

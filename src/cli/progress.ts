@@ -41,7 +41,10 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
     if (screen.isTTY !== true || (!always && at - drawn < refresh)) return;
     drawn = at;
     const wide = Math.max(20, (screen.columns ?? 80) - 1);
-    const whole = `${percent(left.share(), 0).padStart(5)}  ${text}`;
+    // What is left comes first: a narrow terminal cuts the end.
+    const seconds = left.seconds();
+    const time = seconds === undefined ? '' : `${duration(seconds)} left · `;
+    const whole = `${percent(left.share(), 0).padStart(5)} · ${time}${text}`;
     screen.write(`\r\u001b[2K${whole.length > wide ? `${whole.slice(0, wide - 1)}…` : whole}`);
     live = true;
   };
@@ -84,7 +87,7 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
         speed.add(processed);
         const task = `${printable(event.client)} step ${step}/${steps}`;
         return draw(
-          `${place(event)}${roundOf(event, event.round)} · ${task} · loss ${loss(stepLoss)} · ${short(speed.perSecond())} tok/s${remaining()}`,
+          `${place(event)}${roundOf(event, event.round)} · ${task} · loss ${loss(stepLoss)} · ${short(speed.perSecond())} tok/s`,
         );
       }
       case 'client left out':
@@ -106,7 +109,7 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
       }
       case 'stage done':
         if (event.resumed) return;
-        return draw(`${place(event)} · evaluating${remaining()}`, true);
+        return draw(`${place(event)} · evaluating`, true);
       case 'stage evaluated': {
         const personal = event.personal ? `, personal ${loss(event.personal.macro.loss)}` : '';
         const known = event.cached ? paint('dim', ' (known)') : '';
