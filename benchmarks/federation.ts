@@ -111,6 +111,7 @@ async function ran(
 async function noOpTask(clients: number): Promise<void> {
   const all: RoundSettings = { sampling: 'all', fraction: 1, deadline: 60, minimum: 1 };
   const data = Array.from({ length: clients }, (_, i) => clientOf(`client-${i}`, 1, 8));
+  const started = process.cpuUsage();
   const timed = await ran({
     stages: [nothing(9, false)],
     initial,
@@ -118,10 +119,12 @@ async function noOpTask(clients: number): Promise<void> {
     engine: noEngine,
     rounds: all,
   });
+  const used = process.cpuUsage(started);
   const times = timed.map(({ seconds }) => (1000 * seconds) / clients).sort((a, b) => a - b);
   say('no-op client task in process', times[times.length >> 1]!, 'ms', {
     target: 2,
     of: 'median round with its commit / clients',
+    processor: Number(((used.user + used.system) / 1000 / clients / timed.length).toPrecision(3)),
     fastest: Number(times[0]!.toPrecision(3)),
     slowest: Number(times.at(-1)!.toPrecision(3)),
     adapterMB: megabytes,

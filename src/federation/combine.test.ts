@@ -96,3 +96,17 @@ test('updates that may not be used are named with what is wrong', () => {
     expect(problem([1, 2], [2], weight)).toBe(`its update has weight ${weight}, which is not a positive number`);
   }
 });
+
+test('a number that is not finite is found wherever it is, and no other is taken for one', () => {
+  const extremes = fc.constantFrom(3.4028234663852886e38, -3.4028234663852886e38, 1e-45, -0, 0);
+  const finite = fc.oneof(fc.float({ noNaN: true, noDefaultInfinity: true }), extremes);
+  const data = fc.array(finite, { maxLength: 9 });
+  fc.assert(
+    fc.property(data, fc.constantFrom(NaN, Infinity, -Infinity), data, (before, bad, after) => {
+      const problem = (numbers: number[]): string | undefined =>
+        updateProblem({ update: new Map([['x', tensor([numbers.length], numbers)]]), weight: 1 }, new Map());
+      expect(problem([...before, ...after])).toBeUndefined();
+      expect(problem([...before, bad, ...after])).toBe('tensor “x” of its update holds NaN or infinity');
+    }),
+  );
+});
