@@ -1,0 +1,58 @@
+import { requireBound } from './clip.ts';
+import type { Normal } from './gaussian.ts';
+
+/** Andrew, Thakkar, McMahan and Ramaswamy, Differentially private learning with adaptive clipping, NeurIPS 2021. */
+export interface AdaptiveClip {
+  /** γ: the share of updates that the bound should leave unclipped, 0 … 1. */
+  readonly quantile: number;
+  /** How fast the bound follows, above 0. */
+  readonly rate: number;
+}
+
+/** The paper's; it starts from a bound of 0.1. */
+export const adaptiveClipDefaults = { quantile: 0.5, rate: 0.2, initial: 0.1 } as const;
+
+/**
+ * C·exp(−rate·(b − γ)), where b is the share of updates that were *not* clipped: more than wanted unclipped means that the bound
+ * is too wide, and it shrinks. Counting the clipped ones instead turns the fixed point into a repelling one.
+ */
+export function nextBound(bound: number, unclippedShare: number, { quantile, rate }: AdaptiveClip): number {
+  requireBound(bound);
+  if (!(quantile >= 0 && quantile <= 1)) throw new Error(`a quantile must be from 0 to 1, not ${quantile}`);
+  if (!(rate > 0 && rate < Infinity)) throw new Error(`the rate of adaptive clipping must be above 0, not ${rate}`);
+  if (!Number.isFinite(unclippedShare)) throw new Error(`a share of unclipped updates cannot be ${unclippedShare}`);
+  return bound * Math.exp(-rate * (unclippedShare - quantile));
+}
+
+/**
+ * The share of unclipped updates with noise: ½ + (Σ(b_k − ½) + countNoise·N(0, 1))/expected for bits b_k and an expected number
+ * of clients that is fixed beforehand. Each client moves the sum by ½, not 1, which is why its noise counts double below.
+ */
+export function noisyUnclippedShare(
+  unclipped: readonly boolean[],
+  options: { readonly expected: number; readonly countNoise: number; readonly normal: Normal },
+): number {
+  const { expected, countNoise, normal } = options;
+  if (!(expected > 0)) throw new Error(`the expected number of clients must be above 0, not ${expected}`);
+  if (!(countNoise > 0))
+    throw new Error(`the noise on the count of unclipped updates must be above 0, not ${countNoise}`);
+  const sum = unclipped.reduce((total, bit) => total + (bit ? 0.5 : -0.5), 0);
+  return 0.5 + (sum + countNoise * normal()) / expected;
+}
+
+/** The paper's standard deviation of the noise on the count: a twentieth of the expected clients. */
+export const defaultCountNoise = (expected: number): number => expected / 20;
+
+/**
+ * The multiplier for the updates, z_Δ = (z⁻² − (2σ_b)⁻²)^(−½), which together with the noised count (σ_b) costs what a multiplier
+ * of z on the updates alone would. Throws where the count's noise alone is too little for z.
+ */
+export function updateNoise(noise: number, countNoise: number): number {
+  const rest = noise ** -2 - (2 * countNoise) ** -2;
+  if (!(rest > 0)) {
+    throw new Error(
+      `noise ${countNoise} on the count of unclipped updates is too little for a noise multiplier of ${noise}: it must be above ${noise / 2}`,
+    );
+  }
+  return rest ** -0.5;
+}
