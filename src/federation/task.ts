@@ -48,12 +48,14 @@ export async function* performTask(
       seconds: result?.seconds ?? done.seconds,
     },
   });
+  let finished = false;
   try {
     for (;;) {
       const from = performance.now();
       const next = await within(work.next(), deadline - done.seconds, deadline, signal);
       done.seconds += (performance.now() - from) / 1000;
       if (next.done) {
+        finished = true;
         yield ended(next.value);
         return;
       }
@@ -69,7 +71,7 @@ export async function* performTask(
     if (signal.aborted) throw interrupted();
     yield ended(undefined, error instanceof Error ? error.message : String(error));
   } finally {
-    control.abort(new Interrupted('the round no longer waits for this task'));
+    if (!finished) control.abort(new Interrupted('the round no longer waits for this task'));
     // Not awaited: work that hangs would hang here too.
     work.return(undefined as never).catch(() => undefined);
   }
