@@ -46,7 +46,10 @@ export function openDatabase(path: string): Database {
           throw error;
         }
       }),
-    close: () => release(database),
+    close() {
+      statements.clear();
+      release(database);
+    },
   };
 }
 
