@@ -1,12 +1,13 @@
 /**
  * `npm run bench [-- NAME…]`: runs the benchmarks, every `benchmarks/*.ts` beside this file or those named, one after another,
  * each in a process of its own. A benchmark prints one JSON object a line on standard output, a figure each
- * (`figure`, `value`, `unit` and whatever explains them), and what it has to say to people on standard error.
+ * (`figure`, its numbers and whatever explains them), and what it has to say to people on standard error.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { smollm2 } from './support/models.ts';
 
 const here = import.meta.dirname;
 const self = basename(import.meta.filename);
@@ -21,16 +22,24 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-/** What a figure must say; throws where a line is something else. */
+/** A figure has a name and at least one number; throws where a line is something else. */
 function checkFigure(line: string): void {
-  const figure = JSON.parse(line) as { figure?: unknown; value?: unknown; unit?: unknown };
-  if (typeof figure.figure !== 'string' || typeof figure.value !== 'number' || typeof figure.unit !== 'string')
-    throw new Error(`not a figure with figure, value and unit: ${line}`);
+  const figure = JSON.parse(line) as Readonly<Record<string, unknown>>;
+  if (typeof figure['figure'] !== 'string' || !Object.values(figure).some((value) => Number.isFinite(value)))
+    throw new Error(`not a figure: ${line}`);
 }
 
-async function run(name: string): Promise<boolean> {
-  console.error(`# ${name}`);
-  const child = spawn(process.execPath, ['--expose-gc', join(here, `${name}.js`)], {
+/** What a benchmark is called with, once for each list. */
+function variants(name: string): readonly (readonly string[])[] {
+  if (name !== 'step') return [[]];
+  const small = smollm2();
+  if (small === undefined) console.error('step: without SmolLM2, since FEDLORA_SHARED is absent');
+  return [['42m'], ...(small === undefined ? [] : [[small]])];
+}
+
+async function run(name: string, args: readonly string[]): Promise<boolean> {
+  console.error(`# ${[name, ...args].join(' ')}`);
+  const child = spawn(process.execPath, ['--expose-gc', join(here, `${name}.js`), ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
@@ -49,4 +58,5 @@ async function run(name: string): Promise<boolean> {
   return fine && code === 0;
 }
 
-for (const name of wanted.length > 0 ? wanted : names) if (!(await run(name))) process.exitCode = 1;
+for (const name of wanted.length > 0 ? wanted : names)
+  for (const args of variants(name)) if (!(await run(name, args))) process.exitCode = 1;
