@@ -1,190 +1,100 @@
 /**
- * How fast and how lean the LoRA step is: one JSON line a figure.
- *
- *     node step.js MODEL_FOLDER|42m [--rows 4] [--length 256] [--labelled 1] [--threads N] [--runs 5] [--targets all|qv] [--want AB]
- *
- * `share` is the step's matrix GFLOP/s over the best plain Gemm of the same runtime, measured in the same process.
+ * How much of the machine's matrix speed the LoRA step reaches: its GFLOP/s over the best plain Gemm of the same runtime, measured
+ * in the same process, at 4 × 256 tokens, all labelled. Low-rank parts and everything elementwise count as time, not as work.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { Worker } from 'node:worker_threads';
-import { encodeSafetensors } from '../src/formats/safetensors.ts';
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { pack } from '../src/data/batches.ts';
 import { Graph } from '../src/graph/graph.ts';
 import { gemm } from '../src/graph/ops/linear.ts';
 import { encodeModel } from '../src/graph/proto.ts';
-import { keyOfA, keyOfB } from '../src/lora/adapter.ts';
+import { initAdapter } from '../src/lora/init.ts';
 import { loraLayout } from '../src/lora/layout.ts';
-import { parseConfig, type LlamaConfig } from '../src/models/config.ts';
-import { projectionsOf, weightShapes } from '../src/models/weights.ts';
+import type { LlamaConfig } from '../src/models/config.ts';
+import { projectionsOf } from '../src/models/weights.ts';
 import type { PackedBatch } from '../src/runtime/engine.ts';
 import { float32 } from '../src/runtime/feeds.ts';
 import { openEngine, readModel } from '../src/runtime/node/open.ts';
 import { openSession } from '../src/runtime/node/session.ts';
-import type { Tensor } from '../src/tensor/tensor.ts';
+import { stream } from '../src/tensor/random.ts';
+import { llama42m, smollm2 } from './support/models.ts';
+import { allLinear, fullBatches } from './support/work.ts';
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rows: { type: 'string', default: '4' },
-    length: { type: 'string', default: '256' },
-    labelled: { type: 'string', default: '1' },
-    threads: { type: 'string', default: '2' },
-    runs: { type: 'string', default: '5' },
-    targets: { type: 'string', default: 'all' },
-    want: { type: 'string', default: 'AB' },
-    arena: { type: 'string', default: 'on' },
-  },
-});
-const threads = Number(options.threads);
-const runs = Number(options.runs);
-const print = (figure: Readonly<Record<string, unknown>>): void => console.log(JSON.stringify(figure));
+const threads = availableParallelism();
+const RUNS = 5;
 
-/** Watches anonymous memory from a thread of its own, since a run blocks this one. */
-const peakBytes = new BigInt64Array(new SharedArrayBuffer(8));
-const watcher = new Worker(
-  `const { workerData } = require('node:worker_threads'); const { readFileSync } = require('node:fs');
-   const peak = new BigInt64Array(workerData);
-   setInterval(() => {
-     const kb = /RssAnon:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'));
-     const bytes = BigInt(kb ? kb[1] : 0) * 1024n;
-     if (bytes > peak[0]) peak[0] = bytes;
-   }, 5);`,
-  { eval: true, workerData: peakBytes.buffer },
-);
+const say = (figure: string, value: number, unit: string, more: object = {}): void =>
+  console.log(JSON.stringify({ figure, value: Number(value.toPrecision(4)), unit, ...more }));
 
-/** Random numbers of about unit size times `scale`. */
-function noise(count: number, scale: number): Float32Array {
-  let x = 12345;
-  return Float32Array.from({ length: count }, () => {
-    x = (Math.imul(1664525, x) + 1013904223) >>> 0;
-    return (x / 2 ** 31 - 1) * scale;
-  });
-}
-
-/** The 42-million-parameter Llama of TinyStories' size, with random weights. */
-function tinyLlama(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'fedlora-42m-'));
-  const json = {
-    model_type: 'llama',
-    hidden_size: 512,
-    intermediate_size: 1376,
-    num_hidden_layers: 8,
-    num_attention_heads: 8,
-    vocab_size: 32_000,
-    max_position_embeddings: 1024,
-    rms_norm_eps: 1e-5,
-    tie_word_embeddings: true,
-  };
-  writeFileSync(join(folder, 'config.json'), JSON.stringify(json));
-  const tensors = new Map<string, Tensor>();
-  for (const [name, shape] of weightShapes(parseConfig(json, 'config.json'))) {
-    const count = shape.reduce((product, size) => product * size, 1);
-    tensors.set(name, { shape, data: shape.length === 1 ? new Float32Array(count).fill(1) : noise(count, 0.05) });
-  }
-  writeFileSync(join(folder, 'model.safetensors'), encodeSafetensors(tensors, 'F32'));
-  return folder;
-}
-
-/** Seconds of each run, after one that is not counted. */
-async function time(run: () => Promise<unknown>, count: number): Promise<number[]> {
+/** Seconds of the fastest of `count` runs, after one that is not counted. */
+async function fastest(run: () => Promise<unknown>, count: number): Promise<number> {
   await run();
-  const seconds: number[] = [];
+  let best = Infinity;
   for (let i = 0; i < count; i++) {
     const start = performance.now();
     await run();
-    seconds.push((performance.now() - start) / 1000);
+    best = Math.min(best, (performance.now() - start) / 1000);
   }
-  return seconds.toSorted((a, b) => a - b);
+  return best;
 }
 
-/** The best GFLOP/s of one plain matrix product of the model's MLP shape. */
+/** GFLOP/s of the plain product of n tokens with the model's widest projection. */
 async function plainGemm(n: number, { hiddenSize, intermediateSize }: LlamaConfig): Promise<number> {
   const g = new Graph();
   const x = g.input('x', 'float32', ['n', hiddenSize]);
   const w = g.input('w', 'float32', [intermediateSize, hiddenSize]);
   g.output('y', gemm(g, x, w, { transB: true }));
-  const session = await openSession(encodeModel(g.finish(() => ({ location: '', offset: 0, length: 0 }))), undefined, {
-    threads,
-  });
-  const feeds = {
-    x: float32([n, hiddenSize], noise(n * hiddenSize, 1)),
-    w: float32([intermediateSize, hiddenSize], noise(intermediateSize * hiddenSize, 1)),
-  };
-  const [best] = await time(() => session.run(feeds), 20);
+  const model = encodeModel(g.finish(() => ({ location: '', offset: 0, length: 0 })));
+  const session = await openSession(model, undefined, { threads });
+  const random = stream(1, 'benchmarks', 'gemm');
+  const matrix = (rows: number, columns: number) =>
+    float32(
+      [rows, columns],
+      Float32Array.from({ length: rows * columns }, () => random.normal()),
+    );
+  const feeds = { x: matrix(n, hiddenSize), w: matrix(intermediateSize, hiddenSize) };
+  const best = await fastest(() => session.run(feeds), 30);
   await session.close();
-  return (2e-9 * n * hiddenSize * intermediateSize) / (best as number);
+  return (2e-9 * n * hiddenSize * intermediateSize) / best;
 }
 
-function fullBatch(rows: number, length: number, share: number, vocabulary: number): PackedBatch {
-  const n = rows * length;
-  const all = Array.from({ length: n }, (_, i) => i);
-  const labelled = all.filter((i) => i % length >= (1 - share) * (length - 1) && i % length < length - 1);
-  const ids = Int32Array.from(noise(n, vocabulary / 2), (x) => Math.floor(x + vocabulary / 2));
-  return {
-    rows,
-    length,
-    ids,
-    positions: Int32Array.from(all, (i) => i % length),
-    slots: Int32Array.from(all),
-    labelled: Int32Array.from(labelled),
-    targets: Int32Array.from(labelled, (i) => ids[i + 1] as number),
-  };
-}
-
-/** Matrix work of one step in FLOP: all weights forward and back, the head on labelled rows, attention; no low-rank parts. */
-function stepFlop(config: LlamaConfig, { rows, length, labelled }: PackedBatch): number {
-  const n = rows * length;
+/** Matrix work of one step in GFLOP: every weight forward and back, the head on labelled rows, attention's six products. */
+function stepWork(config: LlamaConfig, { ids, length, labelled }: PackedBatch): number {
   const linear = projectionsOf(config).reduce((sum, { inFeatures, outFeatures }) => sum + inFeatures * outFeatures, 0);
   const head = config.vocabularySize * config.hiddenSize;
   const attention = config.layers * config.heads * config.headDim * length;
-  return 4 * n * linear + 4 * labelled.length * head + 12 * n * attention;
+  return 1e-9 * (4 * ids.length * linear + 4 * labelled.length * head + 12 * ids.length * attention);
 }
 
-const made = positionals[0] === '42m' ? tinyLlama() : undefined;
-const folder = made ?? positionals[0] ?? '';
-const model = await readModel(folder);
-const { config } = model;
-const targets =
-  options.targets === 'all'
-    ? ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
-    : ['q_proj', 'v_proj'];
-const layout = loraLayout(projectionsOf(config), { targets, rank: 8, alpha: 16 });
-const factors = new Map<string, Tensor>();
-for (const { name, rank, inFeatures, outFeatures } of layout.modules) {
-  factors.set(keyOfA(name), { shape: [rank, inFeatures], data: noise(rank * inFeatures, 0.03) });
-  factors.set(keyOfB(name), { shape: [outFeatures, rank], data: noise(rank * outFeatures, 0.01) });
+async function measure(name: string, folder: string): Promise<void> {
+  const model = await readModel(folder);
+  const { config } = model;
+  const [work] = fullBatches(config.vocabularySize, 1);
+  const rows = work!.ids.map((ids, i) => ({
+    id: `${i}`,
+    ids: Int32Array.from(ids),
+    labelled: new Uint8Array(ids.length).fill(1),
+  }));
+  const batch = pack(rows);
+  const layout = loraLayout(projectionsOf(config), allLinear);
+  const { factors } = initAdapter(layout, 1);
+  const engine = await openEngine({ model, layout, runtime: { threads } });
+  const seconds = await fastest(() => engine.step(factors, batch, 'AB'), RUNS);
+  await engine.close();
+  const plain = await plainGemm(batch.ids.length, config);
+  const reached = stepWork(config, batch) / seconds;
+  const anonymous = /RssAnon:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  say(`${name}: matrix speed of the LoRA step, best plain Gemm = 1`, reached / plain, 'ratio', {
+    gflops: Math.round(reached),
+    plainGflops: Math.round(plain),
+    tokensPerSecond: Math.round(batch.ids.length / seconds),
+    seconds,
+    threads,
+    anonymousBytesAfter: Number(anonymous) * 1024,
+  });
 }
-const batch = fullBatch(Number(options.rows), Number(options.length), Number(options.labelled), config.vocabularySize);
-const tokens = batch.ids.length;
 
-const peak = await plainGemm(tokens, config);
-print({ figure: 'plain Gemm', gflops: peak, threads });
-const opening = performance.now();
-const engine = await openEngine({ model, layout, runtime: { threads, arena: options.arena === 'on' } });
-const want = options.want as 'A' | 'B' | 'AB';
-const first = performance.now();
-await engine.step(factors, batch, want);
-const cpu = process.cpuUsage();
-const seconds = await time(() => engine.step(factors, batch, want), runs);
-const used = process.cpuUsage(cpu);
-const best = seconds[0] as number;
-const flop = stepFlop(config, batch);
-print({
-  figure: 'LoRA step',
-  rows: batch.rows,
-  length: batch.length,
-  labelled: batch.labelled.length,
-  openMs: Math.round(first - opening),
-  seconds: best,
-  median: seconds[seconds.length >> 1],
-  cpuSecondsPerStep: (used.user + used.system) / 1e6 / (runs + 1),
-  tokensPerSecond: tokens / best,
-  gflops: flop / best / 1e9,
-  share: flop / best / 1e9 / peak,
-});
-print({ figure: 'peak anonymous memory', megabytes: Number(peakBytes[0]) / 1e6 });
-await engine.close();
-await watcher.terminate();
-if (made) rmSync(made, { recursive: true });
+await measure('llama42m', await llama42m());
+const small = smollm2();
+if (small === undefined) console.error('SmolLM2 left out: set FEDLORA_SHARED');
+else await measure('smollm2', small);
