@@ -93,6 +93,10 @@ const tried: Record<string, { readonly options?: object; readonly traffic: Traff
     options: { local: ['lora_B'] },
     traffic: { up: every(({ r, n }) => r * n), down: ({ r, m, n }) => rounds * r * n + r * m },
   },
+  flexlora: { traffic: { up: both, down: both } },
+  hetlora: { traffic: { up: both, down: both } },
+  'lora-fair': { traffic: { up: both, down: both } },
+  'flora-na': { traffic: { up: both, down: both } },
   'local-only': { traffic: { up: none, down: ({ r, m, n }) => r * (m + n) } },
   centralised: { traffic: { up: none, down: none } },
 };
@@ -130,6 +134,24 @@ describe.each(methods)('$name on a real Llama', (method) => {
     const learnt = models(result);
     expect(learnt.some((model) => byteSize(model) > 0 && !sameBits(model, llama.initial.factors))).toBe(true);
     for (const [i, model] of models(again).entries()) expect(sameBits(model, learnt[i]!)).toBe(true);
+  });
+});
+
+describe.each(['flexlora', 'hetlora'])('%s with clients of different ranks', (name) => {
+  it('trains and sends each at its own', async () => {
+    const method = methods.find((each) => each.name === name)!;
+    const ranks: Record<string, number> = { a: 1, b: 3 };
+    const { stages } = await run(method.stages({ ranks }, context()));
+    expect(stages[0]!.leftOut).toEqual([]);
+    for (const [client, traffic] of stages[0]!.traffic) {
+      const rank = ranks[client] ?? 4;
+      const numbers = llama.layout.modules.reduce(
+        (sum, { inFeatures, outFeatures }) => sum + rank * (inFeatures + outFeatures),
+        0,
+      );
+      expect(traffic).toEqual({ up: 4 * rounds * numbers, down: 4 * rounds * numbers });
+      expect(stages[0]!.models.personal(client)?.[0]!.adapter.layout.modules[0]!.rank ?? 4).toBe(rank);
+    }
   });
 });
 

@@ -3,7 +3,11 @@ import { fedit } from './fedit.ts';
 import { fedloraOptimizer } from './fedlora-optimizer/method.ts';
 import { fedprox } from './fedprox.ts';
 import { ffaLora } from './ffa-lora.ts';
+import { flexlora } from './flexlora.ts';
+import { floraNa } from './flora-na.ts';
+import { hetlora } from './hetlora.ts';
 import { localOnly } from './local-only.ts';
+import { loraFair } from './lora-fair.ts';
 import type { Method } from './method.ts';
 import { rolora } from './rolora.ts';
 import { scaffold } from './scaffold.ts';
@@ -24,6 +28,10 @@ export const methods: readonly Method[] = [
   fedsaLora,
   fedAlora,
   rolora,
+  flexlora,
+  hetlora,
+  loraFair,
+  floraNa,
   fedper,
   localOnly,
   centralised,

@@ -1,0 +1,124 @@
+import { z } from 'zod';
+import { UserError } from '../errors.ts';
+import { keyOfA, keyOfB, type LoraLayout, type LoraModule } from '../lora/adapter.ts';
+import { factors as allFactors } from '../lora/factors.ts';
+import { factorsAtRank, layoutAtRank } from '../lora/ranks.ts';
+import type { Tensor, Tensors } from '../tensor/tensor.ts';
+import { add, getTensor } from '../tensor/tensors.ts';
+import { trainFactors, type AveragedTraining } from './average-factors.ts';
+import type { Combined, Stage } from './stage.ts';
+
+/** Where a client's training ended, at its own rank, and its share p_k of the weights of the round. */
+export interface ClientFactors {
+  readonly factors: Tensors;
+  readonly share: number;
+}
+
+/** How the server makes new factors, at the layout's ranks, of every client's. */
+export type CombineRule = (clients: readonly ClientFactors[], before: Tensors) => Tensors;
+
+export interface CombinedTraining extends Omit<AveragedTraining, 'parametrisation' | 'optimizerState'> {
+  readonly rule: CombineRule;
+  /** Ranks of single clients; the others have the layout's. */
+  readonly ranks?: Ranks;
+}
+
+export type Ranks = Readonly<Record<string, number>>;
+export const ranksOption = z
+  .record(z.string(), z.int().positive())
+  .default({})
+  .describe('ranks of single clients by name; the others have `lora.rank`, the largest. All have the same scale');
+
+/** Rounds in which the server sees every client's own A and B, and sends each the new ones at its rank. */
+export function combineFactors(options: CombinedTraining): Stage<Tensors> {
+  const { name, rounds, layout, rule, ranks = {} } = options;
+  requireRanks(ranks, layout);
+  const layoutOf = (client: string): LoraLayout =>
+    Object.hasOwn(ranks, client) ? layoutAtRank(layout, ranks[client]!) : layout;
+  return {
+    name,
+    rounds,
+    participants: 'sampled',
+    combine: 'each',
+    start({ adapter, clients }) {
+      requireClients(ranks, clients);
+      return adapter.factors;
+    },
+    broadcast: (factors, client) => factorsAtRank(layoutOf(client), factors),
+    async *work(received, _, kit) {
+      const own = layoutOf(kit.client);
+      const training = { ...options, layout: own, parametrisation: allFactors(), optimizerState: 'reset' } as const;
+      const { update, weight } = yield* trainFactors(training, received, {}, kit);
+      // A client of another rank has a model of its own; its rank is what it has to remember.
+      return { update, weight, mine: own === layout ? null : { client: kit.client } };
+    },
+    apply: (factors, combined) =>
+      rule(
+        clientFactors(combined, (client) => factorsAtRank(layoutOf(client), factors)),
+        factors,
+      ),
+    models(factors, mine) {
+      const own = mine === undefined ? layout : layoutOf((mine as { client: string }).client);
+      return [{ adapter: { layout: own, factors: factorsAtRank(own, factors) }, weight: 1 }];
+    },
+  } satisfies Stage<Tensors>;
+}
+
+/** Each client's factors and share, from its update relative to what it was sent. */
+export function clientFactors(combined: Combined, sent: (client: string) => Tensors): ClientFactors[] {
+  if (combined.kind !== 'each') throw new Error('this stage applies each client’s update');
+  const total = combined.updates.reduce((sum, { weight }) => sum + weight, 0);
+  return combined.updates.map(({ client, update, weight }) => ({
+    factors: add(sent(client), update),
+    share: weight / total,
+  }));
+}
+
+export interface ModulePart {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly share: number;
+}
+
+/** A rule that treats each module by itself. */
+export const perModule =
+  (
+    layout: LoraLayout,
+    rule: (
+      parts: readonly ModulePart[],
+      module: LoraModule,
+      before: Omit<ModulePart, 'share'>,
+    ) => Omit<ModulePart, 'share'>,
+  ): CombineRule =>
+  (clients, before) => {
+    const out = new Map<string, Tensor>();
+    for (const module of layout.modules) {
+      const [keyA, keyB] = [keyOfA(module.name), keyOfB(module.name)];
+      const of = (factors: Tensors) => ({ a: getTensor(factors, keyA), b: getTensor(factors, keyB) });
+      const parts = clients.map(({ factors, share }) => ({ ...of(factors), share }));
+      const { a, b } = rule(parts, module, of(before));
+      out.set(keyA, a);
+      out.set(keyB, b);
+    }
+    return out;
+  };
+
+function requireRanks(ranks: Ranks, { modules }: LoraLayout): void {
+  const largest = Math.max(...modules.map(({ rank }) => rank));
+  for (const [client, rank] of Object.entries(ranks)) {
+    if (rank > largest) {
+      throw new UserError(
+        `\`ranks\`: client “${client}” has rank ${rank}; lora.rank, ${largest}, is the largest there can be`,
+      );
+    }
+  }
+}
+
+function requireClients(ranks: Ranks, clients: readonly string[]): void {
+  const unknown = Object.keys(ranks).find((name) => !clients.includes(name));
+  if (unknown !== undefined) {
+    throw new UserError(
+      `\`ranks\` names “${unknown}”, which is no client; there are ${clients.slice(0, 5).join(', ')}`,
+    );
+  }
+}
