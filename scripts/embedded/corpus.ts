@@ -1,5 +1,6 @@
 import type { Random } from '../../src/tensor/random.ts';
-import { skills, type Case } from './skills.ts';
+import type { Case } from './skill.ts';
+import { skills } from './skills.ts';
 
 export interface Turn {
   readonly prompt: string;

@@ -1,5 +1,6 @@
 import { stream } from '../../src/tensor/random.ts';
-import { skills, type Skill } from './skills.ts';
+import type { Skill } from './skill.ts';
+import { skills } from './skills.ts';
 
 /** A row of the task set: what a desk was asked and how it answers, by its own convention. */
 export interface DeskRow {
