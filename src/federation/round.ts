@@ -18,10 +18,10 @@ export interface Round extends Federation {
   /** The round counted over all stages of this name: what random draws are named by. */
   readonly draw: number;
   readonly shared: State;
-  /** What a client is sent with its first task of the stage. */
+  /** What never changes once it is there, as of this round. */
   readonly frozen: Tensors;
-  /** Who has been sent it; grows. */
-  readonly provided: Set<string>;
+  /** Which of it each client has been sent; grows. */
+  readonly provided: Map<string, Tensors>;
   readonly signal: AbortSignal;
 }
 
@@ -110,8 +110,10 @@ function* tasks(run: Round, clients: readonly string[], signal: AbortSignal): Ge
 async function* task(run: Round, client: string, signal: AbortSignal): AsyncGenerator<Sent, void> {
   const { stage, at, round, draw, frozen, provided, participant, rounds } = run;
   const sent = stage.broadcast(run.shared, client, round);
-  const down = byteSize(sent) + (provided.has(client) ? 0 : byteSize(frozen));
-  provided.add(client);
+  const has = provided.get(client);
+  const fresh = new Map([...frozen].filter(([name]) => !has?.has(name)));
+  const down = byteSize(sent) + byteSize(fresh);
+  provided.set(client, frozen);
   const received = new Map([...frozen, ...sent]);
   if (received.size < frozen.size + sent.size) {
     throw new Fatal(`stage “${at.stage}” of ${at.method} broadcasts a tensor under the name of a frozen one`);

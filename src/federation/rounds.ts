@@ -27,12 +27,11 @@ export async function* runRounds(run: Federation): AsyncGenerator<RunEvent, Meth
     if (committed < stage.rounds) {
       yield { ...at, kind: 'stage started', rounds: stage.rounds, resumedAt: committed };
       journal.forgetKept(at);
-      const frozen = stage.frozen?.(shared) ?? (new Map() as Tensors);
-      // The names that have been sent what is frozen.
-      const provided = new Set(journal.traffic(at).keys());
+      const provided = providedBefore(run, stage, at, shared, committed);
       const earlier = roundsBefore(stages, index);
       for (let round = committed; round < stage.rounds; round++) {
         if (signal.aborted) throw interrupted();
+        const frozen = frozenAt(stage, shared, round);
         shared = yield* runRound({ ...run, stage, at, round, draw: earlier + round, shared, frozen, provided, signal });
       }
     }
@@ -41,6 +40,25 @@ export async function* runRounds(run: Federation): AsyncGenerator<RunEvent, Meth
     yield { ...at, kind: 'stage done', result: stageResult(journal, stage, at), resumed };
   }
   return { label, stages: stages.map((stage, index) => stageResult(journal, stage, places[index]!)) };
+}
+
+const frozenAt = (stage: Stage, shared: State, round: number): Tensors => stage.frozen?.(shared, round) ?? new Map();
+
+/** What each client was sent, of what never changes, in the rounds of an earlier process: all there was by its last task. */
+function providedBefore(
+  { journal }: Federation,
+  stage: Stage,
+  at: Place,
+  shared: State,
+  committed: number,
+): Map<string, Tensors> {
+  const provided = new Map<string, Tensors>();
+  // The last may be a round under way of a stage that sends nothing, some of whose clients are done.
+  for (let round = 0; round <= committed; round++) {
+    const frozen = frozenAt(stage, shared, round);
+    for (const { client } of journal.clients(at, round)) provided.set(client, frozen);
+  }
+  return provided;
 }
 
 /** The first shared state of a stage, from where the stages before it ended. */

@@ -32,16 +32,14 @@ export const ranksOption = z
 /** Rounds in which the server sees every client's own A and B, and sends each the new ones at its rank. */
 export function combineFactors(options: CombinedTraining): Stage<Tensors> {
   const { name, rounds, layout, rule, ranks = {} } = options;
-  requireRanks(ranks, layout);
-  const layoutOf = (client: string): LoraLayout =>
-    Object.hasOwn(ranks, client) ? layoutAtRank(layout, ranks[client]!) : layout;
+  const { layoutOf, requireClients } = rankedLayouts(layout, ranks);
   return {
     name,
     rounds,
     participants: 'sampled',
     combine: 'each',
     start({ adapter, clients }) {
-      requireClients(ranks, clients);
+      requireClients(clients);
       return adapter.factors;
     },
     broadcast: (factors, client) => factorsAtRank(layoutOf(client), factors),
@@ -103,8 +101,9 @@ export const perModule =
     return out;
   };
 
-function requireRanks(ranks: Ranks, { modules }: LoraLayout): void {
-  const largest = Math.max(...modules.map(({ rank }) => rank));
+/** Each client's layout at its own rank. Throws UserError where a rank is above the layout's. */
+export function rankedLayouts(layout: LoraLayout, ranks: Ranks) {
+  const largest = Math.max(...layout.modules.map(({ rank }) => rank));
   for (const [client, rank] of Object.entries(ranks)) {
     if (rank > largest) {
       throw new UserError(
@@ -112,13 +111,17 @@ function requireRanks(ranks: Ranks, { modules }: LoraLayout): void {
       );
     }
   }
-}
-
-function requireClients(ranks: Ranks, clients: readonly string[]): void {
-  const unknown = Object.keys(ranks).find((name) => !clients.includes(name));
-  if (unknown !== undefined) {
-    throw new UserError(
-      `\`ranks\` names “${unknown}”, which is no client; there are ${clients.slice(0, 5).join(', ')}`,
-    );
-  }
+  return {
+    layoutOf: (client: string): LoraLayout =>
+      Object.hasOwn(ranks, client) ? layoutAtRank(layout, ranks[client]!) : layout,
+    /** Throws UserError where a rank is given to nobody. */
+    requireClients: (clients: readonly string[]): void => {
+      const unknown = Object.keys(ranks).find((name) => !clients.includes(name));
+      if (unknown !== undefined) {
+        throw new UserError(
+          `\`ranks\` names “${unknown}”, which is no client; there are ${clients.slice(0, 5).join(', ')}`,
+        );
+      }
+    },
+  };
 }

@@ -93,6 +93,12 @@ const tried: Record<string, { readonly options?: object; readonly traffic: Traff
     options: { local: ['lora_B'] },
     traffic: { up: every(({ r, n }) => r * n), down: ({ r, m, n }) => rounds * r * n + r * m },
   },
+  // The last round's residual or stack is not sent: nobody trains on it.
+  'fedex-lora': {
+    traffic: { up: both, down: (s) => both(s) + (rounds - 1) * (clientCount - 1) * s.r * (s.m + s.n) },
+  },
+  // The fresh start once, then each round's stack.
+  flora: { traffic: { up: both, down: ({ r, m, n }) => r * (m + n) + (rounds - 1) * clientCount * r * (m + n) } },
   flexlora: { traffic: { up: both, down: both } },
   hetlora: { traffic: { up: both, down: both } },
   'lora-fair': { traffic: { up: both, down: both } },

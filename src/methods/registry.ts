@@ -1,9 +1,11 @@
 import { centralised } from './centralised.ts';
+import { fedexLora } from './fedex-lora.ts';
 import { fedit } from './fedit.ts';
 import { fedloraOptimizer } from './fedlora-optimizer/method.ts';
 import { fedprox } from './fedprox.ts';
 import { ffaLora } from './ffa-lora.ts';
 import { flexlora } from './flexlora.ts';
+import { flora } from './flora.ts';
 import { floraNa } from './flora-na.ts';
 import { hetlora } from './hetlora.ts';
 import { localOnly } from './local-only.ts';
@@ -28,6 +30,8 @@ export const methods: readonly Method[] = [
   fedsaLora,
   fedAlora,
   rolora,
+  fedexLora,
+  flora,
   flexlora,
   hetlora,
   loraFair,

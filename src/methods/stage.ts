@@ -43,8 +43,11 @@ export interface Stage<Shared extends State = State, Private extends State = Sta
   /** `none`: nothing is sent or applied; each client's private state commits as it finishes. */
   readonly combine: 'sum' | 'each' | 'none';
   start(from: StageStart): Shared;
-  /** What stays the same through the stage: a client is sent it once, with its first task of the stage, and `received` holds it in every task. */
-  frozen?(shared: Shared): Tensors;
+  /**
+   * What never changes once it is there: a client is sent each of these tensors once, with its first task that has it, and
+   * `received` holds all of them in every task. Rounds may add tensors; those of an earlier round are among those of a later one.
+   */
+  frozen?(shared: Shared, round: number): Tensors;
   /** Pure in shared, so that a latecomer gets the whole state. */
   broadcast(shared: Shared, client: string, round: number): Tensors;
   /**

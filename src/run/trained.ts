@@ -27,7 +27,7 @@ export async function trainedNumbers(stage: Stage, shared: State, client: string
       return { gradients: zerosLike(params), loss: 0, tokens: 1 };
     },
   };
-  const received = new Map([...(stage.frozen?.(shared) ?? []), ...stage.broadcast(shared, client, 0)]);
+  const received = new Map([...(stage.frozen?.(shared, 0) ?? []), ...stage.broadcast(shared, client, 0)]);
   const work = stage.work(received, undefined, kit);
   while (!(await work.next()).done);
   return count;

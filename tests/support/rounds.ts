@@ -113,7 +113,7 @@ export async function oneRound(
   const updates = new Map<string, Tensors>();
   for (const member of members) {
     const { client } = member.kit;
-    const received = new Map([...(stage.frozen?.(shared) ?? []), ...stage.broadcast(shared, client, round)]);
+    const received = new Map([...(stage.frozen?.(shared, round) ?? []), ...stage.broadcast(shared, client, round)]);
     const { result } = await collect(stage.work(received, member.mine, member.kit));
     mine.set(client, result.mine);
     updates.set(client, result.update);

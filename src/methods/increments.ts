@@ -1,0 +1,63 @@
+import { keyOfA, keyOfB, type Adapter, type AdapterMix, type LoraLayout } from '../lora/adapter.ts';
+import type { Tensor, Tensors } from '../tensor/tensor.ts';
+import { getTensor } from '../tensor/tensors.ts';
+import { prefixed, unprefixed } from './named.ts';
+
+/*
+ * Methods whose base model gains something each round keep what it gained as frozen factors under names of their own, so that
+ * the weights stay as they are and whoever comes late is sent all of it.
+ */
+const prefix = (round: number): string => `gained in round ${round}`;
+
+/** The factors that a round adds to the base, stacked in rank, under that round's names. */
+export const increment = (round: number, factors: Tensors): Tensors => prefixed(prefix(round), factors);
+
+/** What the base has gained before a round. */
+export const gainedBefore = (round: number, log: Tensors): Tensors =>
+  new Map([...log].filter(([name]) => roundOf(name) < round));
+
+/** The names in `received` that are of a model, not of what the base gained. */
+export const withoutGained = (received: Tensors): Tensors =>
+  new Map([...received].filter(([name]) => roundOf(name) === Infinity));
+
+const roundOf = (name: string): number => Number(/^gained in round (-?\d+):/.exec(name)?.[1] ?? Infinity);
+
+/** What the base has gained, as a mix to stand beside the adapter that is trained; the scale is the layout's. */
+export function gained(layout: LoraLayout, log: Tensors): AdapterMix {
+  const rounds = [...new Set([...log.keys()].map(roundOf))].filter(Number.isFinite).sort((a, b) => a - b);
+  return rounds.map((round) => ({ adapter: adapterOf(layout, unprefixed(prefix(round), log)), weight: 1 }));
+}
+
+function adapterOf({ modules, rslora }: LoraLayout, factors: Tensors): Adapter {
+  const at = modules.map((module) => {
+    const rank = getTensor(factors, keyOfA(module.name)).shape[0]!;
+    return { ...module, rank, alpha: module.scale * (rslora ? Math.sqrt(rank) : rank) };
+  });
+  return { layout: { modules: at, rslora }, factors };
+}
+
+export interface Piece {
+  readonly a: Tensor;
+  readonly b: Tensor;
+}
+
+/** Pieces of one product stacked in rank: rows of A, columns of B. */
+export function stacked(layout: LoraLayout, pieces: readonly ((module: string) => Piece)[]): Tensors {
+  const out = new Map<string, Tensor>();
+  for (const { name, inFeatures, outFeatures } of layout.modules) {
+    const own = pieces.map((piece) => piece(name));
+    const rank = own.reduce((sum, { a }) => sum + a.shape[0]!, 0);
+    const a = new Float32Array(rank * inFeatures);
+    const b = new Float32Array(outFeatures * rank);
+    let at = 0;
+    for (const piece of own) {
+      const width = piece.a.shape[0]!;
+      a.set(piece.a.data, at * inFeatures);
+      for (let r = 0; r < outFeatures; r++) b.set(piece.b.data.subarray(r * width, (r + 1) * width), r * rank + at);
+      at += width;
+    }
+    out.set(keyOfA(name), { shape: [rank, inFeatures], data: a });
+    out.set(keyOfB(name), { shape: [outFeatures, rank], data: b });
+  }
+  return out;
+}
