@@ -35,18 +35,25 @@ export function rotaryFeeds(config: LlamaConfig): (length: number) => Feeds {
   };
 }
 
-/** 0 where query i sees key j, i + past ≥ j, else very negative: [length, past + length]. */
-export function causalMask(length: number, past = 0): Feed {
-  const width = past + length;
-  const mask = new Float32Array(length * width);
-  for (let i = 0; i < length; i++) mask.fill(NEVER, i * width + past + i + 1, (i + 1) * width);
-  return float32([length, width], mask);
+/** 0 where query i sees key j, i ≥ j, else very negative: [1, 1, 1, length, length]. */
+export function causalMask(length: number): Feed {
+  const mask = new Float32Array(length * length);
+  for (let i = 0; i < length; i++) mask.fill(NEVER, i * length + i + 1, (i + 1) * length);
+  return float32([1, 1, 1, length, length], mask);
 }
 
-/** The padded form's index arrays: which packed head goes where, and back. See `PaddedForm`. */
+/** For one new token a row: very negative at the keys from `from[row]` up to `to`, which are padding; [rows, 1, 1, 1, keys]. */
+export function gapMask(from: readonly number[], to: number, keys: number): Feed {
+  const mask = new Float32Array(from.length * keys);
+  for (const [row, start] of from.entries()) mask.fill(NEVER, row * keys + start, row * keys + to);
+  return float32([from.length, 1, 1, 1, keys], mask);
+}
+
+/** The padded form's index arrays: which packed head goes where, and back; with a cache there are more `keys` than new tokens. See `PaddedForm`. */
 export function batchIndices(
-  { rows, length, positions, slots }: PackedBatch,
+  { rows, length, positions, slots }: Pick<PackedBatch, 'rows' | 'length' | 'positions' | 'slots'>,
   { heads, kvHeads }: Pick<LlamaConfig, 'heads' | 'kvHeads'>,
+  keys = length,
 ): Feeds {
   const n = slots.length;
   const group = heads / kvHeads;
@@ -77,7 +84,7 @@ export function batchIndices(
     unpadQueries: int32([n, heads], unpadQueries),
     unpadKeys: int32([n, kvHeads], unpadKeys),
     scatterQueries: int64([n * heads, 1], scatterQueries),
-    scoreShape: int64([5], BigInt64Array.from([rows, kvHeads, group, length, length], BigInt)),
+    scoreShape: int64([5], BigInt64Array.from([rows, kvHeads, group, length, keys], BigInt)),
   };
 }
 
@@ -89,7 +96,7 @@ export function batchFeeds(config: LlamaConfig): (batch: PackedBatch) => Feeds {
     const { ids, positions, labelled, targets, length } = batch;
     checkIds(ids, config.vocabularySize);
     checkIds(targets, config.vocabularySize);
-    if (length !== mask.dims[0]) mask = causalMask(length);
+    if (length !== mask.dims[4]) mask = causalMask(length);
     const pairs = new BigInt64Array(2 * targets.length);
     for (const [i, target] of targets.entries()) {
       pairs[2 * i] = BigInt(i);

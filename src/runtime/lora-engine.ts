@@ -7,8 +7,9 @@ import { decodeGraph } from '../models/decode.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import type { Engine, PackedBatch, Scores } from './engine.ts';
 import { batchFeeds, float32 } from './feeds.ts';
-import { generate } from './generate.ts';
+import { checkPrompt, generateTogether, type GenerateRequest } from './generate.ts';
 import type { Feed, Feeds, Session } from './session.ts';
+import { sideBySide } from './side-by-side.ts';
 
 /** What an engine is made from; nothing here knows Node. */
 export interface EngineParts {
@@ -31,6 +32,8 @@ export function lazily<K>(open: (key: K) => Promise<Session>): {
       if (session === undefined) {
         session = open(key);
         sessions.set(key, session);
+        // What failed once is tried again when it is next needed.
+        session.catch(() => sessions.delete(key));
       }
       return session;
     },
@@ -83,6 +86,9 @@ export const scoresOf = ({ nll, predicted }: Feeds): Scores => ({
   predicted: Int32Array.from((predicted as Feed).data as BigInt64Array, Number),
 });
 
+/** Prompts that are continued in one batch: more give little more speed, and their caches take memory. */
+const TOGETHER = 8;
+
 type Kind = 'A' | 'B' | 'AB' | 'score' | 'decode';
 
 /** An engine over compiled sessions: one for each kind of step that is asked for, one for scores, one for generation. */
@@ -98,6 +104,9 @@ export function loraEngine({ config, layout, types, open }: EngineParts): Engine
     const feeds = { ...feedsOf(batch), ...factorFeeds(layout, factors) };
     return (await sessions.get(kind)).run(feeds);
   };
+  const continued = sideBySide(TOGETHER, async (factors: Tensors, requests: readonly GenerateRequest[]) =>
+    generateTogether(await sessions.get('decode'), config, factorFeeds(layout, factors), requests),
+  );
   return {
     layout,
     vocabularySize: config.vocabularySize,
@@ -109,8 +118,8 @@ export function loraEngine({ config, layout, types, open }: EngineParts): Engine
     },
     score: async (factors, batch) => scoresOf(await run('score', factors, batch)),
     async generate(factors, prompt, options) {
-      const feeds = factorFeeds(layout, factors);
-      return generate(await sessions.get('decode'), config, feeds, prompt, options);
+      checkPrompt(config, prompt);
+      return continued(factors, { prompt, options });
     },
     close: () => sessions.close(),
   };

@@ -9,7 +9,7 @@ export type Feeds = Readonly<Record<string, Feed>>;
 
 /** One compiled graph in some ONNX runtime. */
 export interface Session {
-  /** Runs the graph once and gives the named results (all of them where none are named). */
+  /** Runs the graph once and gives the named results (all of them where none are named). Feeds that the graph does not take are ignored. */
   run(feeds: Feeds, fetches?: readonly string[]): Promise<Feeds>;
   close(): Promise<void>;
 }

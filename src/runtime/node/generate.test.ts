@@ -4,11 +4,11 @@ import { golden, needs, shared } from '../../../tests/shared.ts';
 import { readTensors } from '../../formats/files/safetensors.ts';
 import { encodeModel } from '../../graph/proto.ts';
 import { loraLayout } from '../../lora/layout.ts';
-import { decodeGraph } from '../../models/decode.ts';
+import { cacheNames, decodeGraph } from '../../models/decode.ts';
 import { projectionsOf } from '../../models/weights.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
 import type { Engine } from '../engine.ts';
-import { causalMask, float32, int32, int64, rotaryFeeds } from '../feeds.ts';
+import { batchIndices, causalMask, float32, int32, int64, rotaryFeeds } from '../feeds.ts';
 import { factorFeeds } from '../lora-engine.ts';
 import { openEngine, readModel, type BaseModel } from './open.ts';
 import { openSession } from './session.ts';
@@ -86,6 +86,42 @@ describe.skipIf(folder === undefined)(`generation with stories260K ${folder ? ''
     await expect(engine.generate(none, new Int32Array(513).fill(5), options)).rejects.toThrow('513 tokens');
   });
 
+  test('several prompts side by side: each as alone, whatever its length and end', async () => {
+    const ids = reference.greedy_ids;
+    const asked = [
+      { prompt: ids.slice(0, 1), maxNewTokens: 40, stop: [] },
+      { prompt: ids.slice(0, 30), maxNewTokens: 25, stop: [] },
+      { prompt: ids.slice(0, 5), maxNewTokens: 90, stop: [ids[20] as number] },
+      { prompt: ids.slice(0, 12), maxNewTokens: 0, stop: [] },
+      { prompt: ids.slice(0, 17), maxNewTokens: 60, stop: [] },
+      { prompt: [1, 274, 287], maxNewTokens: 33, stop: [] },
+      ...Array.from({ length: 5 }, (_, i) => ({ prompt: ids.slice(0, 3 + i), maxNewTokens: 20, stop: [] })),
+    ];
+    const run = ({ prompt, ...options }: (typeof asked)[number]) =>
+      engine.generate(none, Int32Array.from(prompt), options);
+    const alone = [];
+    for (const one of asked) alone.push(await run(one));
+    expect(await Promise.all(asked.map(run))).toEqual(alone);
+    expect([...(alone[1] as Int32Array)]).toEqual(ids.slice(30, 55));
+  });
+
+  test('side by side, an abort stops its own row and no other', async () => {
+    const stop = new AbortController();
+    let draws = 0;
+    const random = () => {
+      if (++draws === 5) stop.abort(new Error('enough'));
+      return 0.5;
+    };
+    const options = { maxNewTokens: 20, stop: [] };
+    const [aborted, other] = await Promise.allSettled([
+      engine.generate(none, Int32Array.of(1), { ...options, temperature: 1, random, signal: stop.signal }),
+      engine.generate(none, Int32Array.of(1), options),
+    ]);
+    expect(aborted).toMatchObject({ status: 'rejected', reason: new Error('enough') });
+    expect(draws).toBe(5);
+    expect(other).toEqual({ status: 'fulfilled', value: Int32Array.from(reference.greedy_ids.slice(1, 21)) });
+  });
+
   test('logits with an adapter equal PEFT’s', async () => {
     const given = golden<{
       input_ids: number[][];
@@ -96,7 +132,7 @@ describe.skipIf(folder === undefined)(`generation with stories260K ${folder ? ''
     const weights = await placeWeights(model.config, model.store);
     const graph = decodeGraph(model.config, weights.type, layout);
     const session = await openSession(encodeModel(graph.finish(weights.place)), weights.folder);
-    const { kvHeads, heads, headDim, layers } = model.config;
+    const { kvHeads, headDim, layers } = model.config;
     const adapter = new Map(
       [...(await readTensors(shared('golden/peft_adapter/adapter_model.safetensors') as string))].map(([key, x]) => [
         key.replace('base_model.model.', '').replace('.weight', ''),
@@ -105,20 +141,17 @@ describe.skipIf(folder === undefined)(`generation with stories260K ${folder ? ''
     );
     for (const [i, [row, position]] of given.positions.entries()) {
       const ids = Int32Array.from(given.input_ids[row]?.slice(0, position + 1) ?? []);
-      const empty = float32([kvHeads, 0, headDim], new Float32Array());
-      const past = Array.from({ length: layers }, (_, l) => [`past k ${l}`, `past v ${l}`]).flat();
+      const empty = float32([1, kvHeads, 0, headDim], new Float32Array());
+      const at = Int32Array.from(ids.keys());
       const { logits } = await session.run({
         ...factorFeeds(layout, adapter),
-        ...Object.fromEntries(past.map((name) => [name, empty])),
+        ...Object.fromEntries(cacheNames(layers).map((name) => [`past ${name}`, empty])),
         ...rotaryFeeds(model.config)(ids.length),
         ids: int32([ids.length], ids),
         last: int32([1], Int32Array.of(position)),
-        positions: int64(
-          [ids.length, 1],
-          BigInt64Array.from(ids, (_, at) => BigInt(at)),
-        ),
+        positions: int64([ids.length, 1], BigInt64Array.from(at, BigInt)),
         mask: causalMask(ids.length),
-        scoreShape: int64([4], BigInt64Array.from([kvHeads, heads / kvHeads, ids.length, ids.length], BigInt)),
+        ...batchIndices({ rows: 1, length: ids.length, positions: at, slots: at }, model.config),
       });
       for (const [token, x] of (given.logits[i] as number[]).entries())
         expect(Math.abs((logits?.data[token] as number) - x)).toBeLessThanOrEqual(1e-4 + 1e-4 * Math.abs(x));

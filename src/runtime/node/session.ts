@@ -46,10 +46,13 @@ export async function openSession(
   });
   return {
     async run(feeds, fetches) {
-      const tensors = Object.entries(feeds).map(
-        ([name, { type, data, dims }]) => [name, new Tensor(type, data as never, dims)] as const,
-      );
-      const results = await session.run(Object.fromEntries(tensors), fetches ?? session.outputNames);
+      const given: Record<string, Tensor> = {};
+      for (const name of session.inputNames) {
+        const feed = feeds[name];
+        if (feed === undefined) throw new Error(`the graph's input ${name} is not fed`);
+        given[name] = new Tensor(feed.type, feed.data as never, feed.dims);
+      }
+      const results = await session.run(given, fetches ?? session.outputNames);
       return Object.fromEntries(
         Object.entries(results).map(([name, { type, data, dims }]) => [name, { type, data, dims } as unknown as Feed]),
       );
