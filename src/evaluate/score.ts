@@ -54,17 +54,21 @@ async function answer(
   settings: GenerateSettings,
   signal: AbortSignal,
 ): Promise<Sums> {
-  let sums = noSums;
-  for (const { prompt, references } of asked) {
-    signal.throwIfAborted();
-    const room = engine.maxLength - prompt.length;
-    const options = { maxNewTokens: Math.min(settings.maxNewTokens, room), stop: settings.stop, signal };
-    // A prompt that fills the context leaves no room for an answer: the missing prediction counts as "".
-    const text = room > 0 ? settings.decode(await engine.generate(factors, prompt, options)) : '';
+  // Asked at once, the engine continues them side by side.
+  const texts = await Promise.all(
+    asked.map(async ({ prompt }) => {
+      signal.throwIfAborted();
+      const room = engine.maxLength - prompt.length;
+      const options = { maxNewTokens: Math.min(settings.maxNewTokens, room), stop: settings.stop, signal };
+      // A prompt that fills the context leaves no room for an answer: the missing prediction counts as "".
+      return room > 0 ? settings.decode(await engine.generate(factors, prompt, options)) : '';
+    }),
+  );
+  return asked.reduce((sums, { references }, i) => {
+    const text = texts[i]!;
     const exact = exactMatch(text, references);
-    sums = addSums(sums, { ...noSums, generated: 1, exact, rougeL: rouge(text, references).rougeL });
-  }
-  return sums;
+    return addSums(sums, { ...noSums, generated: 1, exact, rougeL: rouge(text, references).rougeL });
+  }, noSums);
 }
 
 function examsOf(clients: readonly ClientData[], options: EvaluationOptions): Exam[] {
