@@ -103,6 +103,8 @@ const tried: Record<string, { readonly options?: object; readonly traffic: Traff
   hetlora: { traffic: { up: both, down: both } },
   'lora-fair': { traffic: { up: both, down: both } },
   'flora-na': { traffic: { up: both, down: both } },
+  ditto: { traffic: { up: both, down: both } },
+  feddpa: { traffic: { up: both, down: both } },
   'local-only': { traffic: { up: none, down: ({ r, m, n }) => r * (m + n) } },
   centralised: { traffic: { up: none, down: none } },
 };

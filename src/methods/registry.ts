@@ -1,4 +1,6 @@
 import { centralised } from './centralised.ts';
+import { ditto } from './ditto.ts';
+import { feddpa } from './feddpa.ts';
 import { fedexLora } from './fedex-lora.ts';
 import { fedit } from './fedit.ts';
 import { fedloraOptimizer } from './fedlora-optimizer/method.ts';
@@ -37,6 +39,8 @@ export const methods: readonly Method[] = [
   loraFair,
   floraNa,
   fedper,
+  ditto,
+  feddpa,
   localOnly,
   centralised,
 ];

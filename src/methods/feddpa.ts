@@ -1,0 +1,112 @@
+import { z } from 'zod';
+import { keyOfB, type Adapter, type AdapterMix, type LoraLayout } from '../lora/adapter.ts';
+import { beside } from '../lora/beside.ts';
+import { factors as allFactors } from '../lora/factors.ts';
+import type { Tensors } from '../tensor/tensor.ts';
+import { mapTensors, zeros } from '../tensor/tensors.ts';
+import { training, type TrainSettings } from '../train/settings.ts';
+import { averageFactors, type AveragedTraining } from './average-factors.ts';
+import { defineMethod } from './method.ts';
+import { federatedOptions, localOptions, withLocal } from './options.ts';
+import { privateState, type PrivateState } from './private-state.ts';
+import type { Stage } from './stage.ts';
+
+/** FedDPA (Yang et al. 2024, arXiv 2403.19211): a global adapter by FedIT and a local one that is never sent, their products mixed. */
+export const feddpa = defineMethod({
+  name: 'feddpa',
+  summary: 'a global adapter by federated averaging and a local one at each client; the model mixes their products',
+  source:
+    'arXiv 2403.19211 and its code: the local adapter is trained with the global one frozen beside it in an (α, 1 − α) mix. The paper also weighs by ' +
+    'the likeness of each prompt to the client’s own; here α is fixed. A local adapter begins with the A its client is sent and B = 0.',
+  options: z.strictObject({
+    ...federatedOptions,
+    variant: z
+      .enum(['T', 'F'])
+      .default('T')
+      .describe(
+        '`T`: each round from the second trains the local adapter, then the global; `F`: the local ones after all rounds',
+      ),
+    mix: z.number().gt(0).lt(1).default(0.5).describe('α, the part of the local adapter; the global one has 1 − α'),
+    local: localOptions.prefault({}).describe('the training of local adapters; by default as `train`'),
+  }),
+  stages: ({ variant, mix, local, ...options }, { layout, rounds, train }) => {
+    const federated: AveragedTraining = {
+      ...options,
+      name: 'federated',
+      rounds: options.rounds ?? rounds,
+      layout,
+      train,
+      parametrisation: allFactors(),
+    };
+    const dual: Dual = { layout, mix, train: withLocal(train, local) };
+    return variant === 'T' ? [together(federated, dual)] : [averageFactors(federated), afterwards(dual)];
+  },
+});
+
+interface Dual {
+  readonly layout: LoraLayout;
+  /** α. */
+  readonly mix: number;
+  readonly train: TrainSettings;
+}
+
+function together(federated: AveragedTraining, dual: Dual): Stage<Tensors, PrivateState> {
+  const averaged = averageFactors(federated);
+  return {
+    ...averaged,
+    async *work(received, mine, kit) {
+      // In the first round the global adapter has learnt nothing yet that a local one could stand beside.
+      const personal = kit.round === 0 ? privateState(mine).personal : yield* trainLocal(dual, received, mine, kit);
+      const shared = yield* averaged.work(received, mine, kit);
+      return { ...shared, mine: { ...shared.mine, ...(personal && { personal }) } };
+    },
+    models: (factors, mine) => mixed(dual, factors, privateState(mine)),
+  };
+}
+
+function afterwards(dual: Dual): Stage<Tensors, PrivateState> {
+  return {
+    name: 'local',
+    rounds: 1,
+    participants: 'every',
+    combine: 'none',
+    start: ({ adapter }) => adapter.factors,
+    broadcast: (factors) => factors,
+    async *work(received, mine, kit) {
+      const personal = yield* trainLocal(dual, received, mine, kit);
+      return { update: new Map(), weight: 1, mine: { ...privateState(mine), personal } };
+    },
+    apply: (factors) => factors,
+    models: (factors, mine) => mixed(dual, factors, privateState(mine)),
+  };
+}
+
+async function* trainLocal(
+  { layout, mix, train }: Dual,
+  received: Tensors,
+  mine: Parameters<Stage['work']>[1],
+  kit: Parameters<Stage['work']>[2],
+) {
+  const global: Adapter = { layout, factors: received };
+  const trained = yield* kit.train({
+    from: { layout, factors: privateState(mine).personal ?? fresh(layout, received) },
+    parametrisation: beside(allFactors(), [{ adapter: global, weight: 1 - mix }], mix),
+    ...training(train, kit.examples),
+  });
+  return trained.params;
+}
+
+function fresh({ modules }: LoraLayout, factors: Tensors): Tensors {
+  const isB = new Set(modules.map(({ name }) => keyOfB(name)));
+  return mapTensors(factors, (tensor, key) => (isB.has(key) ? zeros(tensor.shape) : tensor));
+}
+
+/** α·local + (1 − α)·global as products, never as factors; the global one alone where there is no local one yet. */
+function mixed({ layout, mix }: Dual, factors: Tensors, { personal }: PrivateState): AdapterMix {
+  const global: Adapter = { layout, factors };
+  if (personal === undefined) return [{ adapter: global, weight: 1 }];
+  return [
+    { adapter: { layout, factors: personal }, weight: mix },
+    { adapter: global, weight: 1 - mix },
+  ];
+}
