@@ -4,6 +4,7 @@ import type { Terminal } from './context.ts';
 import type { EvalFlags } from './commands/eval.ts';
 import type { GenerateFlags } from './commands/generate.ts';
 import type { InspectFlags } from './commands/inspect.ts';
+import type { MethodsFlags } from './commands/methods.ts';
 import type { PersonalizeFlags } from './commands/personalize.ts';
 import type { PrivacyFlags } from './commands/privacy.ts';
 import type { RunFlags } from './commands/run.ts';
@@ -93,7 +94,10 @@ export function program(terminal: Terminal): Command {
     .command('methods')
     .description('list the methods, or the options of one')
     .argument('[name]')
-    .action(async (name: string | undefined) => (await import('./commands/methods.ts')).methodsCommand(name, terminal));
+    .option('--json', 'what each method can do, as JSON')
+    .action(async (name: string | undefined, flags: MethodsFlags) =>
+      (await import('./commands/methods.ts')).methodsCommand(name, flags, terminal),
+    );
 
   fedlora
     .command('privacy')

@@ -3,6 +3,7 @@ import { factors as allFactors } from '../lora/factors.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { stepsOf, type TrainSettings } from '../train/settings.ts';
 import { averageFactors } from './average-factors.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { ownRounds } from './options.ts';
 import type { PrivateState } from './private-state.ts';
@@ -15,6 +16,7 @@ export const centralised = defineMethod({
   source:
     'The usual upper bound. Each round has as many optimizer steps as the clients of a federated round take together (with ' +
     '`train.epochs`: as many passes over the pooled rows, times the share of clients in a round); the optimizer goes on from round to round.',
+  capabilities: { ...averaging, serverWeight: 'none', exact: 'none', secureAggregation: false },
   options: z.strictObject({
     rounds: ownRounds,
     optimizerState: z

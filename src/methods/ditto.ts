@@ -6,6 +6,7 @@ import { training, type TrainSettings } from '../train/settings.ts';
 import { averageFactors, type AveragedTraining } from './average-factors.ts';
 import { proximalGradient } from './fedprox.ts';
 import { personalModel } from './local-training.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { federatedOptions, localOptions, withLocal } from './options.ts';
 import { keepOptimizer, keptOptimizer, privateState, type PrivateState } from './private-state.ts';
@@ -19,6 +20,7 @@ export const ditto = defineMethod({
   source:
     'arXiv 2012.04221, on A and B as FederatedScope has it (λ = 0.1 is its default). A personal adapter begins as the first global one its ' +
     'client is sent; both trainings of a round see the same batches; the term’s gradient passes through AdamW.',
+  capabilities: { ...averaging, onReceipt: 'overwrites A, B; keeps its personal adapter' },
   options: z.strictObject({
     ...federatedOptions,
     lambda: z

@@ -6,6 +6,7 @@ import type { Tensors } from '../tensor/tensor.ts';
 import { mapTensors, zeros } from '../tensor/tensors.ts';
 import { training, type TrainSettings } from '../train/settings.ts';
 import { averageFactors, type AveragedTraining } from './average-factors.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { federatedOptions, localOptions, withLocal } from './options.ts';
 import { privateState, type PrivateState } from './private-state.ts';
@@ -18,6 +19,7 @@ export const feddpa = defineMethod({
   source:
     'arXiv 2403.19211 and its code: the local adapter is trained with the global one frozen beside it in an (α, 1 − α) mix. The paper also weighs by ' +
     'the likeness of each prompt to the client’s own; here α is fixed. A local adapter begins with the A its client is sent and B = 0.',
+  capabilities: { ...averaging, onReceipt: 'overwrites A, B; keeps its local adapter' },
   options: z.strictObject({
     ...federatedOptions,
     variant: z

@@ -8,6 +8,7 @@ import { weightedSum } from '../tensor/weighted.ts';
 import { trainFactors, type AveragedTraining } from './average-factors.ts';
 import { clientFactors, type ClientFactors } from './combine-factors.ts';
 import { gained, gainedBefore, increment, stacked, withoutGained } from './increments.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { ownRounds } from './options.ts';
 import type { Stage } from './stage.ts';
@@ -24,6 +25,13 @@ export const fedexLora = defineMethod({
   source:
     'arXiv 2410.09432 and its code, whose means are uniform. The residual is sent as (K − 1)·r frozen factors that stand beside the trained ones; ' +
     'weights of the base are not touched, and a client that was away is sent every round’s.',
+  capabilities: {
+    ...averaging,
+    serverWeight: 'uniform',
+    onReceipt: 'overwrites A, B; adds the residual to its base',
+    exact: 'yes',
+    secureAggregation: false,
+  },
   options: z.strictObject({ rounds: ownRounds, weights: weighting.default('uniform') }),
   stages: (options, { layout, rounds, train }) => [
     exact({ name: 'federated', rounds: options.rounds ?? rounds, layout, train, weights: options.weights }),

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { factors } from '../lora/factors.ts';
 import { averageFactors } from './average-factors.ts';
 import { localTraining } from './local-training.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { federatedOptions, localOptions, withLocal } from './options.ts';
 
@@ -10,6 +11,7 @@ export const fedit = defineMethod({
   name: 'fedit',
   summary: 'federated averaging of A and B; optionally each client then fine-tunes the whole LoRA for itself',
   source: 'arXiv 2305.05644. The local fine-tuning afterwards is the usual personal baseline, not part of the paper.',
+  capabilities: averaging,
   options: z.strictObject({
     ...federatedOptions,
     local: localOptions.optional().describe('fine-tune A and B at each client afterwards'),

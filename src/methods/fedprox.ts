@@ -3,6 +3,7 @@ import { factors } from '../lora/factors.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { addScaled, subtract } from '../tensor/tensors.ts';
 import { averageFactors } from './average-factors.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { federatedOptions } from './options.ts';
 
@@ -12,6 +13,7 @@ export const fedprox = defineMethod({
   summary: 'federated averaging; each client’s loss gains (μ/2)‖θ − θ_t‖² around the factors it received',
   source:
     'arXiv 1812.06127, applied to A and B as OpenFedLLM does (μ = 0.01 is its default). Here the term’s gradient passes through AdamW.',
+  capabilities: averaging,
   options: z.strictObject({
     ...federatedOptions,
     mu: z.number().min(0).default(0.01).describe('weight μ of the proximal term; 0 is FedIT'),

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { onlyB } from '../lora/factors.ts';
 import { averageFactors } from './average-factors.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { federatedOptions } from './options.ts';
 
@@ -10,6 +11,7 @@ export const ffaLora = defineMethod({
   summary: 'A stays frozen at its random start; only B is trained, sent and averaged, which makes the average exact',
   source:
     'arXiv 2403.12313, known here by its abstract and by others’ code. A is the run’s initial adapter’s. One factor usually wants a higher rate than two.',
+  capabilities: { ...averaging, trains: 'B', uploads: 'B', onReceipt: 'overwrites B', exact: 'yes' },
   options: z.strictObject(federatedOptions),
   stages: (options, { layout, rounds, train }) => [
     averageFactors({

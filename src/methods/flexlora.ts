@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { LoraLayout } from '../lora/adapter.ts';
 import { columnsOf, fromColumns, fromRows, rowsOf, svdOfProduct } from '../tensor/linalg.ts';
 import { combineFactors, perModule, ranksOption, type CombineRule } from './combine-factors.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { ownRounds } from './options.ts';
 import { weighting } from './weights.ts';
@@ -13,6 +14,12 @@ export const flexlora = defineMethod({
   source:
     'arXiv 2402.11505 and its code: A = V_rᵀ, B = U_rΣ_r. `split: both` (√Σ on each factor) is this project’s; so is that clients of other ' +
     'ranks keep the scale. Where the mean’s rank is below r, A keeps its former rows beside B = 0, so that they can still learn.',
+  capabilities: {
+    ...averaging,
+    mixedRanks: true,
+    exact: 'to rank r',
+    secureAggregation: false,
+  },
   options: z.strictObject({
     rounds: ownRounds,
     weights: weighting.default('examples'),

@@ -4,6 +4,7 @@ import { columnsOf, inner, rowsOf, solveRows } from '../tensor/linalg.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { weightedSum } from '../tensor/weighted.ts';
 import { combineFactors, perModule, type CombineRule, type ModulePart } from './combine-factors.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { ownRounds } from './options.ts';
 import { weighting } from './weights.ts';
@@ -16,6 +17,7 @@ export const floraNa = defineMethod({
   source:
     'FLoRA-NA (“nearly accurate”), known here second-hand; its solver is not published. This one is alternating least squares over the K weights ' +
     'of each factor, from those of fedit, with ΣQ = 1: never farther from the mean product than fedit.',
+  capabilities: { ...averaging, exact: 'nearer', secureAggregation: false },
   options: z.strictObject({
     rounds: ownRounds,
     weights: weighting.default('examples'),

@@ -9,6 +9,7 @@ import { trainFactors, type AveragedTraining } from './average-factors.ts';
 import { clientFactors, ranksOption, rankedLayouts, type ClientFactors, type Ranks } from './combine-factors.ts';
 import type { Grown } from './fedex-lora.ts';
 import { gained, gainedBefore, increment, stacked, withoutGained } from './increments.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { ownRounds } from './options.ts';
 import type { Stage } from './stage.ts';
@@ -21,6 +22,13 @@ export const flora = defineMethod({
   source:
     'arXiv 2409.05976 and its code: A_k is weighted by p_k, B_k is not. Here every round begins again at the run’s initial A with B = 0, ' +
     'clients of all ranks have the same scale, and the stack stays beside the base as frozen factors.',
+  capabilities: {
+    ...averaging,
+    onReceipt: 'adds the stack to its base; begins afresh',
+    mixedRanks: true,
+    exact: 'yes',
+    secureAggregation: false,
+  },
   options: z.strictObject({ rounds: ownRounds, weights: weighting.default('examples'), ranks: ranksOption }),
   stages: (options, { layout, rounds, train }) => [
     stacking({ ...options, name: 'federated', rounds: options.rounds ?? rounds, layout, train }),

@@ -8,6 +8,7 @@ import { add, getTensor, mapTensors, subtract } from '../tensor/tensors.ts';
 import { weightedSum } from '../tensor/weighted.ts';
 import { trainFactors } from './average-factors.ts';
 import { combineFactors, ranksOption, type CombinedTraining, type CombineRule } from './combine-factors.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { ownRounds } from './options.ts';
 import type { Stage } from './stage.ts';
@@ -20,6 +21,12 @@ export const hetlora = defineMethod({
   source:
     'arXiv 2401.06432, known here second-hand; γ = 0.99 and λ = 1e-3 are those of FlexLoRA’s baseline. Here the norm is that of all modules ' +
     'together, clients of all ranks have the same scale, and a pruned client pads its update itself, so that its traffic stays that of its first rank.',
+  capabilities: {
+    ...averaging,
+    serverWeight: 'norm of B·A',
+    mixedRanks: true,
+    secureAggregation: false,
+  },
   options: z.strictObject({
     rounds: ownRounds,
     ranks: ranksOption,

@@ -1,6 +1,7 @@
 import { factors } from '../lora/factors.ts';
 import type { Length } from '../train/settings.ts';
 import { localTraining } from './local-training.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { localOptions, withLocal } from './options.ts';
 
@@ -9,6 +10,13 @@ export const localOnly = defineMethod({
   name: 'local-only',
   summary: 'no federation: each client trains its own A and B, by default with the work of all federated rounds',
   source: 'The usual lower bound on what sharing is worth.',
+  capabilities: {
+    ...averaging,
+    uploads: 'nothing',
+    serverWeight: 'none',
+    onReceipt: 'begins at A, B',
+    exact: 'none',
+  },
   options: localOptions,
   stages: (options, { layout, rounds, fraction, train }) => [
     localTraining({

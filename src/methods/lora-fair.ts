@@ -3,6 +3,7 @@ import type { LoraLayout } from '../lora/adapter.ts';
 import { columnsOf, combination, fromColumns, inner, rowsOf, solveRows, transposed } from '../tensor/linalg.ts';
 import { weightedSum } from '../tensor/weighted.ts';
 import { combineFactors, perModule, type CombineRule } from './combine-factors.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { ownRounds } from './options.ts';
 import { weighting } from './weights.ts';
@@ -15,6 +16,7 @@ export const loraFair = defineMethod({
   source:
     'arXiv 2411.14961, known here second-hand. The paper asks for similarity without fixing it and uses SGD; this is the squared L2 ' +
     'variant in closed form: ΔB = (M − B̄Ā)Āᵀ(ĀĀᵀ + λI)⁻¹. λ = 0.01 is the paper’s.',
+  capabilities: { ...averaging, exact: 'nearer', secureAggregation: false },
   options: z.strictObject({
     rounds: ownRounds,
     weights: weighting.default('examples'),

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { Capabilities } from './capabilities.ts';
 import type { MethodContext, Stage } from './stage.ts';
 
 /** A federated method as a value: what a configuration's `methods: [{ use: NAME, …options }]` names. */
@@ -8,6 +9,8 @@ export interface Method {
   readonly summary: string;
   /** Where it comes from: paper, and what is this project's choice. */
   readonly source: string;
+  /** What it can do: shipped methods say so. */
+  readonly capabilities?: Capabilities;
   /** The schema of its options, without `use` and `label`; unknown keys are errors. */
   readonly options: z.ZodObject;
   /** Lays out the stages. `options` has passed the schema. Throws UserError where options and context do not fit. */
@@ -24,6 +27,7 @@ export function defineMethod<Options extends z.ZodObject>(method: {
   readonly name: string;
   readonly summary: string;
   readonly source: string;
+  readonly capabilities?: Capabilities;
   readonly options: Options;
   stages(options: z.output<Options>, context: MethodContext): readonly Stage[];
 }): Method {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { onlyA, onlyB } from '../lora/factors.ts';
 import { averageFactors } from './average-factors.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { ownRounds } from './options.ts';
 import { weighting } from './weights.ts';
@@ -13,6 +14,7 @@ export const rolora = defineMethod({
   source:
     'arXiv 2409.02346, known here second-hand. It starts with B, since A has no gradient where B = 0. Both factors go down each round, ' +
     'so that a client that was away is never stale; each round starts a fresh optimizer, so that none leaks between the factors.',
+  capabilities: { ...averaging, trains: 'B, A in turn', uploads: 'B, A in turn', exact: 'yes' },
   options: z.strictObject({ rounds: ownRounds, weights: weighting.default('examples') }),
   stages: (options, { layout, rounds, train }) => {
     const turn = (parametrisation: ReturnType<typeof onlyA>) =>

@@ -6,6 +6,7 @@ import { sgd } from '../optim/sgd.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { add, addScaled, scale, subtract, zerosLike } from '../tensor/tensors.ts';
 import { scheduleOf, stepsOf, type TrainSettings } from '../train/settings.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { prefixed, unprefixed } from './named.ts';
 import { ownRounds } from './options.ts';
@@ -23,6 +24,12 @@ export const scaffold = defineMethod({
   source:
     'arXiv 1910.06378, option II, applied to A and B: c_k ← c_k − c + (x − y)/Στη. Variates start at 0 and means are uniform, as in the ' +
     'paper. Its clients take plain SGD steps, so AdamW’s settings (rate, weight decay, clipping) do not apply.',
+  capabilities: {
+    ...averaging,
+    uploads: 'A, B and variates',
+    serverWeight: 'uniform',
+    onReceipt: 'overwrites A, B and the server’s variate; keeps its own',
+  },
   options: z.strictObject({
     rounds: ownRounds,
     rate: z

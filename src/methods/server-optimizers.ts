@@ -4,6 +4,7 @@ import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { add, addScaled, mapTensors, scale, zerosLike } from '../tensor/tensors.ts';
 import { averageFactors, meanUpdate, type AveragedTraining } from './average-factors.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod, type Method } from './method.ts';
 import { federatedOptions } from './options.ts';
 import type { PrivateState } from './private-state.ts';
@@ -134,6 +135,7 @@ export const fedavgm: Method = defineMethod({
   summary: 'federated averaging with momentum at the server',
   source:
     'arXiv 1909.06335 in Flower’s form (heavy ball). The momentum of 0.9 is this project’s choice; Flower’s is 0.',
+  capabilities: averaging,
   options: z.strictObject({
     ...federatedOptions,
     rate: positive(1, 'server learning rate'),
@@ -147,6 +149,7 @@ export const fedadagrad: Method = defineMethod({
   name: 'fedadagrad',
   summary: 'federated averaging with Adagrad at the server',
   source: `arXiv 2003.00295; β1 = 0 as in Flower. ${defaults}`,
+  capabilities: averaging,
   options: z.strictObject({ ...federatedOptions, rate: positive(0.1, 'server learning rate η'), tau }),
   stages: (options, context) =>
     stagesWith(
@@ -161,6 +164,7 @@ export const fedadam: Method = defineMethod({
   name: 'fedadam',
   summary: 'federated averaging with Adam at the server',
   source: `arXiv 2003.00295, which has no bias correction. ${defaults}`,
+  capabilities: averaging,
   options: z.strictObject({
     ...federatedOptions,
     rate: positive(0.1, 'server learning rate η'),
@@ -182,6 +186,7 @@ export const fedyogi: Method = defineMethod({
   name: 'fedyogi',
   summary: 'federated averaging with Yogi at the server',
   source: `arXiv 2003.00295. ${defaults}`,
+  capabilities: averaging,
   options: z.strictObject({
     ...federatedOptions,
     rate: positive(0.01, 'server learning rate η'),

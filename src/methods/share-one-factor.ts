@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { UserError } from '../errors.ts';
 import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
 import { patternFor } from '../lora/patterns.ts';
+import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { federatedOptions } from './options.ts';
 import { sharePart } from './share-part.ts';
@@ -17,6 +18,12 @@ export const fedsaLora = defineMethod({
   name: 'fedsa-lora',
   summary: 'A and B are trained; A is averaged, B stays with its client',
   source: `arXiv 2410.01463, after its authors’ configurations. ${globalModel}`,
+  capabilities: {
+    ...averaging,
+    uploads: 'A',
+    onReceipt: 'overwrites A; keeps its own B',
+    exact: 'per client',
+  },
   options: z.strictObject(federatedOptions),
   stages: (options, { layout, rounds, train }) => [
     sharePart({ ...options, name: 'federated', rounds: options.rounds ?? rounds, layout, train, shares: isA }),
@@ -28,6 +35,12 @@ export const fedAlora = defineMethod({
   name: 'fed-alora',
   summary: 'A and B are trained; B is averaged, A stays with its client',
   source: `Fed-ALoRA’s aggregation, known here second-hand, for one rank. ${globalModel}`,
+  capabilities: {
+    ...averaging,
+    uploads: 'B',
+    onReceipt: 'overwrites B; keeps its own A',
+    exact: 'per client',
+  },
   options: z.strictObject(federatedOptions),
   stages: (options, { layout, rounds, train }) => [
     sharePart({
@@ -46,6 +59,12 @@ export const fedper = defineMethod({
   name: 'fedper',
   summary: 'A and B are trained and averaged, but for those factors that a pattern keeps at their client',
   source: `arXiv 1912.00818, whose personal layers here are the factors that \`local\` names. ${globalModel}`,
+  capabilities: {
+    ...averaging,
+    uploads: 'A, B that are not local',
+    onReceipt: 'overwrites A, B that are not local; keeps the others',
+    exact: 'per client',
+  },
   options: z.strictObject({
     ...federatedOptions,
     local: z

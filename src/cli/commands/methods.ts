@@ -5,9 +5,19 @@ import { UserError } from '../../errors.ts';
 import { knownMethods } from '../../run/methods.ts';
 import type { Terminal } from '../context.ts';
 
-/** `fedlora methods [NAME]`: what a configuration's `methods` may name, and a method's options. */
-export function methodsCommand(name: string | undefined, { print }: Terminal): void {
+export interface MethodsFlags {
+  readonly json?: boolean;
+}
+
+/** `fedlora methods [NAME] [--json]`: what a configuration's `methods` may name, a method's options; as JSON, what each can do. */
+export function methodsCommand(name: string | undefined, flags: MethodsFlags, { print }: Terminal): void {
   const known = knownMethods();
+  if (flags.json === true && (name === undefined || known.has(name))) {
+    const wanted = [...known.values()].filter((method) => name === undefined || method.name === name);
+    const rows = wanted.map(({ name: own, summary, capabilities }) => ({ name: own, summary, ...capabilities }));
+    print(JSON.stringify(rows, undefined, 2));
+    return;
+  }
   if (name === undefined) {
     const wide = Math.max(...[...known.keys()].map((each) => each.length));
     for (const { name: each, summary } of known.values()) print(`${each.padEnd(wide)}  ${summary}`);

@@ -6,6 +6,7 @@ import type { Parametrisation } from '../../lora/parametrisation.ts';
 import { adam } from '../../optim/adamw.ts';
 import { averageFactors } from '../average-factors.ts';
 import { personalModel } from '../local-training.ts';
+import { averaging as averagingRow } from '../capabilities.ts';
 import { defineMethod } from '../method.ts';
 import { withLocal } from '../options.ts';
 import type { MethodContext, Stage } from '../stage.ts';
@@ -23,6 +24,12 @@ export const fedloraOptimizer = defineMethod({
   source:
     'arXiv 2510.11274, of which only the abstract and summaries are public: the split A = A_M·A_D, B = B_M·B_D, the global optimizer ' +
     'on ΔA_D, the local ones on ΔB_M with λ‖ΔB_M‖², and their order are the paper’s; every option’s default is this project’s choice.',
+  capabilities: {
+    ...averagingRow,
+    trains: 'A, B; A’s directions; B’s magnitudes',
+    uploads: 'A, B; gradients of A’s directions; nothing',
+    secureAggregation: { with: { upload: 'components' } },
+  },
   options,
   stages: (options, context) => {
     if (options.order === 'local-first' && options.schedule === 'interleaved') {

@@ -1,0 +1,216 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { begin, contextOf, exactKit, oneRound, productOf } from '../../tests/support/rounds.ts';
+import { randomFactors, toyLayout } from '../../tests/toy-adapter.ts';
+import { keyOfA } from '../lora/adapter.ts';
+import { deltaOf } from '../lora/merge.ts';
+import { columnsOf, thinSvd } from '../tensor/linalg.ts';
+import type { State } from '../tensor/state.ts';
+import type { Tensor, Tensors } from '../tensor/tensor.ts';
+import { getTensor, norm, subtract, tensor } from '../tensor/tensors.ts';
+import { weightedSum } from '../tensor/weighted.ts';
+import { capabilityTable, type Capabilities } from './capabilities.ts';
+import { fedit } from './fedit.ts';
+import type { Method } from './method.ts';
+import { methods } from './registry.ts';
+import type { Stage } from './stage.ts';
+import type { ClientKit } from '../train/kit.ts';
+
+// Every cell of the matrix is tried, on one module with three clients, each with a loss of its own.
+const layout = toyLayout();
+const names = ['c0', 'c1', 'c2'];
+const start = { layout, factors: randomFactors(layout, 1) };
+const needed: Record<string, object> = { fedper: { local: ['lora_B'] } };
+
+interface Tried {
+  readonly stage: Stage;
+  readonly shared: State;
+  readonly mine: ReadonlyMap<string, State>;
+  /** What clients trained: A, B. */
+  readonly moves: ReadonlySet<string>;
+  readonly uploads: readonly Tensors[];
+  readonly received: Tensors;
+  /** ΔW of each client where its training ended. */
+  readonly ends: readonly Tensor[];
+}
+
+/** Clients whose losses pull each number of what is fed towards a number of the client's own. */
+function client(k: number, examples: number, round: number, seen: { moves: Set<string>; ends: Tensor[] }): ClientKit {
+  const gradientAt = (fed: Tensors): Tensors =>
+    new Map(
+      [...fed].map(([key, { shape, data }]) => [
+        key,
+        tensor(
+          shape,
+          data.map((x, i) => x - Math.sin(7 * k + i)),
+        ),
+      ]),
+    );
+  const kit = exactKit(gradientAt, { client: names[k]!, examples, round });
+  return {
+    ...kit,
+    async *train(request) {
+      const { parametrisation, from } = request;
+      for (const letter of parametrisation.moves) seen.moves.add(letter);
+      const result = yield* kit.train({ ...request, length: { steps: 40 } });
+      const fed = parametrisation.at(from).toFactors(result.params);
+      const rank = getTensor(fed, keyOfA('m0')).shape[0]!;
+      seen.ends[k] = deltaOf({ layout: toyLayout({ rank, alpha: 2 * rank }), factors: fed }, 'm0');
+      return result;
+    },
+    gradient(request) {
+      for (const letter of request.parametrisation.moves) seen.moves.add(letter);
+      return kit.gradient(request);
+    },
+  };
+}
+
+/** Every stage in turn, `rounds` rounds of each; the last round's uploads and ends. */
+async function tried(
+  method: Method,
+  {
+    options = {},
+    rounds = 1,
+    examples = [1, 2, 3],
+  }: { options?: object; rounds?: number; examples?: readonly number[] } = {},
+): Promise<Tried[]> {
+  const stages = method.stages(
+    { ...needed[method.name], ...options },
+    contextOf(layout, { rounds, train: { ...contextOf(layout).train, rate: 2e-2 } }),
+  );
+  const out: Tried[] = [];
+  let adapter = start;
+  for (const stage of stages) {
+    const clients = stage.participants === 'pooled' ? [0] : [0, 1, 2];
+    const seen = { moves: new Set<string>(), ends: [] as Tensor[] };
+    let shared: State = begin(stage, adapter, names);
+    let mine = new Map<string, State>(out.at(-1)?.mine ?? []);
+    const received = stage.broadcast(shared, 'c0', 0);
+    const uploads: Tensors[] = [];
+    for (let round = 0; round < Math.min(rounds, stage.rounds); round++) {
+      const members = clients.map((k) => ({
+        kit: client(k, examples[k]!, round, seen),
+        ...(mine.has(names[k]!) && { mine: mine.get(names[k]!)! }),
+      }));
+      const result = await oneRound(stage, shared, members, round);
+      shared = result.shared;
+      mine = new Map([...mine, ...result.mine]);
+      uploads.push(...result.updates.values());
+    }
+    out.push({ stage, shared, mine, moves: seen.moves, uploads, received, ends: seen.ends });
+    adapter = stage.models(shared)[0]!.adapter;
+  }
+  return out;
+}
+
+/** The letters A and B that a cell names, or that keys are of. */
+const named = (cell: string): string => ['A', 'B'].filter((letter) => new RegExp(`\\b${letter}\\b`).test(cell)).join();
+const lettersOf = (keys: readonly string[]): string =>
+  ['A', 'B'].filter((letter) => keys.some((key) => key.endsWith(`lora_${letter}`))).join();
+const sizeOf = (x: Tensor): number => norm(new Map([['x', x]]));
+const apart = (x: Tensor, y: Tensor): number => sizeOf(subtract(new Map([['x', x]]), new Map([['x', y]])).get('x')!);
+
+/** How far the model of a method's first stage is from the mean of the clients' products, relative to it. */
+async function distanceFromMean(method: Method): Promise<{ distance: number; best: number }> {
+  const { serverWeight } = method.capabilities!;
+  const [{ stage, shared, ends }] = (await tried(method)) as [Tried];
+  const shares = serverWeight === 'uniform' ? [1 / 3, 1 / 3, 1 / 3] : [1 / 6, 2 / 6, 3 / 6];
+  const mean = weightedSum(ends.map((end, k) => ({ tensors: new Map([['x', end]]), weight: shares[k]! }))).get('x')!;
+  const { sigma } = thinSvd(columnsOf(mean));
+  const best = Math.hypot(...sigma.slice(2)) / sizeOf(mean);
+  return { distance: apart(productOf(stage, shared), mean) / sizeOf(mean), best };
+}
+
+describe.each(methods)('$name', (method) => {
+  const cells = method.capabilities as Capabilities;
+
+  it('trains and uploads what it says, stage by stage', async () => {
+    // Two rounds, for methods that alternate.
+    const stages = await tried(method, { rounds: 2 });
+    const [trains, uploads] = [cells.trains.split('; '), cells.uploads.split('; ')];
+    expect([trains.length, uploads.length]).toEqual([stages.length, stages.length]);
+    for (const [i, { moves, uploads: sent }] of stages.entries()) {
+      expect(named(trains[i]!)).toBe([...moves].sort().join());
+      const keys = sent.flatMap((update) => [...update.keys()]);
+      if (uploads[i] === 'nothing') expect(keys).toEqual([]);
+      else if (method.name !== 'fedper') expect(lettersOf(keys)).toBe(named(uploads[i]!));
+      if (cells.uploads.includes('variates')) expect(keys.some((key) => key.startsWith('variate:'))).toBe(true);
+    }
+  });
+
+  it('is sent what it overwrites', async () => {
+    const [{ received }] = (await tried(method)) as [Tried];
+    if (method.name !== 'fedper') expect(lettersOf([...received.keys()])).toBe(named(cells.onReceipt.split(';')[0]!));
+    else expect(lettersOf([...received.keys()])).toBe('A');
+  });
+
+  it('weighs its clients as it says', async () => {
+    const model = async (examples: readonly number[]): Promise<Tensor> => {
+      const [{ stage, shared }] = (await tried(method, { examples })) as [Tried];
+      return productOf(stage, shared);
+    };
+    const change = apart(await model([1, 2, 3]), await model([3, 2, 1]));
+    if (cells.serverWeight === 'examples') expect(change).toBeGreaterThan(1e-3);
+    else expect(change).toBe(0);
+  });
+
+  it('runs with mixed ranks, or refuses them', async () => {
+    const options = { ranks: { c0: 1 } };
+    if (!cells.mixedRanks) {
+      await expect(tried(method, { options })).rejects.toThrow('ranks');
+      return;
+    }
+    const [{ uploads }] = (await tried(method, { options })) as [Tried];
+    expect(uploads.map((update) => getTensor(update, keyOfA('m0')).shape[0])).toEqual([1, 2, 2]);
+  });
+
+  it('is as exact as it says', async () => {
+    const { distance, best } = await distanceFromMean(method);
+    const averaged = await distanceFromMean(fedit);
+    switch (cells.exact) {
+      case 'yes':
+        expect(distance).toBeLessThan(1e-5);
+        break;
+      case 'to rank r':
+        expect(best).toBeGreaterThan(1e-3);
+        expect(Math.abs(distance - best)).toBeLessThan(1e-5);
+        break;
+      case 'nearer':
+        expect(distance).toBeGreaterThan(best);
+        expect(distance).toBeLessThan(averaged.distance * 0.99);
+        break;
+      case 'no':
+        expect(distance).toBeGreaterThan(1e-2);
+        break;
+      case 'per client': {
+        const [{ stage, shared, mine }] = (await tried(method)) as [Tried];
+        const own = names.map((name) => productOf(stage, shared, 'm0', mine.get(name)));
+        expect(apart(own[0]!, own[1]!)).toBeGreaterThan(1e-2);
+        break;
+      }
+      case 'none': {
+        // One training, or none that is shared: nothing of several clients comes together.
+        const [{ stage }] = (await tried(method)) as [Tried];
+        expect(stage.combine === 'none' || stage.participants === 'pooled').toBe(true);
+      }
+    }
+  });
+
+  it('needs sums or single updates as it says', () => {
+    const suffice = (options: object): boolean =>
+      method
+        .stages({ ...needed[method.name], ...options }, contextOf(layout))
+        .every(({ combine, participants }) => combine !== 'each' && participants !== 'pooled');
+    const cell = cells.secureAggregation;
+    if (typeof cell === 'boolean') expect(suffice({})).toBe(cell);
+    else expect([suffice({}), suffice(cell.with)]).toEqual([false, true]);
+  });
+});
+
+it('stands in the README as it is', () => {
+  const readme = readFileSync(resolve(import.meta.dirname, '../../README.md'), 'utf8');
+  const between = /<!-- methods -->\n([\s\S]*?)\n<!-- \/methods -->/.exec(readme)?.[1];
+  // To renew: put the table that this expects between the markers.
+  expect(between).toBe(capabilityTable(methods));
+});
