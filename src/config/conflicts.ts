@@ -3,6 +3,9 @@ import { valueAt } from './problems.ts';
 
 type Rule = (has: (key: string) => boolean, get: (key: string) => unknown) => readonly (readonly [string, string])[];
 
+/** Rules that are told how many clients may be bad. */
+const counting = ['krum', 'multi-krum', 'bulyan'];
+
 /** What a schema of single keys cannot say: [key, message] of every broken rule. Keys are dotted. */
 const rules: readonly Rule[] = [
   (has) => oneOf(has, 'model'),
@@ -35,6 +38,27 @@ const rules: readonly Rule[] = [
     has('rounds.fraction') && Number(get('rounds.fraction')) < 1 && (get('rounds.sampling') ?? 'all') === 'all'
       ? [['rounds.fraction', 'has no effect with `sampling: all`: choose `sampling: fixed` or `poisson`']]
       : [],
+  (has, get) =>
+    has('combine.robust') && get('rounds.sampling') === 'poisson'
+      ? [['combine.robust', 'needs a sure number of updates in a round: choose `sampling: all` or `fixed`']]
+      : [],
+  (has, get) =>
+    needed(
+      has,
+      counting.includes(String(get('combine.robust.rule'))),
+      'combine.robust.bad',
+      `\`rule: ${String(get('combine.robust.rule'))}\` needs the number of bad clients to withstand, e.g. 1`,
+    ),
+  (has, get) =>
+    needed(
+      has,
+      get('combine.robust.rule') === 'trimmed-mean',
+      'combine.robust.share',
+      '`rule: trimmed-mean` needs the share to cut at each end, e.g. 0.2',
+    ),
+  only(['combine.robust.bad'], 'combine.robust.rule', counting),
+  only(['combine.robust.keep'], 'combine.robust.rule', ['multi-krum']),
+  only(['combine.robust.share'], 'combine.robust.rule', ['trimmed-mean']),
   only(['data.columns'], 'data.format', ['jsonl']),
   only(['data.naturalInstructions'], 'data.format', ['natural-instructions']),
   only(['data.separator'], 'data.template', ['plain'], 'chat'),

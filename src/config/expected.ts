@@ -10,7 +10,10 @@ export type KeyPath = readonly (string | number)[];
 export function schemaAt(schema: JsonSchema, path: KeyPath): JsonSchema | undefined {
   let at: JsonSchema | undefined = schema;
   for (const key of path) {
-    const next: unknown = typeof key === 'number' ? at?.items : at?.properties?.[key];
+    // Of alternatives, the one that is a section with that key.
+    const section: JsonSchema | undefined =
+      at?.anyOf?.find((each) => typeof key === 'string' && each.properties?.[key] !== undefined) ?? at;
+    const next: unknown = typeof key === 'number' ? section?.items : section?.properties?.[key];
     if (typeof next !== 'object' || next === null || Array.isArray(next)) return undefined;
     at = next as JsonSchema;
   }
@@ -18,8 +21,10 @@ export function schemaAt(schema: JsonSchema, path: KeyPath): JsonSchema | undefi
 }
 
 /** The keys known at a place. */
-export const keysAt = (schema: JsonSchema, path: KeyPath): string[] =>
-  Object.keys(schemaAt(schema, path)?.properties ?? {});
+export function keysAt(schema: JsonSchema, path: KeyPath): string[] {
+  const at = schemaAt(schema, path);
+  return [at, ...(at?.anyOf ?? [])].flatMap((each) => Object.keys(each?.properties ?? {}));
+}
 
 /** What a schema asks for, in words: `a whole number of at least 1`. */
 export function expected(schema: JsonSchema | undefined): string {

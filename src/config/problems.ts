@@ -13,7 +13,7 @@ type Issue = z.core.$ZodIssue;
 
 /** What the schema found, in words that say what would be right. `schema` is the JSON Schema of the same configuration, `value` the input. */
 export function toProblems(issues: readonly Issue[], schema: JsonSchema, value: unknown): Problem[] {
-  return issues.flatMap((issue) => {
+  return issues.flatMap(inside).flatMap((issue) => {
     const path = issue.path as KeyPath;
     if (issue.code === 'unrecognized_keys') {
       const known = keysAt(schema, path);
@@ -32,6 +32,15 @@ export function toProblems(issues: readonly Issue[], schema: JsonSchema, value: 
     const hint = choice === undefined ? '' : didYouMean(found as string, choice).replace(/^; known: .*/, '');
     return [{ path, at: 'value', message: `expected ${right}, got ${show(found)}${hint}${purpose}` }];
   });
+}
+
+/** Of a value that fits no alternative, what is wrong inside the one that it was meant to be, if there is one. */
+function inside(issue: Issue): readonly Issue[] {
+  if (issue.code !== 'invalid_union') return [issue];
+  const meant = issue.errors.find((each) =>
+    each.every(({ path, code }) => path.length > 0 || code === 'unrecognized_keys'),
+  );
+  return meant?.flatMap((each) => inside({ ...each, path: [...issue.path, ...each.path] })) ?? [issue];
 }
 
 /** The value at a place of plain data, or undefined. */

@@ -207,6 +207,32 @@ export const trainSchema = z
   })
   .describe('Training at a client, the same for every method unless its own options say otherwise.');
 
+export const robustSchema = z
+  .strictObject({
+    rule: z
+      .enum(['krum', 'multi-krum', 'median', 'trimmed-mean', 'geometric-median', 'bulyan'])
+      .describe('The rule; docs/robust.md says what each withstands.'),
+    bad: whole(0)
+      .exactOptional()
+      .describe(
+        '`krum`, `multi-krum`, `bulyan`: clients of a round that may send anything, f (needed). A round takes at least 2f + 3 updates, `bulyan` 4f + 3.',
+      ),
+    keep: whole(1).exactOptional().describe('`multi-krum`: how many of the best are averaged. Default: all but `bad`.'),
+    share: z
+      .number()
+      .min(0)
+      .lt(0.5)
+      .exactOptional()
+      .describe('`trimmed-mean`: share of the values of each coordinate cut at each end (needed).'),
+  })
+  .describe('A rule that a few bad clients cannot carry away, in place of the weighted mean; weights do not count.');
+
+export const combineSchema = z
+  .union([z.literal('plain'), z.strictObject({ robust: robustSchema })])
+  .describe(
+    "How the server combines the clients' updates: `plain`, the weighted mean, or `robust: {rule: …}` with `rule`, and by rule `bad`, `keep` or `share` (docs/robust.md). Default: `plain`.",
+  );
+
 export const evaluateSchema = z
   .strictObject({
     batch: whole(1).default(16).describe('Rows through the model at a time.'),
@@ -265,6 +291,7 @@ export const runSchema = z.strictObject({
     .describe('Methods to run, each from the same initial adapter on the same data.'),
   rounds: roundsSchema.prefault({}),
   train: trainSchema.prefault({}),
+  combine: combineSchema.exactOptional(),
   evaluate: evaluateSchema.prefault({}),
   runtime: runtimeSchema.prefault({}),
   seed: whole(0).max(0xffff_ffff).default(1).describe('Seed of every random draw.'),

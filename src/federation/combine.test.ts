@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { ClientUpdate } from '../methods/stage.ts';
 import { sameBits, tensor } from '../tensor/tensors.ts';
 import { weightedSum } from '../tensor/weighted.ts';
-import { combinerOf, each, sum, updateProblem } from './combine.ts';
+import { alike, combinerOf, each, sum, updateProblem } from './combine.ts';
 
 const numbers = fc.array(fc.float({ noNaN: true, noDefaultInfinity: true, min: -1e6, max: 1e6 }), {
   minLength: 3,
@@ -109,4 +109,21 @@ test('a number that is not finite is found wherever it is, and no other is taken
       expect(problem([...before, bad, ...after])).toBe('tensor “x” of its update holds NaN or infinity');
     }),
   );
+});
+
+test('alike keeps the updates that most clients agree on in names and shapes, in order, and tells of the others', () => {
+  const update = (client: string, shape: number[], name = 'a'): ClientUpdate => ({
+    client,
+    weight: 1,
+    update: new Map([[name, tensor(shape, new Float32Array(shape.reduce((a, b) => a * b, 1)))]]),
+  });
+  const all = [update('c0', [2]), update('c1', [3]), update('c2', [3]), update('c3', [3], 'b')];
+  const combiner = alike();
+  for (const each of all) combiner.add(each);
+  const { combined, clients, misfits } = combiner.finish()!;
+  expect(combined).toEqual({ kind: 'each', updates: [all[1], all[2]] });
+  expect(clients).toEqual(['c1', 'c2']);
+  expect(misfits.map(({ client }) => client)).toEqual(['c0', 'c3']);
+  expect(misfits[0]!.reason).toContain('does not fit that of 2 other client(s)');
+  expect(alike().finish()).toBeUndefined();
 });

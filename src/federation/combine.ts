@@ -70,6 +70,30 @@ export function each(): Combiner {
   };
 }
 
+/**
+ * Keeps the updates of one set of names and shapes, in order: that of most clients (the first of equals); the others are misfits.
+ * What a robust rule combines.
+ */
+export function alike(): Combiner {
+  const groups: ClientUpdate[][] = [];
+  return {
+    add(update) {
+      const group = groups.find(([first]) => shapeDifference(first!.update, update.update) === undefined);
+      if (group === undefined) groups.push([update]);
+      else group.push(update);
+    },
+    finish() {
+      const used = groups.reduce<ClientUpdate[]>((a, b) => (a.length >= b.length ? a : b), []);
+      if (used.length === 0) return undefined;
+      const like = { like: used[0]!.update, clients: used };
+      const misfits = groups
+        .filter((group) => group !== used)
+        .flatMap((group) => group.map(({ client, update }) => ({ client, reason: misfit(like, update) })));
+      return { combined: { kind: 'each', updates: used }, clients: used.map(({ client }) => client), misfits };
+    },
+  };
+}
+
 interface Group {
   /** The first update, for its names and shapes. */
   readonly like: Tensors;
@@ -106,7 +130,7 @@ export function sum(): Combiner {
   };
 }
 
-const misfit = (used: Group, like: Tensors): string =>
+const misfit = (used: { readonly like: Tensors; readonly clients: readonly unknown[] }, like: Tensors): string =>
   `its update does not fit that of ${used.clients.length} other client(s) (the first): ${shapeDifference(used.like, like)}`;
 
 function startGroup(client: string, update: Tensors, weight: number): Group {

@@ -3,6 +3,7 @@ import type { Stage } from '../methods/stage.ts';
 import type { EvaluateRound, RoundSettings } from './events.ts';
 import type { Journal } from './journal.ts';
 import type { Participant } from './participant.ts';
+import type { RobustRule } from './robust/rule.ts';
 
 /** The name under which the server's own rows take part, in stages whose participant is `proxy`. */
 export const PROXY = 'proxy';
@@ -25,6 +26,8 @@ export interface Federation {
   readonly participant: Participant;
   readonly journal: Journal;
   readonly rounds: RoundSettings;
+  /** Takes the place of the weighted sum, in stages that add up the updates of clients. Default: none does. */
+  readonly robust?: RobustRule;
   readonly seed: number;
   readonly signal?: AbortSignal;
   readonly evaluateRound?: EvaluateRound;

@@ -2,11 +2,12 @@ import type { Stage } from '../methods/stage.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { allFinite, byteSize } from '../tensor/tensors.ts';
-import { combinerOf, updateProblem, type CombinedRound } from './combine.ts';
+import { alike, combinerOf, updateProblem, type CombinedRound } from './combine.ts';
 import type { ClientRecord, Place, RoundRecord, RunEvent } from './events.ts';
 import { Fatal, RoundFailed } from './fatal.ts';
 import { POOLED, PROXY, serverSide, type Federation } from './federation.ts';
 import { merge } from './merge.ts';
+import { leastUpdates, ruleAt, robustSum } from './robust/rule.ts';
 import { selectClients } from './select.ts';
 import { performTask, type Outcome, type TaskStep } from './task.ts';
 
@@ -36,7 +37,7 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   const earlier = stage.combine === 'none' ? journal.clients(at, round) : [];
   const records = new Map(earlier.map((record) => [record.client, record]));
   const todo = selected.filter((client) => !records.has(client));
-  const updates = collector(stage, todo);
+  const updates = collector(run, todo);
   for await (const { client, step, sent, down } of steps(run, todo)) {
     if ('progress' in step) {
       yield { ...at, kind: 'progress', round, client, progress: step.progress };
@@ -123,8 +124,8 @@ async function* task(run: Round, client: string, signal: AbortSignal): AsyncGene
 }
 
 /** Hands updates to the combiner in sorted order of clients, whatever the order they arrive in. */
-function collector(stage: Stage, clients: readonly string[]) {
-  const combiner = combinerOf(stage.combine);
+function collector(run: Round, clients: readonly string[]) {
+  const combiner = ruleAt(run) === undefined ? combinerOf(run.stage.combine) : alike();
   const arrived = new Map<string, Outcome | undefined>();
   let next = 0;
   return {
@@ -153,23 +154,29 @@ function recordOf(outcome: Outcome, stage: Stage, sent: Tensors, down: number): 
 const reasons = (records: readonly ClientRecord[]): RoundRecord['leftOut'] =>
   records.flatMap(({ client, leftOut }) => (leftOut === undefined ? [] : [{ client, reason: leftOut }]));
 
-function requireMinimum({ journal, stage, at, round, rounds }: Round, records: readonly ClientRecord[]): void {
+function requireMinimum(run: Round, records: readonly ClientRecord[]): void {
+  const { journal, stage, at, round, rounds } = run;
   const leftOut = reasons(records);
   const used = records.length - leftOut.length;
   // A Poisson draw of nobody is a round in which nothing happens; its chance belongs to the sampling.
   if (records.length === 0 && rounds.sampling === 'poisson') return;
   // Rows at the server are one participant, whatever is asked of the clients.
-  if (used >= (serverSide(stage) === undefined ? rounds.minimum : 1)) return;
+  const rule = ruleAt(run);
+  const forRule = rule === undefined ? 0 : leastUpdates(rule);
+  if (used >= (serverSide(stage) === undefined ? Math.max(rounds.minimum, forRule) : 1)) return;
   const some = leftOut.slice(0, 5).map(({ client, reason }) => `\n  ${client}: ${reason}`);
   const more = leftOut.length > some.length ? [`\n  … and ${leftOut.length - some.length} more`] : [];
   const message =
     `round ${round + 1} of ${stage.rounds} of stage “${at.stage}” (${at.method}) has ${used} update(s) of ${records.length} client(s), ` +
-    `and rounds.minimum is ${rounds.minimum}. Everything before this round is kept; --resume tries it again.`;
+    `and ${forRule > rounds.minimum ? `${rule!.rule} takes at least ${forRule}` : `rounds.minimum is ${rounds.minimum}`}. Everything before this round is kept; --resume tries it again.`;
   journal.noteFailure(at, round, message, leftOut);
   throw new RoundFailed([message, leftOut.length > 0 ? '\nLeft out:' : '', ...some, ...more].join(''));
 }
 
-function applied({ stage, at, round, shared }: Round, { combined }: CombinedRound): State {
+function applied(run: Round, result: CombinedRound): State {
+  const { stage, at, round, shared } = run;
+  const rule = ruleAt(run);
+  const { combined } = rule === undefined ? result : robustSum(result, rule);
   const bad = combined.kind === 'sum' ? allFinite(combined.sum) : undefined;
   if (bad !== undefined) {
     throw new RoundFailed(

@@ -7,6 +7,7 @@ import type { EvaluateRound, MethodResult, RoundSettings, RunEvent } from './eve
 import { POOLED, PROXY } from './federation.ts';
 import type { Journal } from './journal.ts';
 import { processParticipant } from './process/participant.ts';
+import type { RobustRule } from './robust/rule.ts';
 import { runRounds } from './rounds.ts';
 
 export interface MethodRun {
@@ -20,6 +21,8 @@ export interface MethodRun {
   readonly engine: Engine;
   readonly journal: Journal;
   readonly rounds: RoundSettings;
+  /** Takes the place of the weighted sum, in stages that add up the updates of clients. Default: none does. */
+  readonly robust?: RobustRule;
   readonly seed: number;
   readonly signal?: AbortSignal;
   readonly evaluateRound?: EvaluateRound;

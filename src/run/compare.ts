@@ -5,6 +5,7 @@ import type { Place } from '../federation/events.ts';
 import { PROXY } from '../federation/federation.ts';
 import type { Journal } from '../federation/journal.ts';
 import { runMethod } from '../federation/run-method.ts';
+import { robustOf } from './robust.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import type { MethodSummary, StageSummary, Summary } from '../report/summary.ts';
@@ -90,6 +91,7 @@ async function* oneMethod(
     engine,
     journal,
     rounds: config.rounds,
+    ...robustOf(config),
     seed: config.seed,
     signal,
     evaluateRound: evaluate.round,

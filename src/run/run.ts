@@ -15,6 +15,7 @@ import { compareMethods } from './compare.ts';
 import { evaluation } from './evaluation.ts';
 import type { Progress } from './events.ts';
 import { configText, FRESH, runFolder, runKey, stateOf, type RunFolder } from './folder.ts';
+import { checkRobust } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
 import { knownMethods, layOut, planOf } from './methods.ts';
 import {
@@ -89,6 +90,7 @@ async function* wholeRun(
   const { layout } = initial;
   const methods = layOut(config, known, layout);
   const data = await openData(config, yield* locate('dataset', config.data, signal), model, signal);
+  checkRobust(config, methods, data.clients.length);
   const identity = {
     configuration: runKey(config),
     model: await modelDigest(model),

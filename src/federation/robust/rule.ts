@@ -1,4 +1,9 @@
+import { UserError } from '../../errors.ts';
+import type { Stage } from '../../methods/stage.ts';
+import { scale } from '../../tensor/tensors.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
+import type { CombinedRound } from '../combine.ts';
+import { serverSide } from '../federation.ts';
 import { bulyan } from './bulyan.ts';
 import { median, trimmedMean } from './coordinate-wise.ts';
 import { squaredDistances, type Distances } from './distances.ts';
@@ -43,8 +48,9 @@ export function robustMean(
 export function leastUpdates(rule: RobustRule): number {
   switch (rule.rule) {
     case 'krum':
-    case 'multi-krum':
       return 2 * rule.bad + 3;
+    case 'multi-krum':
+      return Math.max(2 * rule.bad + 3, (rule.keep ?? 1) + rule.bad);
     case 'bulyan':
       return 4 * rule.bad + 3;
     case 'median':
@@ -52,4 +58,31 @@ export function leastUpdates(rule: RobustRule): number {
     case 'geometric-median':
       return 1;
   }
+}
+
+/**
+ * The rule that stands in for a stage's sum: none where nothing is sent, where the server's own rows are the only participant,
+ * or where no rule is set. Throws UserError where the method combines single updates itself.
+ */
+export function ruleAt({
+  stage,
+  robust,
+}: {
+  readonly stage: Stage;
+  readonly robust?: RobustRule;
+}): RobustRule | undefined {
+  if (robust === undefined || stage.combine === 'none' || serverSide(stage) !== undefined) return undefined;
+  if (stage.combine === 'sum') return robust;
+  throw new UserError(
+    `stage “${stage.name}” combines the clients’ updates itself, and ${robust.rule} cannot take its place: use a method that adds updates up, or \`combine: plain\``,
+  );
+}
+
+/** The rule's result as the sum of that many updates of weight 1, which is what a stage that asks for a sum gets. */
+export function robustSum({ combined, ...rest }: CombinedRound, rule: RobustRule): CombinedRound {
+  if (combined.kind !== 'each') throw new Error('a robust rule needs every update');
+  const updates = combined.updates.map(({ update }) => update);
+  const count = updates.length;
+  const sum = scale(robustMean(updates, rule), count);
+  return { ...rest, combined: { kind: 'sum', sum, weight: count, clients: count } };
 }
