@@ -64,9 +64,15 @@ function providedBefore(
 /** The first shared state of a stage, from where the stages before it ended. */
 function begin({ stages, initial, clients, journal }: Federation, places: readonly Place[], index: number): State {
   const previous = stages[index - 1];
-  const adapter = previous ? single(previous.models(journal.shared(places[index - 1]!)), places[index - 1]!) : initial;
+  const ended = previous && journal.shared(places[index - 1]!);
+  const adapter = ended === undefined ? initial : single(previous!.models(ended), places[index - 1]!);
   const same = stages.findLastIndex((stage, other) => other < index && stage.name === stages[index]!.name);
-  return stages[index]!.start({ adapter, clients, before: same < 0 ? undefined : journal.shared(places[same]!) });
+  return stages[index]!.start({
+    adapter,
+    clients,
+    before: same < 0 ? undefined : journal.shared(places[same]!),
+    ...(ended !== undefined && { previous: ended }),
+  });
 }
 
 function single(mix: AdapterMix, at: Place): Adapter {

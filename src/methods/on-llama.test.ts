@@ -103,6 +103,10 @@ const tried: Record<string, { readonly options?: object; readonly traffic: Traff
   hetlora: { traffic: { up: both, down: both } },
   'lora-fair': { traffic: { up: both, down: both } },
   'flora-na': { traffic: { up: both, down: both } },
+  // The gradient of the base once, and the frame once; then r × r numbers each way.
+  'fed-sb': {
+    traffic: { up: ({ r, m, n }) => m * n + rounds * r * r, down: ({ r, m, n }) => r * (m + n) + rounds * r * r },
+  },
   ditto: { traffic: { up: both, down: both } },
   feddpa: { traffic: { up: both, down: both } },
   'local-only': { traffic: { up: none, down: ({ r, m, n }) => r * (m + n) } },

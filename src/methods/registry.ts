@@ -1,6 +1,7 @@
 import { centralised } from './centralised.ts';
 import { ditto } from './ditto.ts';
 import { feddpa } from './feddpa.ts';
+import { fedSb } from './fed-sb.ts';
 import { fedexLora } from './fedex-lora.ts';
 import { fedit } from './fedit.ts';
 import { fedloraOptimizer } from './fedlora-optimizer/method.ts';
@@ -38,6 +39,7 @@ export const methods: readonly Method[] = [
   hetlora,
   loraFair,
   floraNa,
+  fedSb,
   fedper,
   ditto,
   feddpa,

@@ -30,6 +30,8 @@ export interface StageStart {
   readonly adapter: Adapter;
   /** The shared state in which the nearest earlier stage of the same name ended, for stages that alternate. */
   readonly before: State | undefined;
+  /** The shared state in which the stage before it ended, where there is one: for what an adapter cannot say. */
+  readonly previous?: State;
   readonly clients: readonly string[];
 }
 

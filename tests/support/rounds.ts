@@ -127,8 +127,8 @@ export async function oneRound(
 }
 
 /** Where a stage begins with these factors. */
-export const begin = (stage: Stage, adapter: Adapter, clients: readonly string[] = []): State =>
-  stage.start({ adapter, before: undefined, clients });
+export const begin = (stage: Stage, adapter: Adapter, clients: readonly string[] = [], previous?: State): State =>
+  stage.start({ adapter, before: undefined, clients, ...(previous !== undefined && { previous }) });
 
 /** ΔW of one module of a stage's global model, or of a client's. */
 export const productOf = (stage: Stage, shared: State, module = 'm0', mine?: State): Tensor =>

@@ -1,0 +1,73 @@
+import type { Tensor, Tensors } from '../tensor/tensor.ts';
+import { getTensor, requireSameShapes } from '../tensor/tensors.ts';
+import { keyOfB } from './adapter.ts';
+import { requireFactors, withMoved } from './check.ts';
+import type { Parametrisation } from './parametrisation.ts';
+
+export const keyOfCore = (module: string): string => `${module}.core`;
+
+/** ΔW = scale·B·R·A with A and B as they are and only R [rank, rank] trained (Fed-SB); the graph is fed A and B·R. */
+export function core(): Parametrisation {
+  return {
+    moves: 'B',
+    at(adapter) {
+      requireFactors(adapter);
+      const { modules } = adapter.layout;
+      const init: Tensors = new Map(modules.map(({ name, rank }) => [keyOfCore(name), identity(rank)]));
+      const ofB = (name: string): Tensor => getTensor(adapter.factors, keyOfB(name));
+      return {
+        init,
+        toFactors(params) {
+          requireSameShapes(params, init, 'the cores and the adapter');
+          const moved = modules.map(({ name }): [string, Tensor] => [
+            keyOfB(name),
+            times(ofB(name), getTensor(params, keyOfCore(name))),
+          ]);
+          return withMoved(adapter, new Map(moved));
+        },
+        // ∂L/∂R = Bᵀ·∂L/∂(B·R).
+        pullback: (gradients) =>
+          new Map(
+            modules.map(({ name }) => [
+              keyOfCore(name),
+              transposedTimes(ofB(name), getTensor(gradients, keyOfB(name))),
+            ]),
+          ),
+      };
+    },
+  };
+}
+
+export function identity(size: number): Tensor {
+  const data = new Float32Array(size * size);
+  for (let i = 0; i < size; i++) data[i * size + i] = 1;
+  return { shape: [size, size], data };
+}
+
+/** X·Y for X [m, k] and Y [k, n], summed in float64. */
+function times(x: Tensor, y: Tensor): Tensor {
+  const [[m, k], n] = [x.shape as [number, number], y.shape[1]!];
+  const data = new Float32Array(m * n);
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < n; j++) {
+      let sum = 0;
+      for (let l = 0; l < k; l++) sum += x.data[i * k + l]! * y.data[l * n + j]!;
+      data[i * n + j] = sum;
+    }
+  }
+  return { shape: [m, n], data };
+}
+
+/** Xᵀ·Y for X [m, k] and Y [m, n]. */
+function transposedTimes(x: Tensor, y: Tensor): Tensor {
+  const [[m, k], n] = [x.shape as [number, number], y.shape[1]!];
+  const data = new Float32Array(k * n);
+  for (let i = 0; i < k; i++) {
+    for (let j = 0; j < n; j++) {
+      let sum = 0;
+      for (let l = 0; l < m; l++) sum += x.data[l * k + i]! * y.data[l * n + j]!;
+      data[i * n + j] = sum;
+    }
+  }
+  return { shape: [k, n], data };
+}
