@@ -82,8 +82,8 @@ function explained(answer: Answer): string[] {
       ? `an upper bound by Rényi divergences, best at order ${order}; --accountant prv is tighter`
       : `an upper bound by the distribution of the privacy loss: estimate ${estimate!.toFixed(4)}, at least ${lower!.toFixed(4)}`;
   return [
-    `epsilon  ${epsilon.toFixed(4)}  at delta ${delta}`,
-    `noise    ${Number(noise.toPrecision(6))}  standard deviation, in units of the clipping norm`,
+    `epsilon  ${(Math.ceil(epsilon * 1e4) / 1e4).toFixed(4)}  at delta ${delta}`,
+    `noise    ${noise}  standard deviation, in units of the clipping norm`,
     `rounds   ${steps}, each client in each with probability ${rate}`,
     `how      ${how}`,
     '',

@@ -98,6 +98,11 @@ describe('the noise for an ε', () => {
       const { target_epsilon: epsilon, target_delta: delta, sample_rate: rate, steps } = row;
       const found = noiseFor({ epsilon, delta, rate, steps, accountant });
       expect(found.epsilon).toBeLessThanOrEqual(epsilon);
+      // Six digits, rounded up: what is printed is what was found.
+      expect(found.noise).toBe(Number(found.noise.toPrecision(6)));
+      const { noise } = found;
+      if (accountant === 'rdp')
+        expect(rdpEpsilon([{ noise, rate, steps }], delta).epsilon).toBeLessThanOrEqual(found.epsilon);
       expect(found.epsilon).toBeGreaterThan(epsilon - 0.01);
       // Opacus stops within 0.01 of ε, and the upper bound of its PRV lies higher above the truth.
       expect(off(found.noise, row[accountant].noise_multiplier)).toBeLessThan(0.01 / epsilon + 1e-3);

@@ -29,7 +29,7 @@ export function noiseFor({ epsilon: wanted, delta, rate, steps, accountant }: No
   requireRate(rate);
   requireSteps(steps);
   const byRdp = search((noise) => rdpEpsilon([{ noise, rate, steps }], delta).epsilon, wanted, 1);
-  if (accountant === 'rdp') return byRdp;
+  if (accountant === 'rdp') return { ...byRdp, noise: roundedUp(byRdp.noise) };
   // Bounds wide compared with the tolerance of the search would be paid for in noise.
   const precision = Math.min(0.005, wanted / 200);
   const prv = (noise: number, precision: number): EpsilonBounds =>
@@ -38,8 +38,14 @@ export function noiseFor({ epsilon: wanted, delta, rate, steps, accountant }: No
   const coarse = (noise: number): number => prv(noise, 8 * precision).estimate + precision;
   for (let { noise } = search(coarse, wanted, byRdp.noise); ; noise *= 1.0005) {
     const epsilon = prv(noise, precision).upper;
-    if (epsilon <= wanted) return { noise, epsilon };
+    if (epsilon <= wanted) return { noise: roundedUp(noise), epsilon };
   }
+}
+
+/** To six digits: what people copy must not promise less than what was found. */
+function roundedUp(noise: number): number {
+  const unit = 10 ** (Math.floor(Math.log10(noise)) - 5);
+  return Number((Math.ceil(noise / unit) * unit).toPrecision(6));
 }
 
 interface Point {
