@@ -13,8 +13,9 @@ import { loraLayout } from '../src/lora/layout.ts';
 import type { LlamaConfig } from '../src/models/config.ts';
 import { projectionsOf } from '../src/models/weights.ts';
 import type { PackedBatch } from '../src/runtime/engine.ts';
-import { float32 } from '../src/runtime/feeds.ts';
+
 import { openEngine, readModel } from '../src/runtime/node/open.ts';
+import { float32 } from '../src/runtime/session.ts';
 import { openSession } from '../src/runtime/node/session.ts';
 import { stream } from '../src/tensor/random.ts';
 import { llama42m, smollm2 } from './support/models.ts';

@@ -1,6 +1,6 @@
 import { gradients } from '../graph/autodiff.ts';
 import { Graph } from '../graph/graph.ts';
-import { paddedForm } from '../graph/ops/attention.ts';
+import { blocksInputs } from '../graph/ops/attention.ts';
 import { plain } from '../graph/ops/basic.ts';
 import type { LowRank } from '../graph/ops/linear.ts';
 import { crossEntropy, tokenNll } from '../graph/ops/loss.ts';
@@ -13,6 +13,12 @@ import { weightShapes } from './weights.ts';
 
 /** The type of each weight in its file, by name. */
 export type WeightTypes = (name: string) => DType;
+
+/**
+ * Blocks into which attention is cut. Three compute two thirds of a full batch's scores and far less of a ragged one's, but cost nodes, which a
+ * small model feels more than it gains.
+ */
+export const attentionBlocks = ({ hiddenSize }: Pick<LlamaConfig, 'hiddenSize'>): number => (hiddenSize < 256 ? 1 : 3);
 
 /** Frozen weights from files, adapted where the layout says so. Factors are inputs of any rank. */
 export function frozenParts(g: Graph, config: LlamaConfig, types: WeightTypes, layout: LoraLayout): Parts {
@@ -77,7 +83,17 @@ function batchLogits(g: Graph, parts: Parts): { logits: Value; targets: Value } 
   const rows = g.input('labelled', 'int32', ['m']);
   const targets = g.input('targets', 'int64', ['m', 2]);
   const places = placesInputs(g, parts.config);
-  return { logits: llama(g, parts, ids, places, attendBatch(g, paddedForm(g, parts.config)), rows), targets };
+  return {
+    logits: llama(
+      g,
+      parts,
+      ids,
+      places,
+      attendBatch(g, blocksInputs(g, parts.config, attentionBlocks(parts.config))),
+      rows,
+    ),
+    targets,
+  };
 }
 
 /** The LoRA training step: `loss`, and `d <factor>` for each wanted factor. */

@@ -1,5 +1,5 @@
 import type { Graph } from '../graph/graph.ts';
-import { attention, type PaddedForm } from '../graph/ops/attention.ts';
+import { attention, type Blocks } from '../graph/ops/attention.ts';
 import { add } from '../graph/ops/basic.ts';
 import { linear, type LowRank } from '../graph/ops/linear.ts';
 import { rmsNorm } from '../graph/ops/norm.ts';
@@ -34,7 +34,7 @@ export type Attend = (layer: number, q: Value, k: Value, v: Value) => Value;
 
 /** The attention of training and scoring: each row of the batch sees itself. */
 export const attendBatch =
-  (g: Graph, form: PaddedForm): Attend =>
+  (g: Graph, form: Blocks): Attend =>
   (_layer, q, k, v) =>
     attention(g, q, k, v, form);
 

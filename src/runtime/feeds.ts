@@ -1,15 +1,10 @@
 import { UserError } from '../errors.ts';
+import { attentionBlocks } from '../models/compile.ts';
 import type { LlamaConfig } from '../models/config.ts';
 import { rotaryTables } from '../models/rope.ts';
+import { attentionFeeds } from './attention-feeds.ts';
 import type { PackedBatch } from './engine.ts';
-import type { Feed, Feeds } from './session.ts';
-
-export const int32 = (dims: readonly number[], data: Int32Array): Feed => ({ type: 'int32', dims, data });
-export const int64 = (dims: readonly number[], data: BigInt64Array): Feed => ({ type: 'int64', dims, data });
-export const float32 = (dims: readonly number[], data: Float32Array): Feed => ({ type: 'float32', dims, data });
-
-/** What ONNX Runtime's kernels take for minus infinity here: added to any score it leaves a probability of exactly 0. */
-const NEVER = -1e30;
+import { float32, int32, int64, type Feeds } from './session.ts';
 
 /** Refuses ids that the vocabulary does not have, before they reach the runtime. */
 export function checkIds(ids: Int32Array, vocabularySize: number): void {
@@ -35,68 +30,14 @@ export function rotaryFeeds(config: LlamaConfig): (length: number) => Feeds {
   };
 }
 
-/** 0 where query i sees key j, i ≥ j, else very negative: [1, 1, 1, length, length]. */
-export function causalMask(length: number): Feed {
-  const mask = new Float32Array(length * length);
-  for (let i = 0; i < length; i++) mask.fill(NEVER, i * length + i + 1, (i + 1) * length);
-  return float32([1, 1, 1, length, length], mask);
-}
-
-/** For one new token a row: very negative at the keys from `from[row]` up to `to`, which are padding; [rows, 1, 1, 1, keys]. */
-export function gapMask(from: readonly number[], to: number, keys: number): Feed {
-  const mask = new Float32Array(from.length * keys);
-  for (const [row, start] of from.entries()) mask.fill(NEVER, row * keys + start, row * keys + to);
-  return float32([from.length, 1, 1, 1, keys], mask);
-}
-
-/** The padded form's index arrays: which packed head goes where, and back; with a cache there are more `keys` than new tokens. See `PaddedForm`. */
-export function batchIndices(
-  { rows, length, positions, slots }: Pick<PackedBatch, 'rows' | 'length' | 'positions' | 'slots'>,
-  { heads, kvHeads }: Pick<LlamaConfig, 'heads' | 'kvHeads'>,
-  keys = length,
-): Feeds {
-  const n = slots.length;
-  const group = heads / kvHeads;
-  const padQueries = new Int32Array(rows * heads * length);
-  const padKeys = new Int32Array(rows * kvHeads * length);
-  const unpadQueries = new Int32Array(n * heads);
-  const unpadKeys = new Int32Array(n * kvHeads);
-  const scatterQueries = new BigInt64Array(n * heads);
-  for (let i = 0; i < n; i++) {
-    const position = positions[i] as number;
-    const row = ((slots[i] as number) - position) / length;
-    for (let h = 0; h < heads; h++) {
-      // Query head h is number h mod group of key head ⌊h / group⌋, so heads in order are the padded form's order too.
-      const to = (row * heads + h) * length + position;
-      padQueries[to] = i * heads + h;
-      unpadQueries[i * heads + h] = to;
-      scatterQueries[i * heads + h] = BigInt(to);
-    }
-    for (let h = 0; h < kvHeads; h++) {
-      const to = (row * kvHeads + h) * length + position;
-      padKeys[to] = i * kvHeads + h;
-      unpadKeys[i * kvHeads + h] = to;
-    }
-  }
-  return {
-    padQueries: int32([rows, kvHeads, group * length], padQueries),
-    padKeys: int32([rows, kvHeads, length], padKeys),
-    unpadQueries: int32([n, heads], unpadQueries),
-    unpadKeys: int32([n, kvHeads], unpadKeys),
-    scatterQueries: int64([n * heads, 1], scatterQueries),
-    scoreShape: int64([5], BigInt64Array.from([rows, kvHeads, group, length, keys], BigInt)),
-  };
-}
-
 /** Everything about a batch that step and score graphs are fed, apart from factors. Throws UserError for ids outside the vocabulary. */
 export function batchFeeds(config: LlamaConfig): (batch: PackedBatch) => Feeds {
   const rotary = rotaryFeeds(config);
-  let mask = causalMask(1);
+  const blocks = attentionBlocks(config);
   return (batch) => {
     const { ids, positions, labelled, targets, length } = batch;
     checkIds(ids, config.vocabularySize);
     checkIds(targets, config.vocabularySize);
-    if (length !== mask.dims[4]) mask = causalMask(length);
     const pairs = new BigInt64Array(2 * targets.length);
     for (const [i, target] of targets.entries()) {
       pairs[2 * i] = BigInt(i);
@@ -107,9 +48,8 @@ export function batchFeeds(config: LlamaConfig): (batch: PackedBatch) => Feeds {
       positions: int64([ids.length, 1], BigInt64Array.from(positions, BigInt)),
       labelled: int32([labelled.length], labelled),
       targets: int64([targets.length, 2], pairs),
-      mask,
       ...rotary(length),
-      ...batchIndices(batch, config),
+      ...attentionFeeds(batch, config, blocks),
     };
   };
 }

@@ -5,9 +5,9 @@ import type { LlamaConfig } from '../models/config.ts';
 import { weightShapes } from '../models/weights.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import type { PackedBatch, Scores, StepResult } from './engine.ts';
-import { batchFeeds, float32 } from './feeds.ts';
+import { batchFeeds } from './feeds.ts';
 import { checkBatch, gradientsOf, lazily, scoresOf } from './lora-engine.ts';
-import type { Feed, Feeds, Session } from './session.ts';
+import { float32, type Feed, type Feeds, type Session } from './session.ts';
 
 /** Training of every weight, for making base models. Weights are given by Hugging Face's names; a tied head is not among them. */
 export interface FullTraining {

@@ -1,10 +1,11 @@
 import { UserError } from '../errors.ts';
 import { checkLength, type LlamaConfig } from '../models/config.ts';
 import { cacheNames } from '../models/decode.ts';
+import { attentionFeeds, gapMask } from './attention-feeds.ts';
 import type { GenerateOptions } from './engine.ts';
-import { batchIndices, causalMask, checkIds, float32, gapMask, int32, int64, rotaryFeeds } from './feeds.ts';
+import { checkIds, rotaryFeeds } from './feeds.ts';
 import { largest, sample } from './sample.ts';
-import type { Feed, Feeds, Session } from './session.ts';
+import { float32, int32, int64, type Feed, type Feeds, type Session } from './session.ts';
 
 /** A prompt to be continued. */
 export interface GenerateRequest {
@@ -34,10 +35,17 @@ function choose(logits: Float32Array, { temperature = 0, topP = 1, random }: Gen
 const concatenated = (parts: readonly Int32Array[]): Int32Array => Int32Array.from(parts.flatMap((part) => [...part]));
 
 /** Where rows' new tokens stand: `past[row]` tokens of the row before them, `keys` cached and new keys in all. */
-function freshFeeds(config: LlamaConfig, fresh: readonly Int32Array[], past: readonly number[], keys: number): Feeds {
+function freshFeeds(
+  config: LlamaConfig,
+  fresh: readonly Int32Array[],
+  past: readonly number[],
+  keys: number,
+  gap?: { readonly from: readonly number[]; readonly to: number },
+): Feeds {
   const length = Math.max(...fresh.map((ids) => ids.length));
-  const within = fresh.flatMap((ids) => Array.from(ids, (_, i) => i));
+  const within = Int32Array.from(fresh.flatMap((ids) => [...ids.keys()]));
   const row = fresh.flatMap((ids, r) => Array.from(ids, () => r));
+  const slots = Int32Array.from(row, (r, i) => r * length + within[i]!);
   let end = -1;
   return {
     ids: int32([row.length], concatenated(fresh)),
@@ -49,16 +57,17 @@ function freshFeeds(config: LlamaConfig, fresh: readonly Int32Array[], past: rea
       [fresh.length],
       Int32Array.from(fresh, (ids) => (end += ids.length)),
     ),
-    ...batchIndices(
-      {
-        rows: fresh.length,
-        length,
-        positions: Int32Array.from(within),
-        slots: Int32Array.from(row, (r, i) => r * length + within[i]!),
-      },
-      config,
-      keys,
-    ),
+    ...attentionFeeds({ rows: fresh.length, length, positions: within, slots }, config, 1),
+    // After the prompts, one token a row sees its row's cache but for the gap behind a shorter prompt.
+    ...(gap === undefined
+      ? {}
+      : {
+          'mask 0': gapMask(gap.from, gap.to, keys),
+          'scoreShape 0': int64(
+            [5],
+            BigInt64Array.from([fresh.length, config.kvHeads, config.heads / config.kvHeads, 1, keys], BigInt),
+          ),
+        }),
   };
 }
 
@@ -121,8 +130,7 @@ export async function generateTogether(
       ...factors,
       ...cache,
       ...rotary(longest + step),
-      ...freshFeeds(config, fresh, past, keys),
-      mask: first ? causalMask(longest) : gapMask(lengths, width, keys),
+      ...freshFeeds(config, fresh, past, keys, first ? undefined : { from: lengths, to: width }),
     });
     const { data } = output['logits'] as Feed;
     for (const [i, { request, found }] of rows.entries()) {

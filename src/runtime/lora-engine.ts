@@ -6,9 +6,9 @@ import { checkLength, type LlamaConfig } from '../models/config.ts';
 import { decodeGraph } from '../models/decode.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import type { Engine, PackedBatch, Scores } from './engine.ts';
-import { batchFeeds, float32 } from './feeds.ts';
+import { batchFeeds } from './feeds.ts';
 import { checkPrompt, generateTogether, type GenerateRequest } from './generate.ts';
-import type { Feed, Feeds, Session } from './session.ts';
+import { float32, type Feed, type Feeds, type Session } from './session.ts';
 import { sideBySide } from './side-by-side.ts';
 
 /** What an engine is made from; nothing here knows Node. */

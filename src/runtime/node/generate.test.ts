@@ -8,7 +8,9 @@ import { cacheNames, decodeGraph } from '../../models/decode.ts';
 import { projectionsOf } from '../../models/weights.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
 import type { Engine } from '../engine.ts';
-import { batchIndices, causalMask, float32, int32, int64, rotaryFeeds } from '../feeds.ts';
+import { attentionFeeds } from '../attention-feeds.ts';
+import { rotaryFeeds } from '../feeds.ts';
+import { float32, int32, int64 } from '../session.ts';
 import { factorFeeds } from '../lora-engine.ts';
 import { openEngine, readModel, type BaseModel } from './open.ts';
 import { openSession } from './session.ts';
@@ -150,8 +152,7 @@ describe.skipIf(folder === undefined)(`generation with stories260K ${folder ? ''
         ids: int32([ids.length], ids),
         last: int32([1], Int32Array.of(position)),
         positions: int64([ids.length, 1], BigInt64Array.from(at, BigInt)),
-        mask: causalMask(ids.length),
-        ...batchIndices({ rows: 1, length: ids.length, positions: at, slots: at }, model.config),
+        ...attentionFeeds({ rows: 1, length: ids.length, positions: at, slots: at }, model.config, 1),
       });
       for (const [token, x] of (given.logits[i] as number[]).entries())
         expect(Math.abs((logits?.data[token] as number) - x)).toBeLessThanOrEqual(1e-4 + 1e-4 * Math.abs(x));
