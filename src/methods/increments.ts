@@ -1,6 +1,8 @@
 import { keyOfA, keyOfB, type Adapter, type AdapterMix, type LoraLayout } from '../lora/adapter.ts';
+import { denseAdapter, isThin } from '../lora/dense.ts';
+import { mergeModule } from '../lora/merge.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
-import { getTensor } from '../tensor/tensors.ts';
+import { getTensor, zeros } from '../tensor/tensors.ts';
 import { prefixed, unprefixed } from './named.ts';
 
 /*
@@ -22,10 +24,18 @@ export const withoutGained = (received: Tensors): Tensors =>
 
 const roundOf = (name: string): number => Number(/^gained in round (-?\d+):/.exec(name)?.[1] ?? Infinity);
 
-/** What the base has gained, as a mix to stand beside the adapter that is trained; the scale is the layout's. */
+/**
+ * What the base has gained, as a mix to stand beside the adapter that is trained; the scale is the layout's. The rounds'
+ * factors as they are while together they are thin; after that their product, so that a step costs no more the longer a run is.
+ */
 export function gained(layout: LoraLayout, log: Tensors): AdapterMix {
   const rounds = [...new Set([...log.keys()].map(roundOf))].filter(Number.isFinite).sort((a, b) => a - b);
-  return rounds.map((round) => ({ adapter: adapterOf(layout, unprefixed(prefix(round), log)), weight: 1 }));
+  const adapters = rounds.map((round) => adapterOf(layout, unprefixed(prefix(round), log)));
+  if (adapters.length === 0) return [];
+  const mix = adapters.map((adapter) => ({ adapter, weight: 1 }));
+  return isThin(stackedLayout(layout, adapters))
+    ? mix
+    : [{ adapter: denseAdapter(layout, productsOf(adapters)), weight: 1 }];
 }
 
 function adapterOf({ modules, rslora }: LoraLayout, factors: Tensors): Adapter {
@@ -34,6 +44,36 @@ function adapterOf({ modules, rslora }: LoraLayout, factors: Tensors): Adapter {
     return { ...module, rank, alpha: module.scale * (rslora ? Math.sqrt(rank) : rank) };
   });
   return { layout: { modules: at, rslora }, factors };
+}
+
+const stackedLayout = (layout: LoraLayout, adapters: readonly Adapter[]): LoraLayout => ({
+  ...layout,
+  modules: layout.modules.map((module, m) => ({
+    ...module,
+    rank: adapters.reduce((sum, adapter) => sum + adapter.layout.modules[m]!.rank, 0),
+  })),
+});
+
+type Products = ReadonlyMap<string, Tensor>;
+
+// Products up to a round, by that round's own first factor: all clients of a process need the same ones, and each round
+// only adds to them. Always summed round by round, so that a resumed run has the same bits.
+const known = new WeakMap<Tensor, Products>();
+
+function productsOf(adapters: readonly Adapter[]): Products {
+  const last = adapters.at(-1)!;
+  const key = [...last.factors.values()][0]!;
+  const found = known.get(key);
+  if (found !== undefined) return found;
+  const before = adapters.length > 1 ? productsOf(adapters.slice(0, -1)) : undefined;
+  const products = new Map(
+    last.layout.modules.map(({ name, inFeatures, outFeatures }) => [
+      name,
+      mergeModule(last, name, before?.get(name) ?? zeros([outFeatures, inFeatures])),
+    ]),
+  );
+  known.set(key, products);
+  return products;
 }
 
 export interface Piece {
