@@ -11,7 +11,7 @@ import { runSeed } from './study/runs.ts';
 import { tune } from './study/tune.ts';
 
 const tuningSeeds = [101, 102, 103];
-const seeds = [1, 2, 3, 4, 5, 6, 7, 8];
+const seeds = [1, 2, 3, 4, 5, 6];
 const folder = resolve('.cache/study');
 const started = performance.now();
 const seconds = (): string => `${Math.round((performance.now() - started) / 1000)} s`;

@@ -48,19 +48,22 @@ async function tryAll(
 const chosenRate = (tried: readonly Tried[], setting: string): number =>
   tried.find((one) => one.setting === setting && one.chosen)!.rate;
 
+/** For A and B themselves. */
+const factorRates = [1e-3, 3e-3, 1e-2, 3e-2];
+
 type Axis = 'column' | 'row';
 const axes = ['column', 'row'] as const;
 const globalName = (axis: Axis): string => `FedLoRA-Optimizer global ${axis}`;
 const localName = (axis: Axis): string => `FedLoRA-Optimizer local ${axis}`;
 
 /**
- * Every rate of the quickstart's methods, chosen by the same number of tries (three each) on task sets that only tuning sees:
+ * Every rate of the quickstart's methods, chosen by the same number of tries (four each) on task sets that only tuning sees:
  * those that the tuning seeds draw. The federated rate first, since FedIT and stage 0 are the same there; then all others;
  * then stage 2 after the best stage 1.
  */
 export async function tune(folder: string, seeds: readonly number[]): Promise<Tried[]> {
   const federated: Tried[] = [];
-  for (const rate of [1e-3, 3e-3, 1e-2]) {
+  for (const rate of factorRates) {
     const one = { name: 'FedIT federated', kind: 'global', rates: [rate], arm: (): Arm => ({ use: 'fedit' }) } as const;
     federated.push(...(await tryAll(join(folder, `federated-${rate}`), seeds, [one], rate)));
   }
@@ -68,13 +71,13 @@ export async function tune(folder: string, seeds: readonly number[]): Promise<Tr
   const first = federated.map((one) => ({ ...one, chosen: one.loss === least }));
   const rate = chosenRate(first, 'FedIT federated');
 
-  const globals = { column: [2e-2, 5e-2, 1.5e-1], row: [3e-3, 1e-2, 3e-2] };
-  const locals = { column: [1e-2, 3e-2, 1e-1], row: [3e-3, 1e-2, 3e-2] };
+  const globals = { column: [1e-2, 3e-2, 1e-1, 3e-1], row: [3e-3, 1e-2, 3e-2, 1e-1] };
+  const locals = { column: [1e-2, 3e-2, 1e-1, 3e-1], row: [1e-3, 3e-3, 1e-2, 3e-2] };
   const stage1 = (axis: Axis, tried: number): Arm => ({
     use: 'fedlora-optimizer',
     axis,
-    rounds: 5,
-    global: { rounds: 8, rows: 8, rate: tried },
+    rounds: 7,
+    global: { rounds: 16, rows: 8, rate: tried },
   });
   const second = await tryAll(
     join(folder, 'second'),
@@ -83,13 +86,13 @@ export async function tune(folder: string, seeds: readonly number[]): Promise<Tr
       {
         name: 'FedIT local',
         kind: 'personal',
-        rates: [1e-3, 3e-3, 1e-2],
-        arm: (tried) => ({ use: 'fedit', rounds: 6, local: { steps: 16, rate: tried } }),
+        rates: factorRates,
+        arm: (tried) => ({ use: 'fedit', rounds: 8, local: { steps: 32, rate: tried } }),
       },
       {
         name: 'local only',
         kind: 'personal',
-        rates: [1e-3, 3e-3, 1e-2],
+        rates: factorRates,
         arm: (tried) => ({ use: 'local-only', rate: tried }),
       },
       ...axes.map((axis): Grid => ({
@@ -108,7 +111,7 @@ export async function tune(folder: string, seeds: readonly number[]): Promise<Tr
       name: localName(axis),
       kind: 'personal',
       rates: locals[axis],
-      arm: (tried) => ({ ...stage1(axis, chosenRate(second, globalName(axis))), local: { steps: 16, rate: tried } }),
+      arm: (tried) => ({ ...stage1(axis, chosenRate(second, globalName(axis))), local: { steps: 32, rate: tried } }),
     })),
     rate,
   );
