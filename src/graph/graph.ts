@@ -97,21 +97,26 @@ export class Graph {
 
   /** The finished graph. `place` says where each weight lies. */
   finish(place: (weight: string) => Place): Model {
-    const renamed = this.#outputs.map(({ name, value }) => ({ name, dtype: value.dtype, shape: value.shape }));
-    const identities = this.#outputs.map(({ name, value }): NodeSpec => ({
-      name: `out.${name}`,
-      type: 'Identity',
-      domain: '',
-      inputs: [value],
-      outputs: [{ name, dtype: value.dtype, shape: value.shape }],
-      attributes: {},
-    }));
+    // A node's result takes the output's name itself; what is asked for twice, or is an input, goes through a copy.
+    const made = new Set(this.#nodes.flatMap(({ outputs }) => outputs.map(({ name }) => name)));
+    const renamed = new Map<string, string>();
+    const copies: NodeSpec[] = [];
+    for (const { name, value } of this.#outputs) {
+      const result = { name, dtype: value.dtype, shape: value.shape };
+      if (made.has(value.name) && !renamed.has(value.name)) renamed.set(value.name, name);
+      else copies.push({ name, type: 'Identity', domain: '', inputs: [value], outputs: [result], attributes: {} });
+    }
+    const rename = (value: Value): Value => ({ ...value, name: renamed.get(value.name) ?? value.name });
     return {
-      nodes: [...this.#nodes, ...identities],
+      nodes: [...this.#nodes, ...copies].map((node) => ({
+        ...node,
+        inputs: node.inputs.map((input) => input && rename(input)),
+        outputs: node.outputs.map(rename),
+      })),
       constants: [...this.#constants.values()],
       weights: [...this.#weights.values()].map((value) => ({ value, ...place(value.name) })),
       inputs: this.#inputs,
-      outputs: renamed,
+      outputs: this.#outputs.map(({ name, value: { dtype, shape } }) => ({ name, dtype, shape })),
     };
   }
 }

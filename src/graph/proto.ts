@@ -59,7 +59,10 @@ function valueInfo(w: BinaryWriter, { name, dtype, shape }: ValueInfo): void {
       varint(tensor, 1, elementType[dtype]);
       message(tensor, 2, (dims) => {
         for (const dim of shape)
-          message(dims, 1, (d) => (typeof dim === 'number' ? varint(d, 1, dim) : text(d, 2, dim)));
+          message(dims, 1, (d) => {
+            if (typeof dim === 'number') varint(d, 1, dim);
+            else if (dim !== '?') text(d, 2, dim);
+          });
       });
     }),
   );
@@ -97,6 +100,10 @@ export function encodeModel(model: Model): Uint8Array {
         pair(tensor, 13, 'length', String(length));
         varint(tensor, 14, 1);
       });
+    // Without the shapes in between, ONNX Runtime's planning of buffers takes time quadratic in the nodes.
+    const results = new Set(model.outputs.map(({ name }) => name));
+    for (const { outputs } of model.nodes)
+      for (const value of outputs) if (!results.has(value.name)) message(graph, 13, (info) => valueInfo(info, value));
     for (const value of model.inputs) message(graph, 11, (info) => valueInfo(info, value));
     for (const value of model.outputs) message(graph, 12, (info) => valueInfo(info, value));
   });

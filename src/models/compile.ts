@@ -15,10 +15,10 @@ import { weightShapes } from './weights.ts';
 export type WeightTypes = (name: string) => DType;
 
 /**
- * Blocks into which attention is cut. Three compute two thirds of a full batch's scores and far less of a ragged one's, but cost nodes, which a
+ * Blocks into which attention is cut. Four compute 5/8 of a full batch's scores and far less of a ragged one's, but cost nodes, which a
  * small model feels more than it gains.
  */
-export const attentionBlocks = ({ hiddenSize }: Pick<LlamaConfig, 'hiddenSize'>): number => (hiddenSize < 256 ? 1 : 3);
+export const attentionBlocks = ({ hiddenSize }: Pick<LlamaConfig, 'hiddenSize'>): number => (hiddenSize < 256 ? 1 : 4);
 
 /** Frozen weights from files, adapted where the layout says so. Factors are inputs of any rank. */
 export function frozenParts(g: Graph, config: LlamaConfig, types: WeightTypes, layout: LoraLayout): Parts {

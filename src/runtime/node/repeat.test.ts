@@ -12,9 +12,9 @@ import { openEngine, openFullTraining } from './open.ts';
 // Large enough for ONNX Runtime to share every kind of op among threads.
 const json = {
   ...tinyJson,
-  hidden_size: 192,
+  hidden_size: 256,
   intermediate_size: 512,
-  head_dim: 48,
+  head_dim: 64,
   vocab_size: 2000,
   num_hidden_layers: 3,
 };
