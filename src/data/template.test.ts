@@ -134,12 +134,13 @@ describe('rows above the maximum', () => {
   const cut = (most: number, prompt: string, response: string): string =>
     marked(rowOf(createTemplate({ template: 'plain', maxLength: most, separator: '|' }, bytes), say(prompt, response)));
 
-  it('lose the middle of the prompt, down to a quarter, then the end of the response', () => {
+  it('lose the end of the response, down to a quarter, then the middle of the prompt', () => {
     expect(cut(12, 'abcdefgh', 'xy')).toBe('abcdefgh|[xy<|end|>]');
     expect(cut(11, 'abcdefgh', 'xy')).toBe('abcdfgh|[xy<|end|>]');
-    expect(cut(8, 'abcdefgh', 'xy')).toBe('abgh|[xy<|end|>]');
-    expect(cut(8, 'abcdefgh', 'uvwxyz')).toBe('a|[uvwxyz]');
-    expect(cut(4, 'abcdefgh', 'uvwxyz')).toBe('|[uvw]');
+    expect(cut(8, 'abcdefgh', 'xy')).toBe('abcgh|[xy]');
+    expect(cut(8, 'abcdefgh', 'uvwxyz')).toBe('abcgh|[uv]');
+    expect(cut(8, 'abc', 'uvwxyz')).toBe('abc|[uvwx]');
+    expect(cut(4, 'abcdefgh', 'uvwxyz')).toBe('ah|[u]');
     expect(cut(2, 'abcdefgh', 'uvwxyz')).toBe('|[u]');
   });
 
@@ -157,8 +158,8 @@ describe('rows above the maximum', () => {
         expect(labelled.lastIndexOf(1)).toBe(ids.length - 1);
         expect(labelled[0]).toBe(0);
         const learned = labelled.reduce((sum, x) => sum + x, 0);
-        // The whole response stays unless less than a quarter is left for the prompt.
-        expect(learned).toBe(Math.min(r + 1, most - Math.min(p + 1, Math.max(1, Math.floor(most / 4)))));
+        // The prompt gives way only where less than a quarter would be left for the response.
+        expect(learned).toBe(Math.min(r + 1, most - Math.min(p + 1, Math.max(1, Math.floor((3 * most) / 4)))));
         const prompt = template.prompt(example(messages));
         expect(prompt.length).toBe(Math.min(p + 1, most));
         expect(template.prompt(example(messages), 5).length).toBe(Math.min(p + 1, Math.max(1, most - 5)));

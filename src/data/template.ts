@@ -16,8 +16,8 @@ export type Tokenised = { readonly row: TokenRow; readonly truncated: boolean } 
 export interface Template {
   /**
    * Tokens with every response labelled; tokens after the last labelled one teach nothing and are left out.
-   * Above `maxLength` what precedes the last response (earlier turns included) loses tokens from its middle, so that its
-   * opening and its end stay, down to a quarter of `maxLength`; then the last response loses tokens from its end.
+   * Above `maxLength` the last response loses tokens from its end, down to a quarter of `maxLength`; then what precedes it
+   * (earlier turns included) loses tokens from its middle, so that its opening and its end stay.
    * A row in which no response token can remain is dropped.
    */
   row(example: Example): Tokenised;
@@ -128,7 +128,7 @@ function fitted(id: string, tokens: Tokens, maxLength: number): Tokenised {
   const end = tokens.labelled.lastIndexOf(1) + 1;
   if (end === 0) return { drop: 'no tokens in the response' };
   const start = tokens.labelled.lastIndexOf(0, end - 1) + 1;
-  const least = Math.min(start, Math.max(1, Math.floor(maxLength / 4)));
+  const least = Math.min(start, Math.max(1, Math.floor((3 * maxLength) / 4)));
   const [head, tail] = kept(start, Math.max(maxLength - (end - start), least));
   const part = (values: readonly number[]): readonly number[] =>
     head === start && end <= maxLength
