@@ -4,6 +4,7 @@ import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
 import { scoreGraph, stepGraph, type WeightTypes } from '../models/compile.ts';
 import { checkLength, type LlamaConfig } from '../models/config.ts';
 import { decodeGraph } from '../models/decode.ts';
+import { projectionsOf } from '../models/weights.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import type { Engine, PackedBatch, Scores } from './engine.ts';
 import { batchFeeds } from './feeds.ts';
@@ -66,6 +67,20 @@ export function factorFeeds(layout: LoraLayout, factors: Tensors): Feeds {
   return feeds;
 }
 
+/** Throws UserError where the layout adapts something that the model does not have, or in another size. */
+export function checkLayout(config: LlamaConfig, layout: LoraLayout): void {
+  const known = new Map(projectionsOf(config).map((projection) => [projection.name, projection]));
+  for (const { name, inFeatures, outFeatures } of layout.modules) {
+    const projection = known.get(name);
+    if (projection === undefined)
+      throw new UserError(`the adapter has a module ${name}, which this model lacks: it belongs to another base model`);
+    if (projection.inFeatures !== inFeatures || projection.outFeatures !== outFeatures)
+      throw new UserError(
+        `the adapter's ${name} maps ${inFeatures} features to ${outFeatures}, but this model's maps ${projection.inFeatures} to ${projection.outFeatures}: it belongs to another base model`,
+      );
+  }
+}
+
 /** The results named `d <key>` as tensors by key. */
 export function gradientsOf(results: Feeds): Tensors {
   const gradients = new Map<string, Tensor>();
@@ -91,8 +106,12 @@ const TOGETHER = 8;
 
 type Kind = 'A' | 'B' | 'AB' | 'score' | 'decode';
 
-/** An engine over compiled sessions: one for each kind of step that is asked for, one for scores, one for generation. */
+/**
+ * An engine over compiled sessions: one for each kind of step that is asked for, one for scores, one for generation.
+ * Throws UserError for a layout that is not this model's.
+ */
 export function loraEngine({ config, layout, types, open }: EngineParts): Engine {
+  checkLayout(config, layout);
   const feedsOf = batchFeeds(config);
   const sessions = lazily((kind: Kind) => {
     if (kind === 'score') return open(scoreGraph(config, types, layout));

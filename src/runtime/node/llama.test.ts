@@ -179,6 +179,19 @@ describe('a tiny Llama with biases, its own head, explicit head_dim and scaled r
     );
   });
 
+  test('an adapter of another model, or a provider that is not there, is refused when the engine is opened', async () => {
+    const [first, ...rest] = layout.modules as [(typeof layout.modules)[0], ...(typeof layout.modules)[0][]];
+    const other = (change: object) => ({ ...layout, modules: [{ ...first, ...change }, ...rest] });
+    const open = (change: object) => openEngine({ model: folder, layout: other(change) });
+    await expect(open({ name: 'model.layers.2.self_attn.q_proj' })).rejects.toThrow(
+      'a module model.layers.2.self_attn.q_proj, which this model lacks',
+    );
+    await expect(open({ outFeatures: 99 })).rejects.toThrow("12 features to 99, but this model's maps 12 to 24");
+    await expect(openEngine({ model: folder, layout, runtime: { provider: 'abacus' } })).rejects.toThrow(
+      /"abacus" is not in this build of onnxruntime-node; it has .*cpu/,
+    );
+  });
+
   test('a loss that is not a number comes out as it is', async () => {
     const broken = new Map(factors);
     const key = [...factors.keys()][0] as string;

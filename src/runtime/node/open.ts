@@ -8,7 +8,7 @@ import { parseConfig, type LlamaConfig } from '../../models/config.ts';
 import type { Engine } from '../engine.ts';
 import { fullTraining, type FullTraining } from '../full-training.ts';
 import { loraEngine } from '../lora-engine.ts';
-import { openSession, type RuntimeOptions } from './session.ts';
+import { checkProvider, openSession, type RuntimeOptions } from './session.ts';
 import { placeWeights } from './weights.ts';
 
 /** A model folder, read as far as its headers. */
@@ -54,6 +54,7 @@ export async function openEngine(options: {
   readonly runtime?: RuntimeOptions;
 }): Promise<Engine> {
   const { layout, runtime } = options;
+  checkProvider(runtime?.provider ?? 'cpu');
   const { config, store } = typeof options.model === 'string' ? await readModel(options.model) : options.model;
   const weights = await placeWeights(config, store);
   return loraEngine({

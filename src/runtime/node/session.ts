@@ -1,4 +1,5 @@
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { InferenceSession, listSupportedBackends, Tensor } from 'onnxruntime-node';
+import { UserError } from '../../errors.ts';
 import type { Feed, Session } from '../session.ts';
 
 /** How sessions use the machine. */
@@ -11,6 +12,15 @@ export interface RuntimeOptions {
   readonly provider?: string;
 }
 
+/** Throws UserError for an execution provider that this build of onnxruntime-node does not have. */
+export function checkProvider(provider: string): void {
+  const names = listSupportedBackends().map(({ name }) => name);
+  if (!names.includes(provider))
+    throw new UserError(
+      `execution provider "${provider}" is not in this build of onnxruntime-node; it has ${names.join(', ')}`,
+    );
+}
+
 /**
  * Opens a session on a model's protobuf bytes. `folder`: where its external data's relative locations start.
  * onnxruntime-node runs a graph on the calling thread: the event loop stands still for the length of one run, not longer.
@@ -20,6 +30,7 @@ export async function openSession(
   folder: string | undefined,
   { threads, arena = true, provider = 'cpu' }: RuntimeOptions = {},
 ): Promise<Session> {
+  checkProvider(provider);
   const session = await InferenceSession.create(model, {
     executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
     ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
