@@ -6,8 +6,9 @@ import { weightShapes } from '../models/weights.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import type { PackedBatch, Scores, StepResult } from './engine.ts';
 import { batchFeeds } from './feeds.ts';
-import { checkBatch, gradientsOf, lazily, scoresOf } from './lora-engine.ts';
+import { checkBatch, gradientsOf, scoresOf } from './lora-engine.ts';
 import { float32, type Feed, type Feeds, type Session } from './session.ts';
+import { keptOpen } from './sessions.ts';
 
 /** Training of every weight, for making base models. Weights are given by Hugging Face's names; a tied head is not among them. */
 export interface FullTraining {
@@ -34,20 +35,20 @@ function weightFeeds(config: LlamaConfig, weights: Tensors): Feeds {
 /** Full training over sessions that `open` compiles, each when first needed. */
 export function fullTraining(config: LlamaConfig, open: (graph: Graph) => Promise<Session>): FullTraining {
   const feedsOf = batchFeeds(config);
-  const sessions = lazily((kind: 'step' | 'score') =>
+  const sessions = keptOpen((kind: 'step' | 'score') =>
     open(kind === 'step' ? fullStepGraph(config) : fullScoreGraph(config)),
   );
   return {
     config,
     async step(weights, batch) {
       checkBatch(config, batch);
-      const results = await (await sessions.get('step')).run({ ...feedsOf(batch), ...weightFeeds(config, weights) });
+      const results = await sessions.run('step', { ...feedsOf(batch), ...weightFeeds(config, weights) });
       const loss = (results['loss'] as Feed).data[0] as number;
       return { loss, tokens: batch.labelled.length, gradients: gradientsOf(results) };
     },
     async score(weights, batch) {
       checkBatch(config, batch);
-      const results = await (await sessions.get('score')).run({ ...feedsOf(batch), ...weightFeeds(config, weights) });
+      const results = await sessions.run('score', { ...feedsOf(batch), ...weightFeeds(config, weights) });
       return scoresOf(results);
     },
     close: () => sessions.close(),

@@ -5,7 +5,7 @@ import { attentionFeeds, gapMask } from './attention-feeds.ts';
 import type { GenerateOptions } from './engine.ts';
 import { checkIds, rotaryFeeds } from './feeds.ts';
 import { largest, sample } from './sample.ts';
-import { float32, int32, int64, type Feed, type Feeds, type Session } from './session.ts';
+import { float32, int32, int64, type Feed, type Feeds } from './session.ts';
 
 /** A prompt to be continued. */
 export interface GenerateRequest {
@@ -81,12 +81,12 @@ function keepRows({ dims, data }: Feed, rows: readonly number[]): Feed {
 }
 
 /**
- * Continues prompts side by side over a decode session (`decodeGraph`), each until its stop id, its `maxNewTokens` or the model's
+ * Continues prompts side by side over a compiled `decodeGraph`, each until its stop id, its `maxNewTokens` or the model's
  * last position; a row that has ended leaves the batch. New keys are cached behind the longest prompt; the gap behind a shorter
  * one is masked. Between tokens the signals are looked at: an aborted row fails alone. Prompts must have been checked.
  */
 export async function generateTogether(
-  session: Session,
+  run: (feeds: Feeds) => Promise<Feeds>,
   config: LlamaConfig,
   factors: Feeds,
   requests: readonly GenerateRequest[],
@@ -126,7 +126,7 @@ export async function generateTogether(
     const keys = width + step;
     const past = lengths.map((length) => (first ? 0 : length + step - 1));
     const fresh = rows.map(({ request, found }) => (first ? request.prompt : Int32Array.of(found.at(-1)!)));
-    const output = await session.run({
+    const output = await run({
       ...factors,
       ...cache,
       ...rotary(longest + step),

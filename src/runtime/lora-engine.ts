@@ -10,6 +10,7 @@ import type { Engine, PackedBatch, Scores } from './engine.ts';
 import { batchFeeds } from './feeds.ts';
 import { checkPrompt, generateTogether, type GenerateRequest } from './generate.ts';
 import { float32, type Feed, type Feeds, type Session } from './session.ts';
+import { keptOpen, lastUsed } from './sessions.ts';
 import { sideBySide } from './side-by-side.ts';
 
 /** What an engine is made from; nothing here knows Node. */
@@ -19,31 +20,6 @@ export interface EngineParts {
   readonly types: WeightTypes;
   /** Compiles a graph over the model's weights. */
   readonly open: (graph: Graph) => Promise<Session>;
-}
-
-/** Opens each session when it is first needed, once. */
-export function lazily<K>(open: (key: K) => Promise<Session>): {
-  get(key: K): Promise<Session>;
-  close(): Promise<void>;
-} {
-  const sessions = new Map<K, Promise<Session>>();
-  return {
-    get(key) {
-      let session = sessions.get(key);
-      if (session === undefined) {
-        session = open(key);
-        sessions.set(key, session);
-        // What failed once is tried again when it is next needed.
-        session.catch(() => sessions.delete(key));
-      }
-      return session;
-    },
-    async close() {
-      const opened = await Promise.allSettled(sessions.values());
-      sessions.clear();
-      for (const result of opened) if (result.status === 'fulfilled') await result.value.close();
-    },
-  };
 }
 
 /** Both factors of every module, checked against the layout; the rank is free but must agree between A and B. */
@@ -104,42 +80,41 @@ export const scoresOf = ({ nll, predicted }: Feeds): Scores => ({
 /** Prompts that are continued in one batch: more give little more speed, and their caches take memory. */
 const TOGETHER = 8;
 
-type Kind = 'A' | 'B' | 'AB' | 'score' | 'decode';
-
 /**
- * An engine over compiled sessions: one for each kind of step that is asked for, one for scores, one for generation.
- * Throws UserError for a layout that is not this model's.
+ * An engine over compiled sessions, opened when first needed. Of the steps (for A, B or both) only the last used stays open, since a
+ * step's session keeps its activations' memory. Throws UserError for a layout that is not this model's.
  */
 export function loraEngine({ config, layout, types, open }: EngineParts): Engine {
   checkLayout(config, layout);
   const feedsOf = batchFeeds(config);
-  const sessions = lazily((kind: Kind) => {
-    if (kind === 'score') return open(scoreGraph(config, types, layout));
-    if (kind === 'decode') return open(decodeGraph(config, types, layout));
-    return open(stepGraph(config, types, layout, kind));
-  });
-  const run = async (kind: Kind, factors: Tensors, batch: PackedBatch): Promise<Feeds> => {
+  const steps = lastUsed((want: 'A' | 'B' | 'AB') => open(stepGraph(config, types, layout, want)));
+  const forward = keptOpen((kind: 'score' | 'decode') =>
+    open(kind === 'score' ? scoreGraph(config, types, layout) : decodeGraph(config, types, layout)),
+  );
+  const feeds = (factors: Tensors, batch: PackedBatch): Feeds => {
     checkBatch(config, batch);
-    const feeds = { ...feedsOf(batch), ...factorFeeds(layout, factors) };
-    return (await sessions.get(kind)).run(feeds);
+    return { ...feedsOf(batch), ...factorFeeds(layout, factors) };
   };
   const continued = sideBySide(TOGETHER, async (factors: Tensors, requests: readonly GenerateRequest[]) =>
-    generateTogether(await sessions.get('decode'), config, factorFeeds(layout, factors), requests),
+    generateTogether((fed) => forward.run('decode', fed), config, factorFeeds(layout, factors), requests),
   );
   return {
     layout,
     vocabularySize: config.vocabularySize,
     maxLength: Math.min(config.maxPositions, config.slidingWindow ?? Infinity),
     async step(factors, batch, want) {
-      const results = await run(want, factors, batch);
+      const results = await steps.run(want, feeds(factors, batch));
       const loss = (results['loss'] as Feed).data[0] as number;
       return { loss, tokens: batch.labelled.length, gradients: gradientsOf(results) };
     },
-    score: async (factors, batch) => scoresOf(await run('score', factors, batch)),
+    score: async (factors, batch) => scoresOf(await forward.run('score', feeds(factors, batch))),
     async generate(factors, prompt, options) {
       checkPrompt(config, prompt);
       return continued(factors, { prompt, options });
     },
-    close: () => sessions.close(),
+    async close() {
+      await steps.close();
+      await forward.close();
+    },
   };
 }
