@@ -8,9 +8,11 @@ export function embedding(g: Graph, table: Value, ids: Value): Value {
   const output = plain.cast(g, g.node('Gather', [table, ids], [table.dtype, shape]), 'float32');
   return g.differentiable([table], output, (d) => [
     (into) => {
-      const at = plain.reshape(g, plain.cast(g, ids, 'int64'), [-1, 1], [ids.shape[0] ?? '?', 1]);
+      const column = plain.reshape(g, plain.cast(g, ids, 'int64'), [-1, 1], [ids.shape[0] ?? '?', 1]);
+      const at = g.node('Expand', [column, g.node('Shape', [d], ['int64', [2]])], ['int64', shape]);
       const onto = into ?? zerosLike(g, table);
-      return g.node('ScatterND', [onto, at, d], ['float32', table.shape], { reduction: 'add' });
+      // Not ScatterND: ONNX Runtime's adds with several threads at once and loses repeats of an id; this one is sequential.
+      return g.node('ScatterElements', [onto, at, d], ['float32', table.shape], { axis: { int: 0 }, reduction: 'add' });
     },
   ]);
 }
