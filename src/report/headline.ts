@@ -3,11 +3,11 @@ import { duration, loss, percent, short, whole } from './format.ts';
 import { html, type Markup } from './markup.ts';
 import type { Summary } from './summary.ts';
 
-/** `64 % lower`, or higher, of one loss against another. */
-function against(value: number, reference: number): string {
+/** `64 % lower than the base`, or higher, of one loss against another's. */
+function against(value: number, reference: number, what: string): string {
   const change = 1 - value / reference;
-  if (Math.abs(change) < 0.005) return 'about the same';
-  return `${percent(Math.abs(change), 0).replace(' ', '\u00a0')} ${change > 0 ? 'lower' : 'higher'}`;
+  if (Math.abs(change) < 0.005) return `about the same as ${what}`;
+  return `${percent(Math.abs(change), 0).replace(' ', '\u00a0')} ${change > 0 ? 'lower' : 'higher'} than ${what}`;
 }
 
 const bestGlobal = (summary: Summary) =>
@@ -54,7 +54,7 @@ export function headSection(summary: Summary): Markup {
         step(
           'One adapter for everybody',
           global.value,
-          `${global.method.label}${of(sharing)}: ${against(global.value, base)} than the base, perplexity ${choices(global.value)}`,
+          `${global.method.label}${of(sharing)}: ${against(global.value, base, 'the base')}, perplexity ${choices(global.value)}`,
         )
       }
       ${
@@ -64,8 +64,8 @@ export function headSection(summary: Summary): Markup {
           personal.value,
           `${personal.method.label}${of(personalising)}: ${
             global && sharesModel(personal.method)
-              ? `${against(personal.value, personal.method.global.macro.loss)} than its own global adapter`
-              : `${against(personal.value, base)} than the base`
+              ? against(personal.value, personal.method.global.macro.loss, 'its own global adapter')
+              : against(personal.value, base, 'the base')
           }, perplexity ${choices(personal.value)}`,
         )
       }
