@@ -10,6 +10,7 @@ import { gemm } from '../src/graph/ops/linear.ts';
 import { encodeModel } from '../src/graph/proto.ts';
 import { initAdapter } from '../src/lora/init.ts';
 import { loraLayout } from '../src/lora/layout.ts';
+import { attentionBlocks } from '../src/models/compile.ts';
 import type { LlamaConfig } from '../src/models/config.ts';
 import { projectionsOf } from '../src/models/weights.ts';
 import type { PackedBatch } from '../src/runtime/engine.ts';
@@ -59,11 +60,13 @@ async function plainGemm(n: number, { hiddenSize, intermediateSize }: LlamaConfi
   return (2e-9 * n * hiddenSize * intermediateSize) / best;
 }
 
-/** Matrix work of one step in GFLOP: every weight forward and back, the head on labelled rows, attention's six products. */
+/** Matrix work that one step does, in GFLOP: every weight forward and back, the head on labelled rows, attention's six products in blocks. */
 function stepWork(config: LlamaConfig, { ids, length, labelled }: PackedBatch): number {
   const linear = projectionsOf(config).reduce((sum, { inFeatures, outFeatures }) => sum + inFeatures * outFeatures, 0);
   const head = config.vocabularySize * config.hiddenSize;
-  const attention = config.layers * config.heads * config.headDim * length;
+  const blocks = attentionBlocks(config);
+  const keys = (length * (blocks + 1)) / (2 * blocks);
+  const attention = config.layers * config.heads * config.headDim * keys;
   return 1e-9 * (4 * ids.length * linear + 4 * labelled.length * head + 12 * ids.length * attention);
 }
 
