@@ -62,7 +62,7 @@ async function measure({ model, folder, data, batches }: Case): Promise<void> {
   const speeds = (total: Total): object => ({ tokensPerSecond: Math.round(tokens / total.seconds) });
   say('speed, PEFT float32 = 1', b.seconds / a.seconds, 'ratio', {
     fedlora: speeds(a),
-    peft: speeds(b),
+    theirs: speeds(b),
     tokens,
     padded,
     batches: counted.length,
@@ -70,7 +70,7 @@ async function measure({ model, folder, data, batches }: Case): Promise<void> {
   });
   say('speed, PEFT bf16 autocast = 1', c.seconds / a.seconds, 'ratio', {
     fedlora: speeds(a),
-    peft: speeds(c),
+    theirs: speeds(c),
     ...bf16.facts,
   });
   const peaks = { fedlora: ours.peakBytes(), float32: float32.peakBytes(), bf16: bf16.peakBytes() };

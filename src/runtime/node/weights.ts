@@ -20,8 +20,11 @@ export interface PlacedWeights {
 /** The nearest folder that holds all of these absolute paths. */
 function commonFolder(files: readonly string[]): string {
   let folder = dirname(files[0] as string);
-  while (!files.every((file) => file.startsWith(folder.endsWith(sep) ? folder : folder + sep)))
+  while (!files.every((file) => file.startsWith(folder.endsWith(sep) ? folder : folder + sep))) {
+    if (dirname(folder) === folder)
+      throw new UserError(`the model's weight files lie on different drives (${files.join(', ')}): put them on one`);
     folder = dirname(folder);
+  }
   return folder;
 }
 
