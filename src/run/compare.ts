@@ -1,47 +1,40 @@
 import type { RunConfig } from '../config/schema.ts';
-import type { LoadedData } from '../data/load.ts';
-import type { ClientData } from '../data/types.ts';
-import type { Place } from '../federation/events.ts';
-import { PROXY } from '../federation/federation.ts';
+import type { MethodResult, Place, RunEvent, StageResult } from '../federation/events.ts';
 import type { Journal } from '../federation/journal.ts';
-import { runMethod } from '../federation/run-method.ts';
-import { robustOf } from './robust.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import type { MethodSummary, StageSummary, Summary } from '../report/summary.ts';
-import type { Engine } from '../runtime/engine.ts';
-import { writeAdapters } from './adapters.ts';
 import type { Evaluation } from './evaluation.ts';
 import type { Progress } from './events.ts';
 import { configText, type RunFolder } from './folder.ts';
 import type { LaidOut } from './methods.ts';
 import type { RunMetrics } from './run-metrics.ts';
-import { withFiniteWeights, type OpenModel } from './subject.ts';
-import { summariseData, summariseLora, summariseMethod, summariseModel, summariseStage } from './summarise.ts';
+import { summariseLora, summariseMethod, summariseStage } from './summarise.ts';
 import { trainedNumbers } from './trained.ts';
 import { version } from './version.ts';
 
-/** Everything that lives as long as the run does. */
+/** Everything that lives as long as the run does, wherever its clients are. */
 export interface Running {
   readonly config: RunConfig;
   readonly folder: RunFolder;
-  readonly model: OpenModel;
-  readonly data: LoadedData;
+  readonly about: Pick<Summary, 'model' | 'data'>;
   readonly methods: readonly LaidOut[];
   readonly initial: Adapter;
-  readonly engine: Engine;
+  /** Runs a method's rounds with the run's clients, or goes on where the journal stands. */
+  readonly federate: (method: LaidOut) => AsyncGenerator<RunEvent, MethodResult>;
   readonly journal: Journal;
   readonly metrics: RunMetrics;
   readonly evaluate: Evaluation;
-  readonly signal: AbortSignal;
+  /** Keeps a finished method's models, as far as they are here. */
+  readonly keep: (label: string, models: StageResult['models']) => Promise<void>;
 }
 
 /** The base model's scores, every method from the same start, the report, and last the summary. */
 export async function* compareMethods(running: Running): AsyncGenerator<Progress, Summary> {
-  const { config, folder, model, data, methods, initial, journal, metrics, evaluate } = running;
+  const { config, folder, about, methods, initial, journal, metrics, evaluate } = running;
   const started = (journal.recorded('started') as string | undefined) ?? new Date().toISOString();
   journal.record('started', started);
-  const base = await withFiniteWeights(model, () => evaluate.base());
+  const base = await evaluate.base();
   metrics.base(base);
   yield { kind: 'base evaluated', ...base };
 
@@ -59,9 +52,9 @@ export async function* compareMethods(running: Running): AsyncGenerator<Progress
     seed: config.seed,
     started,
     seconds,
-    model: summariseModel(model, initial.layout),
+    model: about.model,
     lora: summariseLora(initial.layout),
-    data: summariseData(data),
+    data: about.data,
     base: base.scores,
     methods: done,
   };
@@ -79,26 +72,12 @@ async function* oneMethod(
   running: Running,
   method: LaidOut,
 ): AsyncGenerator<Progress, { readonly summary: MethodSummary; readonly evaluating: number }> {
-  const { config, data, initial, engine, journal, metrics, evaluate, signal } = running;
+  const { about, federate, metrics, evaluate, keep } = running;
   const { label, stages } = method;
   yield { kind: 'method started', label };
-  const events = runMethod({
-    label,
-    stages,
-    initial,
-    clients: data.clients,
-    ...(data.proxy.length > 0 && { proxy: serverRows(data) }),
-    engine,
-    journal,
-    rounds: config.rounds,
-    ...robustOf(config),
-    seed: config.seed,
-    signal,
-    evaluateRound: evaluate.round,
-  });
   const summaries: StageSummary[] = [];
   let evaluating = 0;
-  for await (const event of events) {
+  for await (const event of federate(method)) {
     metrics.tell(event);
     yield event;
     if (event.kind !== 'stage done') continue;
@@ -107,9 +86,9 @@ async function* oneMethod(
     evaluating += scores.seconds;
     metrics.evaluated(result, scores);
     yield { ...placeOf(result), kind: 'stage evaluated', ...scores };
-    const trained = await trainedNumbers(stages[result.stageIndex]!, result.shared, data.clients[0]!.id);
+    const trained = await trainedNumbers(stages[result.stageIndex]!, result.shared, about.data.clients[0]!.id);
     summaries.push(summariseStage(result, scores, trained));
-    if (result.stageIndex === stages.length - 1) await writeAdapters(running, label, result.models);
+    if (result.stageIndex === stages.length - 1) await keep(label, result.models);
   }
   const summary = summariseMethod(method, summaries);
   yield { kind: 'method done', summary };
@@ -117,11 +96,3 @@ async function* oneMethod(
 }
 
 const placeOf = ({ method, stage, stageIndex }: Place): Place => ({ method, stage, stageIndex });
-
-const serverRows = (data: LoadedData): ClientData => ({
-  id: PROXY,
-  train: data.proxy,
-  validation: [],
-  test: [],
-  testExamples: [],
-});

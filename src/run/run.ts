@@ -1,8 +1,12 @@
 import { resolve } from 'node:path';
 import { checkConfig } from '../config/check.ts';
 import type { RunConfig, RunConfigInput } from '../config/schema.ts';
+import type { LoadedData } from '../data/load.ts';
+import type { ClientData } from '../data/types.ts';
 import { Interrupted } from '../errors.ts';
+import { PROXY } from '../federation/federation.ts';
 import { openJournal } from '../federation/journal.ts';
+import { runMethod } from '../federation/run-method.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import { readAdapter } from '../formats/files/peft.ts';
@@ -10,14 +14,15 @@ import { initAdapter } from '../lora/init.ts';
 import type { Method } from '../methods/method.ts';
 import { projectionsOf } from '../models/weights.ts';
 import type { Summary } from '../report/summary.ts';
+import { writeAdapters } from './adapters.ts';
 import { environment } from './environment.ts';
 import { compareMethods } from './compare.ts';
 import { evaluation } from './evaluation.ts';
 import type { Progress } from './events.ts';
 import { configText, FRESH, runFolder, runKey, stateOf, type RunFolder } from './folder.ts';
-import { checkRobust } from './robust.ts';
+import { checkRobust, robustOf } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
-import { knownMethods, layOut, planOf } from './methods.ts';
+import { knownMethods, layOut, planOf, type LaidOut } from './methods.ts';
 import {
   dataDigest,
   engineOf,
@@ -28,6 +33,7 @@ import {
   tensorsDigest,
   openModel,
   type OpenModel,
+  withFiniteWeights,
 } from './subject.ts';
 import { summariseData, summariseModel } from './summarise.ts';
 import { readSummary } from './summary-schema.ts';
@@ -122,12 +128,45 @@ async function* wholeRun(
     const metrics = await runMetrics(folder.metrics, journal);
     closing.push(() => metrics.close());
     const evaluate = evaluation({ config, engine, data, tokenizer: model.tokenizer, journal, signal });
-    const running = { config, folder, model, data, methods, initial, engine, journal, metrics, evaluate, signal };
-    return yield* compareMethods(running);
+    const federate = ({ label, stages }: LaidOut): ReturnType<typeof runMethod> =>
+      runMethod({
+        label,
+        stages,
+        initial,
+        clients: data.clients,
+        ...(data.proxy.length > 0 && { proxy: serverRows(data) }),
+        engine,
+        journal,
+        rounds: config.rounds,
+        ...robustOf(config),
+        seed: config.seed,
+        signal,
+        evaluateRound: evaluate.round,
+      });
+    return yield* compareMethods({
+      config,
+      folder,
+      about: { model: summariseModel(model, layout), data: summariseData(data) },
+      methods,
+      initial,
+      federate,
+      journal,
+      metrics,
+      evaluate: { ...evaluate, base: () => withFiniteWeights(model, evaluate.base) },
+      keep: (label, models) => writeAdapters({ config, folder, model, data, signal }, label, models),
+    });
   } finally {
     for (const close of closing.reverse()) await close();
   }
 }
+
+const serverRows = (data: LoadedData): ClientData => ({
+  id: PROXY,
+  train: data.proxy,
+  validation: [],
+  test: [],
+  testExamples: [],
+});
 
 /** A run that an earlier process has finished: its summary again. */
 async function* finished(folder: RunFolder): AsyncGenerator<Progress, Summary> {
