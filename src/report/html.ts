@@ -1,7 +1,8 @@
 import { sharesModel } from './facts.ts';
 import { percent } from './format.ts';
 import { headSection } from './headline.ts';
-import { html, raw, type Markup } from './markup.ts';
+import { html, type Markup } from './markup.ts';
+import { figure, renderPage, type Section } from './page.ts';
 import { clientsPlot, comparesPersonal, namedClients } from './plots/clients.ts';
 import { dataPlot, isMixed } from './plots/data.ts';
 import { matrixPlot } from './plots/matrix.ts';
@@ -9,7 +10,6 @@ import { roundsPlot } from './plots/rounds.ts';
 import { trafficPlot } from './plots/traffic.ts';
 import { worthPlot } from './plots/worth.ts';
 import { settingsList } from './settings.ts';
-import { css } from './style.ts';
 import type { Summary } from './summary.ts';
 import { finalTable, qualityTable } from './table.ts';
 import { clientTable, leftOutTable, stageMarkup, tableMarkup } from './tables.ts';
@@ -20,58 +20,18 @@ export interface ReportExtras {
   readonly config?: string;
 }
 
-interface Section {
-  readonly id: string;
-  /** In the list of contents. */
-  readonly short: string;
-  readonly title: string;
-  readonly body: Markup;
-}
-
-const figure = (caption: string, plot: Markup): Markup =>
-  html`<figure>
-    <figcaption>${caption}</figcaption>
-    ${plot}
-  </figure>`;
-
 /**
  * The report of a run as one self-contained HTML file: no scripts, no requests, every text in it escaped. Light and dark,
  * on a phone and on paper; figures have their text in true size at two widths.
  */
 export function renderReport(summary: Summary, extras: ReportExtras = {}): string {
-  const sections = sectionsOf(summary, extras);
-  return html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'" />
-        <meta name="generator" content="fedlora ${summary.fedlora}" />
-        <title>fedlora: ${summary.model.name}, ${summary.data.name}</title>
-        <style>
-          ${raw(css)}
-        </style>
-      </head>
-      <body>
-        <main>
-          <header>
-            ${headSection(summary)}
-            <nav>${sections.map(({ id, short }) => html`<a href="#${id}">${short}</a> `)}</nav>
-          </header>
-          ${sections.map(
-            ({ id, title, body }) =>
-              html`<section id="${id}">
-                <h2>${title}</h2>
-                ${body}
-              </section> `,
-          )}
-          <footer>
-            Written by fedlora ${summary.fedlora} from summary.json. Losses are nats per labelled token: summed over
-            tokens, then divided.
-          </footer>
-        </main>
-      </body>
-    </html> `.markup;
+  return renderPage({
+    title: `${summary.model.name}, ${summary.data.name}`,
+    fedlora: summary.fedlora,
+    head: headSection(summary),
+    sections: sectionsOf(summary, extras),
+    foot: `Written by fedlora ${summary.fedlora} from summary.json. Losses are nats per labelled token: summed over tokens, then divided.`,
+  });
 }
 
 function sectionsOf(summary: Summary, extras: ReportExtras): Section[] {
