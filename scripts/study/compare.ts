@@ -1,4 +1,4 @@
-import { mean, pairedDifference, pairedOverSeeds, type Estimate } from '../../src/evaluate/statistics.ts';
+import { mean, pairedDifference, pairedOverSeeds, type Estimate } from '../../src/experiments/statistics.ts';
 import type { MethodSummary, Score, Summary } from '../../src/report/summary.ts';
 import { lossesOf } from './runs.ts';
 

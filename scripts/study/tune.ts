@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { mean } from '../../src/evaluate/statistics.ts';
+import { mean } from '../../src/experiments/statistics.ts';
 import type { Summary } from '../../src/report/summary.ts';
 import { perSeed, type Kind } from './compare.ts';
 import { runSeed, type Arm } from './runs.ts';

@@ -62,6 +62,24 @@ export function pairedOverSeeds(
   return pairedDifference(a.map(mean), b.map(mean), confidence);
 }
 
+/**
+ * Holm's adjusted p-values, in the order given: p₍ᵢ₎·(m − i + 1) over the sorted ones, never falling, at most 1. An adjusted
+ * value below α keeps the chance of any false claim among all m below α, whatever their dependence.
+ * Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
+ */
+export function holm(p: readonly number[]): number[] {
+  for (const value of p) {
+    if (!(value >= 0 && value <= 1)) throw new Error(`A p-value lies between 0 and 1, not ${value}.`);
+  }
+  const adjusted = p.map(() => 1);
+  let largest = 0;
+  for (const [rank, index] of [...p.keys()].toSorted((i, j) => p[i]! - p[j]!).entries()) {
+    largest = Math.max(largest, Math.min(1, p[index]! * (p.length - rank)));
+    adjusted[index] = largest;
+  }
+  return adjusted;
+}
+
 export interface BootstrapOptions {
   readonly seed: number;
   /** Samples drawn (default 2000). */
@@ -90,7 +108,7 @@ export function clusterBootstrap<Cluster>(
 ): BootstrapEstimate {
   if (clusters.length < 2) throw new Error('A bootstrap over clients needs at least two of them.');
   const { seed, resamples = 2000, confidence = 0.95 } = options;
-  const random = stream(seed, 'evaluate', 'bootstrap');
+  const random = stream(seed, 'experiments', 'bootstrap');
   const drawn = Array.from({ length: resamples }, () =>
     statistic(clusters.map(() => clusters[random.integer(clusters.length)]!)),
   ).toSorted((x, y) => x - y);

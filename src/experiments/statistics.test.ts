@@ -1,8 +1,10 @@
+import { array, assert, double, property } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { stream } from '../tensor/random.ts';
 import {
   clusterBootstrap,
   estimate,
+  holm,
   mean,
   pairedDifference,
   pairedOverSeeds,
@@ -87,12 +89,65 @@ describe('clusterBootstrap', () => {
     expect(found.high).toBeGreaterThan(found.value);
   });
 
+  it('tends to the exact bootstrap: all 4⁴ samples of four clusters, equally likely', () => {
+    const values = [0.1, 0.4, 1.5, 2.6];
+    const sums = values.reduce<number[]>((all) => all.flatMap((sum) => values.map((value) => sum + value)), [0]);
+    // Means of all 256 samples lie on a grid; the drawn ones must split them in the same proportions.
+    const { low, high, error } = clusterBootstrap(values, mean, { seed: 5, resamples: 40_000, confidence: 0.8 });
+    const exact = sums.map((sum) => sum / 4).toSorted((x, y) => x - y);
+    expect(exact.length).toBe(256);
+    const step = Math.max(...exact.slice(1).map((value, i) => value - exact[i]!));
+    expect(Math.abs(low - quantile(exact, 0.1))).toBeLessThan(step / 2);
+    expect(Math.abs(high - quantile(exact, 0.9))).toBeLessThan(step / 2);
+    expect(Math.abs(error / standardDeviation(exact) - 1)).toBeLessThan(0.02);
+  });
+
   it('is wider over clients than over their rows where rows of a client agree', () => {
     const clients = Array.from({ length: 8 }, (_, client) => Array.from({ length: 20 }, () => client % 4));
     const overRows = clusterBootstrap(clients.flat(), mean, { seed: 1, resamples: 1000 });
     const overClients = clusterBootstrap(clients, (drawn) => mean(drawn.flat()), { seed: 1, resamples: 1000 });
     expect(overClients.value).toBe(overRows.value);
     expect((overClients.error / overRows.error) ** 2 / 20).toBeCloseTo(1, 0);
+  });
+});
+
+describe('holm', () => {
+  it('gives the adjusted values of statsmodels', () => {
+    // statsmodels.stats.multitest.multipletests(p, method='holm')[1]
+    const close = (found: readonly number[], expected: readonly number[]) => {
+      for (const [i, value] of expected.entries()) expect(found[i]).toBeCloseTo(value, 14);
+    };
+    close(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02]);
+    close(holm([0.012, 0.0004, 0.2, 0.03, 0.03, 0.9]), [0.06, 0.0024, 0.4, 0.12, 0.12, 0.9]);
+    expect(holm([0.3])).toEqual([0.3]);
+    expect(holm([])).toEqual([]);
+    expect(() => holm([0.1, Number.NaN])).toThrow('between 0 and 1');
+  });
+
+  it('lies between the raw value and Bonferroni, and keeps the order', () => {
+    assert(
+      property(array(double({ min: 0, max: 1, noNaN: true }), { minLength: 1, maxLength: 12 }), (p) => {
+        const adjusted = holm(p);
+        for (const [i, value] of p.entries()) {
+          expect(adjusted[i]).toBeGreaterThanOrEqual(value);
+          expect(adjusted[i]).toBeLessThanOrEqual(Math.min(1, p.length * value));
+          for (const [j, other] of p.entries())
+            if (value <= other) expect(adjusted[i]).toBeLessThanOrEqual(adjusted[j]!);
+        }
+      }),
+    );
+  });
+
+  it('claims wrongly in at most α of all families of true hypotheses', () => {
+    const random = stream(11, 'holm');
+    const families = 4000;
+    let wrong = 0;
+    for (let i = 0; i < families; i++) {
+      if (holm(Array.from({ length: 6 }, random.uniform)).some((p) => p < 0.05)) wrong++;
+    }
+    // Expected 1 − (1 − 0.05/6)⁶ = 4.9 %; four standard errors are 1.4 %.
+    expect(wrong / families).toBeGreaterThan(0.035);
+    expect(wrong / families).toBeLessThan(0.063);
   });
 });
 
