@@ -56,7 +56,7 @@ const rules: readonly Rule[] = [
       'combine.robust.share',
       '`rule: trimmed-mean` needs the share to cut at each end, e.g. 0.2',
     ),
-  only(['combine.robust.bad'], 'combine.robust.rule', counting),
+  only(['combine.robust.bad', 'combine.robust.distance'], 'combine.robust.rule', counting),
   only(['combine.robust.keep'], 'combine.robust.rule', ['multi-krum']),
   only(['combine.robust.share'], 'combine.robust.rule', ['trimmed-mean']),
   only(['data.columns'], 'data.format', ['jsonl']),

@@ -95,13 +95,19 @@ export const robustSchema = z
       .lt(0.5)
       .exactOptional()
       .describe('`trimmed-mean`: share of the values of each coordinate cut at each end (needed).'),
+    distance: z
+      .enum(['factors', 'product'])
+      .exactOptional()
+      .describe(
+        "`krum`, `multi-krum`, `bulyan`: how far apart updates are, by the numbers of A and B (`factors`), or by the clients' products B·A (`product`), which do not change when a client rotates its factors. Default: `factors`.",
+      ),
   })
   .describe('A rule that a few bad clients cannot carry away, in place of the weighted mean; weights do not count.');
 
 export const combineSchema = z
   .union([z.literal('plain'), z.strictObject({ robust: robustSchema })])
   .describe(
-    "How the server combines the clients' updates: `plain`, the weighted mean, or `robust: {rule: …}` with `rule`, and by rule `bad`, `keep` or `share` (docs/robust.md). Default: `plain`.",
+    "How the server combines the clients' updates: `plain`, the weighted mean, or `robust: {rule: …}` with `rule`, and by rule `bad`, `keep`, `share` or `distance` (docs/robust.md). Default: `plain`.",
   );
 
 export const evaluateSchema = z

@@ -176,7 +176,7 @@ function requireMinimum(run: Round, records: readonly ClientRecord[]): void {
 function applied(run: Round, result: CombinedRound): State {
   const { stage, at, round, shared } = run;
   const rule = ruleAt(run);
-  const { combined } = rule === undefined ? result : robustSum(result, rule);
+  const { combined } = rule === undefined ? result : robustSum(result, rule, run);
   const bad = combined.kind === 'sum' ? allFinite(combined.sum) : undefined;
   if (bad !== undefined) {
     throw new RoundFailed(

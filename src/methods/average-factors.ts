@@ -36,6 +36,7 @@ export function averageFactors(options: AveragedTraining): Stage<Tensors, Privat
     rounds: options.rounds,
     participants: 'sampled',
     combine: 'sum',
+    updates: 'factors',
     start: ({ adapter }) => adapter.factors,
     frozen: (factors) => new Map([...factors].filter(([key]) => !movable(factors).has(key))),
     broadcast: movable,

@@ -44,6 +44,10 @@ export interface Stage<Shared extends State = State, Private extends State = Sta
   readonly participants: 'sampled' | 'every' | 'proxy' | 'pooled';
   /** `none`: nothing is sent or applied; each client's private state commits as it finishes. */
   readonly combine: 'sum' | 'each' | 'none';
+  /** Set where updates are changes of A and B, or of one of them with the other frozen: then clients' products B·A can be compared. */
+  readonly updates?: 'factors';
+  /** Set where clients take their own part out of the sum again: no rule or guard may change what goes into it. */
+  readonly exactSums?: true;
   start(from: StageStart): Shared;
   /**
    * What never changes once it is there: a client is sent each of these tensors once, with its first task that has it, and

@@ -37,6 +37,11 @@ describe('combine', () => {
       robust: { rule: 'trimmed-mean', share: 0.2 },
     });
     expect(robustOf(config(robust('median')))).toEqual({ robust: { rule: 'median' } });
+    for (const rule of ['krum', 'multi-krum', 'bulyan']) {
+      expect(robustOf(config(robust(rule, { bad: 1, distance: 'product' })))).toEqual({
+        robust: { rule, bad: 1, distance: 'product' },
+      });
+    }
   });
 
   test.each([
@@ -48,6 +53,8 @@ describe('combine', () => {
     [robust('trimmed-mean'), 'combine.robust.share: missing: `rule: trimmed-mean` needs the share to cut'],
     [robust('trimmed-mean', { share: 0.5 }), 'combine.robust.share: expected a number of at least 0 and below 0.5'],
     [robust('median', { bad: 1 }), 'combine.robust.bad: has no effect with `rule: median`'],
+    [robust('median', { distance: 'product' }), 'combine.robust.distance: has no effect with `rule: median`'],
+    [robust('krum', { bad: 1, distance: 'products' }), 'combine.robust.distance: expected one of factors, product'],
     [robust('krum', { bad: 1, keep: 2 }), 'combine.robust.keep: has no effect with `rule: krum`'],
     [robust('median', { bda: 1 }), 'combine.robust.bda: unknown key'],
     [{ robustly: {} }, 'combine.robustly: unknown key; did you mean `robust`?'],
@@ -78,6 +85,21 @@ describe('combine', () => {
     );
     expect(() => check(robust('krum', { bad: 1 }), 2, { methods: [{ use: 'local-only' }] })).not.toThrow();
   });
+});
+
+test('rows of the server’s own are one of the updates that a rule counts', () => {
+  const resolved = config(robust('krum', { bad: 1 }));
+  const methods = layOut(resolved, known, layout);
+  expect(() => checkRobust(resolved, methods, 4, false)).toThrow('krum takes at least 5 updates');
+  expect(() => checkRobust(resolved, methods, 4, true)).not.toThrow();
+});
+
+test('distances of products need updates of factors', () => {
+  const products = robust('krum', { bad: 1, distance: 'product' });
+  for (const use of ['fedit', 'ffa-lora', 'rolora', 'fedadam', 'ditto'])
+    expect(() => check(products, 5, { methods: [{ use }] } as never)).not.toThrow();
+  for (const method of [{ use: 'scaffold' }, { use: 'fedsa-lora' }, { use: 'fed-sb' }])
+    expect(() => check(products, 5, { methods: [method] } as never)).toThrow('use `distance: factors`');
 });
 
 test('a run with a robust rule ends with other adapters, keeps its rule in its folder, and goes on only with it', async () => {
