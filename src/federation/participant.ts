@@ -12,6 +12,8 @@ export interface Task extends Place {
   readonly client: string;
   /** What the client is sent, with what stays frozen through the stage. */
   readonly received: Tensors;
+  /** Those of `received` that stay as they are for the rest of the stage. */
+  readonly frozen: Tensors;
   readonly work: Stage['work'];
 }
 

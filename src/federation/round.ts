@@ -119,7 +119,7 @@ async function* task(run: Round, client: string, signal: AbortSignal): AsyncGene
   if (received.size < frozen.size + sent.size) {
     throw new Fatal(`stage “${at.stage}” of ${at.method} broadcasts a tensor under the name of a frozen one`);
   }
-  const work = { ...at, round, draw, client, received, work: stage.work.bind(stage) };
+  const work = { ...at, round, draw, client, received, frozen, work: stage.work.bind(stage) };
   for await (const step of performTask(participant, work, rounds.deadline, signal)) yield { client, step, sent, down };
 }
 

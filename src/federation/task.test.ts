@@ -14,6 +14,7 @@ const task: Task = {
   draw: 0,
   client: 'a',
   received: new Map(),
+  frozen: new Map(),
   work: () => {
     throw new Error('the participants of these tests bring their own work');
   },
