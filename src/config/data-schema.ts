@@ -105,7 +105,7 @@ export const clientsSchema = z
     proxy: amount()
       .exactOptional()
       .describe(
-        "Rows set aside for the server, drawn over all clients' rows before `limit` and `split` (FedLoRA-Optimizer's `globalData: proxy`): a share below 1 or a number. Default: 0.",
+        "Rows set aside for the server, drawn over all clients' rows before `limit` and `split`: a share below 1 or a number. For FedLoRA-Optimizer's `globalData: proxy`; a method without such a stage has them as one more participant, `proxy`, in every round that combines updates (docs/method.md). Default: 0.",
       ),
     split: z
       .strictObject({

@@ -25,9 +25,9 @@ export function clientSource(clients: readonly ClientData[]): ClientSource {
   };
 }
 
-/** All clients' training rows as one client's, in order of the clients' names: what a stage for `pooled` works on. */
-export async function pooled(clients: ClientSource): Promise<ClientData> {
-  const parts = await Promise.all(clients.ids.map(async (id) => clients.get(id)));
+/** All clients' training rows as one client's, in order of the clients' names, and last the server's own: what a stage for `pooled` works on. */
+export async function pooled(clients: ClientSource, proxy?: ClientData): Promise<ClientData> {
+  const parts = [...(await Promise.all(clients.ids.map(async (id) => clients.get(id)))), ...(proxy ? [proxy] : [])];
   return {
     id: POOLED,
     train: parts.flatMap(({ train }) => train),

@@ -9,7 +9,7 @@ export interface RoundSettings {
   readonly fraction: number;
   /** Seconds a client has for one task. */
   readonly deadline: number;
-  /** Fewest updates a round needs; fewer stop the run. */
+  /** Fewest updates of clients that a round needs; fewer stop the run. */
   readonly minimum: number;
 }
 
@@ -41,7 +41,7 @@ export interface ClientRecord {
 /** One committed round, as journalled. */
 export interface RoundRecord {
   readonly round: number;
-  /** Clients whose updates were used, sorted. */
+  /** Whose updates were used, sorted: clients, and `proxy` or `pooled` where the server's own rows took part. */
   readonly participants: readonly string[];
   readonly leftOut: readonly { readonly client: string; readonly reason: string }[];
   /** Token-mean training loss over the participants, nats; null where no participant computed one. */
@@ -62,6 +62,7 @@ export interface RoundRecord {
 /** A finished stage. States are read from the journal when asked for, so that holding a result holds no tensors. */
 export interface StageResult extends Place {
   readonly rounds: readonly RoundRecord[];
+  /** Of clients; the server's own participant has none. */
   readonly traffic: ReadonlyMap<string, { readonly up: number; readonly down: number }>;
   readonly leftOut: readonly { readonly round: number; readonly client: string; readonly reason: string }[];
   readonly tokens: number;

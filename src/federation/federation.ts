@@ -5,7 +5,7 @@ import type { Journal } from './journal.ts';
 import type { Participant } from './participant.ts';
 import type { RobustRule } from './robust/rule.ts';
 
-/** The name under which the server's own rows take part, in stages whose participant is `proxy`. */
+/** The name under which the server's own rows take part: alone in stages whose participant is `proxy`, else beside the clients. */
 export const PROXY = 'proxy';
 
 /** The name under which all clients' training rows take part as one, in stages whose participant is `pooled`. */
@@ -15,6 +15,21 @@ export const POOLED = 'pooled';
 export const serverSide = ({ participants }: Pick<Stage, 'participants'>): string | undefined =>
   participants === 'proxy' ? PROXY : participants === 'pooled' ? POOLED : undefined;
 
+/**
+ * Whether the server's own rows go where clients' rows go: into every stage that combines, so that no method is compared that
+ * had fewer data. Not where a method has a stage for them alone: there they are used in its own way.
+ */
+export const proxyShared = (stages: readonly Pick<Stage, 'participants'>[], hasProxy: boolean): boolean =>
+  hasProxy && stages.every(({ participants }) => participants !== 'proxy');
+
+/** The participant of a stage that works at the server, alone or beside the clients; undefined where there is none. */
+export function atServer(
+  { stages, hasProxy }: Pick<Federation, 'stages' | 'hasProxy'>,
+  stage: Pick<Stage, 'participants' | 'combine'>,
+): string | undefined {
+  return serverSide(stage) ?? (stage.combine !== 'none' && proxyShared(stages, hasProxy) ? PROXY : undefined);
+}
+
 export interface Federation {
   /** Unique in the run; names what the journal keeps. */
   readonly label: string;
@@ -22,6 +37,7 @@ export interface Federation {
   readonly initial: Adapter;
   /** All clients' names, sorted. */
   readonly clients: readonly string[];
+  /** Whether the server has rows of its own. */
   readonly hasProxy: boolean;
   readonly participant: Participant;
   readonly journal: Journal;

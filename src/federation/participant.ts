@@ -10,6 +10,8 @@ export interface Task extends Place {
   /** The round counted over all the method's stages of this name: what random draws are named by, the same for every method. */
   readonly draw: number;
   readonly client: string;
+  /** The server's own rows: work of this process, whatever carries the clients' tasks. */
+  readonly server?: true;
   /** What the client is sent, with what stays frozen through the stage. */
   readonly received: Tensors;
   /** Those of `received` that stay as they are for the rest of the stage. */

@@ -1,16 +1,18 @@
 import type { Stage } from '../methods/stage.ts';
 import type { Place, StageResult } from './events.ts';
-import type { Journal } from './journal.ts';
+import { atServer, type Federation } from './federation.ts';
 
 /** A finished stage as the journal has it: the same for a run in one go and a resumed one. Holds no tensors. */
-export function stageResult(journal: Journal, stage: Stage, at: Place): StageResult {
+export function stageResult(run: Federation, stage: Stage, at: Place): StageResult {
+  const { journal } = run;
   const rounds = journal.rounds(at);
   const total = (of: 'tokens' | 'processed' | 'seconds' | 'clientSeconds'): number =>
     rounds.reduce((sum, record) => sum + record[of], 0);
   return {
     ...at,
     rounds,
-    traffic: journal.traffic(at),
+    // The server's own participant sends nothing anywhere.
+    traffic: new Map([...journal.traffic(at)].filter(([client]) => client !== atServer(run, stage))),
     leftOut: rounds.flatMap(({ round, leftOut }) => leftOut.map((entry) => ({ round, ...entry }))),
     tokens: total('tokens'),
     processed: total('processed'),

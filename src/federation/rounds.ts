@@ -3,8 +3,9 @@ import type { Adapter, AdapterMix } from '../lora/adapter.ts';
 import type { Stage } from '../methods/stage.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
+import { sortedNames } from './clients.ts';
 import type { MethodResult, Place, RunEvent } from './events.ts';
-import { PROXY, serverSide, type Federation } from './federation.ts';
+import { atServer, PROXY, proxyShared, serverSide, type Federation } from './federation.ts';
 import { stageResult } from './result.ts';
 import { runRound } from './round.ts';
 import { interrupted } from './task.ts';
@@ -37,9 +38,9 @@ export async function* runRounds(run: Federation): AsyncGenerator<RunEvent, Meth
     }
     if (signal.aborted) throw interrupted();
     const resumed = committed === stage.rounds && stage.rounds > 0;
-    yield { ...at, kind: 'stage done', result: stageResult(journal, stage, at), resumed };
+    yield { ...at, kind: 'stage done', result: stageResult(run, stage, at), resumed };
   }
-  return { label, stages: stages.map((stage, index) => stageResult(journal, stage, places[index]!)) };
+  return { label, stages: stages.map((stage, index) => stageResult(run, stage, places[index]!)) };
 }
 
 const frozenAt = (stage: Stage, shared: State, round: number): Tensors => stage.frozen?.(shared, round) ?? new Map();
@@ -62,14 +63,20 @@ function providedBefore(
 }
 
 /** The first shared state of a stage, from where the stages before it ended. */
-function begin({ stages, initial, clients, journal }: Federation, places: readonly Place[], index: number): State {
+function begin(
+  { stages, initial, clients, journal, hasProxy }: Federation,
+  places: readonly Place[],
+  index: number,
+): State {
   const previous = stages[index - 1];
   const ended = previous && journal.shared(places[index - 1]!);
   const adapter = ended === undefined ? initial : single(previous!.models(ended), places[index - 1]!);
   const same = stages.findLastIndex((stage, other) => other < index && stage.name === stages[index]!.name);
+  const proxy = stages[index]!.combine !== 'none' && proxyShared(stages, hasProxy);
   return stages[index]!.start({
     adapter,
-    clients,
+    clients: proxy ? sortedNames([...clients, PROXY]) : clients,
+    ...(proxy && { proxy }),
     before: same < 0 ? undefined : journal.shared(places[same]!),
     ...(ended !== undefined && { previous: ended }),
   });
@@ -91,13 +98,13 @@ const roundsBefore = (stages: readonly Stage[], index: number): number =>
     .filter(({ name }) => name === stages[index]!.name)
     .reduce((sum, { rounds }) => sum + rounds, 0);
 
-function checkServerSide({ label, stages, clients, hasProxy }: Federation): void {
+function checkServerSide(run: Federation): void {
+  const { label, stages, clients, hasProxy } = run;
   for (const stage of stages) {
-    const name = serverSide(stage);
-    if (name === undefined) continue;
-    if (name === PROXY && !hasProxy)
+    if (serverSide(stage) === PROXY && !hasProxy)
       throw new UserError(`stage “${stage.name}” of ${label} needs proxy data at the server: set clients.proxy`);
-    if (clients.includes(name)) {
+    const name = atServer(run, stage);
+    if (name !== undefined && clients.includes(name)) {
       throw new UserError(
         `a client is named “${name}”, the server's own name in stage “${stage.name}” of ${label}: rename it`,
       );

@@ -4,7 +4,7 @@ import type { Stage } from '../methods/stage.ts';
 import type { Engine } from '../runtime/engine.ts';
 import { clientSource, pooled, type ClientSource } from './clients.ts';
 import type { EvaluateRound, MethodResult, RoundSettings, RunEvent } from './events.ts';
-import { POOLED, PROXY } from './federation.ts';
+import { POOLED, PROXY, proxyShared } from './federation.ts';
 import type { Journal } from './journal.ts';
 import { processParticipant } from './process/participant.ts';
 import type { RobustRule } from './robust/rule.ts';
@@ -16,7 +16,7 @@ export interface MethodRun {
   readonly stages: readonly Stage[];
   readonly initial: Adapter;
   readonly clients: readonly ClientData[] | ClientSource;
-  /** The server's own rows, for stages whose participant is `proxy`. */
+  /** The server's own rows: for stages whose participant is `proxy`, or where the method has none, one more participant of every stage that combines. */
   readonly proxy?: ClientData;
   readonly engine: Engine;
   readonly journal: Journal;
@@ -40,7 +40,8 @@ export function runMethod(run: MethodRun): AsyncGenerator<RunEvent, MethodResult
   const { engine, journal, seed, proxy } = run;
   const clientData = (client: string): ClientData | Promise<ClientData> => {
     if (client === PROXY && proxy) return proxy;
-    return client === POOLED && !clients.ids.includes(POOLED) ? pooled(clients) : clients.get(client);
+    if (client !== POOLED || clients.ids.includes(POOLED)) return clients.get(client);
+    return pooled(clients, proxyShared(run.stages, proxy !== undefined) ? proxy : undefined);
   };
   return runRounds({
     ...run,

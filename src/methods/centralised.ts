@@ -15,7 +15,7 @@ export const centralised = defineMethod({
   summary: 'no federation: one training of A and B on all clients’ rows, with the work of all federated rounds',
   source:
     'The usual upper bound. Each round has as many optimizer steps as the clients of a federated round take together (with ' +
-    '`train.epochs`: as many passes over the pooled rows, times the share of clients in a round); the optimizer goes on from round to round.',
+    '`train.epochs`: as many passes over the pooled rows, times the share of those in a round); the optimizer goes on from round to round.',
   capabilities: { ...averaging, serverWeight: 'none', exact: 'none', secureAggregation: false },
   options: z.strictObject({
     rounds: ownRounds,
@@ -27,11 +27,11 @@ export const centralised = defineMethod({
   stages: (options, context) => [pooledTraining(options.rounds ?? context.rounds, options.optimizerState, context)],
 });
 
-/** The factors, and how many clients a round stands for. */
-type PooledState = { readonly factors: Tensors; readonly clients: number };
+/** The factors, who is pooled, and whether the server's own rows are one of them. */
+type PooledState = { readonly factors: Tensors; readonly clients: number; readonly proxy: boolean };
 
-/** Beside the factors, the one number that the work depends on. */
-const CLIENTS = 'clients';
+/** Beside the factors, what the work depends on. */
+const POOL = 'pool';
 
 function pooledTraining(
   rounds: number,
@@ -53,18 +53,20 @@ function pooledTraining(
     rounds,
     participants: 'pooled',
     combine: 'sum',
-    start: ({ adapter, clients }) => ({ factors: adapter.factors, clients: clients.length }),
-    broadcast: ({ factors, clients }) =>
-      new Map([...factors, [CLIENTS, { shape: [], data: Float32Array.of(clients) }]]),
+    start: ({ adapter, clients, proxy = false }) => ({ factors: adapter.factors, clients: clients.length, proxy }),
+    broadcast: ({ factors, clients, proxy }) =>
+      new Map([...factors, [POOL, { shape: [2], data: Float32Array.of(clients, proxy ? 1 : 0) }]]),
     work(received, mine, kit) {
-      const clients = received.get(CLIENTS)!.data[0]!;
+      const [clients, proxy] = received.get(POOL)!.data as unknown as readonly [number, number];
       const whole = 'steps' in train.length ? train.length.steps * clients : stepsOf(train.length, kit.examples, train);
-      const steps = Math.max(1, Math.round(whole * fraction));
-      return training({ steps }).work(new Map([...received].filter(([key]) => key !== CLIENTS)), mine, kit);
+      // Clients are sampled; the server's own rows are in every round.
+      const share = (fraction * (clients - proxy) + proxy) / clients;
+      const steps = Math.max(1, Math.round(whole * share));
+      return training({ steps }).work(new Map([...received].filter(([key]) => key !== POOL)), mine, kit);
     },
-    apply: ({ factors, clients }, combined, round) => ({
-      factors: training(train.length).apply(factors, combined, round),
-      clients,
+    apply: (state, combined, round) => ({
+      ...state,
+      factors: training(train.length).apply(state.factors, combined, round),
     }),
     models: ({ factors }) => [{ adapter: { layout, factors }, weight: 1 }],
   };

@@ -57,6 +57,7 @@ function pulled(options: Pulled): Stage<Tensors, PrivateState> {
     ...averaged,
     async *work(received, mine, kit) {
       const shared = yield* averaged.work(received, mine, kit);
+      if (kit.server) return shared;
       const before = privateState(mine);
       const trained = yield* kit.train({
         from: { layout, factors: received },

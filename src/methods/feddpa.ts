@@ -58,7 +58,8 @@ function together(federated: AveragedTraining, dual: Dual): Stage<Tensors, Priva
     ...averaged,
     async *work(received, mine, kit) {
       // In the first round the global adapter has learnt nothing yet that a local one could stand beside.
-      const personal = kit.round === 0 ? privateState(mine).personal : yield* trainLocal(dual, received, mine, kit);
+      const without = kit.round === 0 || kit.server;
+      const personal = without ? privateState(mine).personal : yield* trainLocal(dual, received, mine, kit);
       const shared = yield* averaged.work(received, mine, kit);
       return { ...shared, mine: { ...shared.mine, ...(personal && { personal }) } };
     },

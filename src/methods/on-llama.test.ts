@@ -40,7 +40,8 @@ async function run(stages: readonly Stage[], more: Partial<MethodRun> = {}): Pro
       stages,
       initial: llama.initial,
       clients: llama.clients,
-      proxy: llama.proxy,
+      // Only for methods with a stage for them: elsewhere they would be one more participant.
+      ...(stages.some(({ participants }) => participants === 'proxy') && { proxy: llama.proxy }),
       engine: llama.engine,
       journal,
       rounds: { sampling: 'all', fraction: 1, deadline: 60, minimum: 1 },

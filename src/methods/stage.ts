@@ -25,14 +25,17 @@ export type Combined =
   | { readonly kind: 'sum'; readonly sum: Tensors; readonly weight: number; readonly clients: number }
   | { readonly kind: 'each'; readonly updates: readonly ClientUpdate[] };
 
-/** Where a stage begins: the global adapter that the stage before it left, and all clients' sorted names. */
+/** Where a stage begins: the global adapter that the stage before it left, and who may take part. */
 export interface StageStart {
   readonly adapter: Adapter;
   /** The shared state in which the nearest earlier stage of the same name ended, for stages that alternate. */
   readonly before: State | undefined;
   /** The shared state in which the stage before it ended, where there is one: for what an adapter cannot say. */
   readonly previous?: State;
+  /** All clients' sorted names; among them `proxy` where the server's own rows take part in the stage. */
   readonly clients: readonly string[];
+  /** Whether they do: in every round, whoever is sampled. */
+  readonly proxy?: boolean;
 }
 
 /** One stage of a federated method: everything that makes it differ, without I/O. */
@@ -40,7 +43,7 @@ export interface Stage<Shared extends State = State, Private extends State = Sta
   /** Names its rounds in reports and its random streams, e.g. `federated`, `global`, `local`. */
   readonly name: string;
   readonly rounds: number;
-  /** `sampled`: the run's client sampling; `every`: all clients in each round; `proxy`: only the server's own proxy rows, as one participant named `proxy`; `pooled`: one participant named `pooled` that holds all clients' training rows, which no federation has (in-process runs only). */
+  /** `sampled`: the run's client sampling; `every`: all clients in each round (both with the server's proxy rows as one more, in a run that has some, where the stage combines and no stage of the method is for them alone); `proxy`: only the server's own proxy rows, as one participant named `proxy`; `pooled`: one participant named `pooled` that holds all clients' training rows, which no federation has (in-process runs only). */
   readonly participants: 'sampled' | 'every' | 'proxy' | 'pooled';
   /** `none`: nothing is sent or applied; each client's private state commits as it finishes. */
   readonly combine: 'sum' | 'each' | 'none';

@@ -29,6 +29,12 @@ it('knows who shared: something went up', () => {
     stages: local.stages.map((stage) => ({ ...stage, traffic: { a: { up: 0, down: 9 } } })),
   };
   expect(sharesModel(received)).toBe(false);
+  const pooled = local.stages.map((stage) => ({
+    ...stage,
+    rounds: stage.rounds.map((round) => ({ ...round, clients: ['pooled'] })),
+    traffic: {},
+  }));
+  expect(sharesModel({ ...local, stages: pooled })).toBe(true);
 });
 
 it('averages traffic over the clients that took part, over stages too', () => {

@@ -1,8 +1,16 @@
+import { POOLED, PROXY } from '../federation/federation.ts';
 import type { MethodSummary, StageSummary, Summary, Traffic } from './summary.ts';
 
-/** Whether clients sent anything to be combined: without that the global adapter is the untrained start. */
+/** Under these names, and without traffic, the server itself takes part. */
+const server = new Set([PROXY, POOLED]);
+
+/** Whether clients sent anything to be combined, or the server trained on rows of its own: without that the global adapter is the untrained start. */
 export const sharesModel = (method: MethodSummary): boolean =>
-  method.stages.some((stage) => Object.values(stage.traffic).some(({ up }) => up > 0));
+  method.stages.some(
+    ({ rounds, traffic }) =>
+      Object.values(traffic).some(({ up }) => up > 0) ||
+      rounds.some(({ clients }) => clients.some((name) => server.has(name) && traffic[name] === undefined)),
+  );
 
 /** A round with its place in the whole method, from 1, and its stage. */
 export interface PlacedRound {

@@ -1,5 +1,6 @@
 import type { RunConfig } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
+import { atServer, serverSide } from '../federation/federation.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
 import type { Method } from '../methods/method.ts';
 import { methods as shipped } from '../methods/registry.ts';
@@ -48,18 +49,24 @@ export const trainSettings = ({ steps, epochs, keepBest, ...train }: RunConfig['
   keepBest,
 });
 
-/** What there is to do, for a display of what is left. */
-export function planOf(methods: readonly LaidOut[], config: RunConfig, clients: number): PlannedMethod[] {
+/** What there is to do, for a display of what is left; `proxy`: whether the server has rows of its own. */
+export function planOf(
+  methods: readonly LaidOut[],
+  config: RunConfig,
+  clients: number,
+  proxy: boolean,
+): PlannedMethod[] {
   const { sampling, fraction } = config.rounds;
   const sampled = sampling === 'all' ? clients : Math.max(1, Math.round(clients * fraction));
   const expected = { sampled, every: clients, proxy: 1, pooled: 1 };
   return methods.map(({ label, stages }) => ({
     label,
-    stages: stages.map(({ name, rounds, participants, combine }) => ({
-      name,
-      rounds,
-      clients: expected[participants],
-      personal: combine === 'none',
+    stages: stages.map((stage) => ({
+      name: stage.name,
+      rounds: stage.rounds,
+      clients:
+        expected[stage.participants] + (serverSide(stage) === atServer({ stages, hasProxy: proxy }, stage) ? 0 : 1),
+      personal: stage.combine === 'none',
     })),
   }));
 }

@@ -95,8 +95,9 @@ async function* wholeRun(
   const initial = await startOf(model, config, options.adapter);
   const { layout } = initial;
   const methods = layOut(config, known, layout);
-  const data = await openData(config, yield* locate('dataset', config.data, signal), model, signal);
-  checkRobust(config, methods, data.clients.length);
+  const all = await openData(config, yield* locate('dataset', config.data, signal), model, signal);
+  const data = options.scoreOn === 'validation' ? onValidation(all) : all;
+  checkRobust(config, methods, data.clients.length, data.proxy.length > 0);
   const identity = {
     configuration: runKey(config),
     model: await modelDigest(model),
@@ -110,7 +111,7 @@ async function* wholeRun(
     layout,
     data: summariseData(data),
     example: data.shown,
-    plan: planOf(methods, config, data.clients.length),
+    plan: planOf(methods, config, data.clients.length, data.proxy.length > 0),
     resumed: state !== 'fresh',
   };
 

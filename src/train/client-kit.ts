@@ -6,10 +6,11 @@ import { train } from './trainer.ts';
 
 /** What a client can do with its own data in one round of a stage. Its random draws depend on seed, stage, round and client only. */
 export function clientKit(context: WorkContext): ClientKit {
-  const { client, round, signal } = context;
+  const { client, round, signal, server } = context;
   return {
     client: client.id,
     round,
+    ...(server && { server }),
     examples: client.train.length,
     labelledTokens: client.train.reduce((sum, row) => sum + labelledTokens(row), 0),
     signal,

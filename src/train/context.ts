@@ -15,6 +15,8 @@ export interface WorkContext {
   /** The round counted over all the method's stages of this name; default: `round`. */
   readonly draw?: number;
   readonly signal: AbortSignal;
+  /** The server's own rows; default: a client's. */
+  readonly server?: true;
 }
 
 /** Draws of one purpose. The method's label is no part of the name: in the same round two methods meet the same batches. */

@@ -67,6 +67,8 @@ export interface GradientResult {
 /** What a client can do with its own data. Random draws depend only on run seed, client, stage and round. */
 export interface ClientKit {
   readonly client: string;
+  /** The server's own rows do this work: nobody will ask for a personal model of them. */
+  readonly server?: true;
   /** Round within the stage, from 0. */
   readonly round: number;
   /** n_k: training examples. */

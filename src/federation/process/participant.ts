@@ -19,11 +19,11 @@ export function processParticipant({ clientData, engine, journal, seed }: InProc
     async *perform(task, signal) {
       const data = await clientData(task.client);
       const mine = journal.privateState(task, task.client);
-      const { stage, round, draw } = task;
+      const { stage, round, draw, server } = task;
       const work = task.work(
         task.received,
         mine,
-        clientKit({ client: data, engine, seed, stage, round, draw, signal }),
+        clientKit({ client: data, engine, seed, stage, round, draw, signal, ...(server && { server }) }),
       );
       let seconds = 0;
       for (;;) {

@@ -45,14 +45,16 @@ async function federate(options: Record<string, unknown>): Promise<MethodResult>
       keepBest: undefined,
     },
   };
+  const stages = fedloraOptimizer.stages(options, context);
   const journal = openJournal({ path: join(folder, `${runs++}.sqlite`), identity: { run: `${runs}` }, resume: false });
   const { result } = await collect(
     runMethod({
       label: 'fedlora-optimizer',
-      stages: fedloraOptimizer.stages(options, context),
+      stages,
       initial: llama.initial,
       clients: llama.clients,
-      proxy: llama.proxy,
+      // Only where there is a stage for them: elsewhere they would be one more participant.
+      ...(stages.some(({ participants }) => participants === 'proxy') && { proxy: llama.proxy }),
       engine: llama.engine,
       journal,
       rounds: { sampling: 'all', fraction: 1, deadline: 60, minimum: 1 },
