@@ -53,6 +53,15 @@ export function openDatabase(path: string): Database {
   };
 }
 
+/** A SQLite file that nobody writes any more; any number of processes may read it at once. */
+export function readDatabase(path: string): Pick<Database, 'all' | 'close'> {
+  const database = told(path, () => new Libsql(path, { readonly: true, timeout: 1000 }));
+  return {
+    all: (sql, ...values) => told(path, () => database.prepare(sql).all(...values) as Row[]),
+    close: () => void database.close(),
+  };
+}
+
 function connect(path: string): Libsql.Database {
   const database = new Libsql(path, { timeout: 1000 });
   // Larger pages suit states of megabytes. It takes effect on a new file only.

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { UserError } from '../errors.ts';
+import { putAside, takeFrom } from './shelved.ts';
 import type { State } from '../tensor/state.ts';
 import type { ClientRecord, Place, RoundRecord } from './events.ts';
 import { openDatabase, type Database, type Row } from './database.ts';
@@ -37,6 +38,10 @@ export interface Journal {
   /** A result of the run's own, e.g. an evaluation, so that it is not computed again; replaces an earlier one of that name. */
   record(name: string, value: unknown): void;
   recorded(name: string): unknown;
+  /** Writes a finished stage to a file of its own, with plain data beside it, for other journals to take. */
+  putAside(at: Place, path: string, measured: unknown): void;
+  /** Takes a stage that was put aside as the beginning of a stage of so many rounds, or as all of it. Gives its own rounds and the data beside it. */
+  take(at: Place, rounds: number, path: string): { readonly rounds: number; readonly measured: unknown };
   close(): void;
 }
 
@@ -199,6 +204,14 @@ function journalOver(database: Database, path: string): Journal {
     recorded(name) {
       const [row] = database.all('select json from records where name = ?', name);
       return row && (JSON.parse(text(row, 'json')) as unknown);
+    },
+    putAside: (at, path, measured) => putAside(database, at, path, events(at, 'round').length, measured),
+    take(at, rounds, path) {
+      let taken: ReturnType<Journal['take']> | undefined;
+      database.transaction(() => {
+        taken = takeFrom(path, database, at, () => event(at, 0, 'stage', '', { name: at.stage, rounds }));
+      });
+      return taken!;
     },
     close: () => database.close(),
   };

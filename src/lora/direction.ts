@@ -1,3 +1,4 @@
+import { identified } from '../identity.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type Axis, innerProducts, normAxis, type NormAxis, type Renormalise, type Walk, walk } from './axis.ts';
 import { byDelta, type DeltaMap } from './moves.ts';
@@ -19,8 +20,10 @@ export const directionOfA = (options: DirectionOptions): Parametrisation => dire
 /** Trains ΔB_D in B = B_M·n(B_D + ΔB_D): B's magnitudes and A stay. Params are ΔB_D, of B's shapes. */
 export const directionOfB = (options: DirectionOptions): Parametrisation => direction('B', options);
 
-const direction = (factor: 'A' | 'B', { axis, renormalise = 'full' }: DirectionOptions): Parametrisation =>
-  byDelta(factor, (x) => directionMap(x, normAxis(factor, axis), renormalise));
+function direction(factor: 'A' | 'B', { axis, renormalise = 'full' }: DirectionOptions): Parametrisation {
+  const parametrisation = byDelta(factor, (x) => directionMap(x, normAxis(factor, axis), renormalise));
+  return identified(parametrisation, 'direction', [], [factor, axis, renormalise]);
+}
 
 /**
  * The split is kept in float64 (the norms, and D computed from X), so that a delta of zero gives X back bit for bit.

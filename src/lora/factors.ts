@@ -1,3 +1,4 @@
+import { identified } from '../identity.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { getTensor, requireSameShapes } from '../tensor/tensors.ts';
 import type { Adapter } from './adapter.ts';
@@ -15,7 +16,7 @@ export const onlyA = (): Parametrisation => plain('A');
 export const onlyB = (): Parametrisation => plain('B');
 
 function plain(moves: 'A' | 'B' | 'AB'): Parametrisation {
-  return {
+  const parametrisation: Parametrisation = {
     moves,
     at(adapter: Adapter) {
       requireFactors(adapter);
@@ -31,4 +32,5 @@ function plain(moves: 'A' | 'B' | 'AB'): Parametrisation {
       };
     },
   };
+  return identified(parametrisation, 'factors', [], moves);
 }

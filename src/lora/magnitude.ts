@@ -1,18 +1,22 @@
+import { identified } from '../identity.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type Axis, innerProducts, magnitudeShape, normAxis, type NormAxis, walk } from './axis.ts';
 import { byDelta, type DeltaMap } from './moves.ts';
 import type { Parametrisation } from './parametrisation.ts';
 
 /** Trains ΔA_M in A = (A_M + ΔA_M)·A_D: A's directions and B stay. Params [1, in] (`column`) or [rank, 1] per module. */
-export const magnitudeOfA = ({ axis }: { readonly axis: Axis }): Parametrisation =>
-  byDelta('A', (x) => magnitudeMap(x, normAxis('A', axis)));
+export const magnitudeOfA = ({ axis }: { readonly axis: Axis }): Parametrisation => magnitude('A', axis);
 
 /**
  * Trains ΔB_M in B = (B_M + ΔB_M)·B_D: B's directions and A stay. Params [1, rank] (`column`, `rank`) or [out, 1] (`row`)
  * per module. FedLoRA-Optimizer's local stage (METHOD.md, stage 2).
  */
-export const magnitudeOfB = ({ axis }: { readonly axis: Axis }): Parametrisation =>
-  byDelta('B', (x) => magnitudeMap(x, normAxis('B', axis)));
+export const magnitudeOfB = ({ axis }: { readonly axis: Axis }): Parametrisation => magnitude('B', axis);
+
+function magnitude(factor: 'A' | 'B', axis: Axis): Parametrisation {
+  const parametrisation = byDelta(factor, (x) => magnitudeMap(x, normAxis(factor, axis)));
+  return identified(parametrisation, 'magnitude', [], [factor, axis]);
+}
 
 /** Zero vectors have no direction: they stay zero, and their delta's gradient is 0. A delta of zero gives X back bit for bit. */
 function magnitudeMap(x: Tensor, over: NormAxis): DeltaMap {

@@ -1,3 +1,4 @@
+import { identified } from '../identity.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
 import type { Parametrisation } from '../lora/parametrisation.ts';
 import type { Tensors } from '../tensor/tensor.ts';
@@ -31,7 +32,7 @@ export interface AveragedTraining {
 export function averageFactors(options: AveragedTraining): Stage<Tensors, PrivateState> {
   const { name, layout, parametrisation } = options;
   const movable = (factors: Tensors): Tensors => parametrisation.at({ layout, factors }).init;
-  return {
+  const stage: Stage<Tensors, PrivateState> = {
     name,
     rounds: options.rounds,
     participants: 'sampled',
@@ -44,6 +45,9 @@ export function averageFactors(options: AveragedTraining): Stage<Tensors, Privat
     apply: (factors, combined) => new Map([...factors, ...add(movable(factors), meanUpdate(combined))]),
     models: (factors) => [{ adapter: { layout, factors }, weight: 1 }],
   };
+  const { train, weights, optimizerState, correct } = options;
+  if (correct) return stage;
+  return identified(stage, 'averageFactors', [parametrisation], { name, layout, train, weights, optimizerState });
 }
 
 /** A client's task in such a round: trains from what it received, hands back the difference. */

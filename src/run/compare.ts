@@ -27,6 +27,8 @@ export interface Running {
   readonly evaluate: Evaluation;
   /** Keeps a finished method's models, as far as they are here. */
   readonly keep: (label: string, models: StageResult['models']) => Promise<void>;
+  /** Whether the report is drawn. */
+  readonly report: boolean;
 }
 
 /** The base model's scores, every method from the same start, the report, and last the summary. */
@@ -58,9 +60,11 @@ export async function* compareMethods(running: Running): AsyncGenerator<Progress
     base: base.scores,
     methods: done,
   };
-  // Loaded here: plots take longer to load than everything else, and most commands draw none.
-  const { renderReport } = await import('../report/html.ts');
-  await writeAtomically(folder.report, renderReport(summary, { config: configText(config) }));
+  if (running.report) {
+    // Loaded here: plots take longer to load than everything else, and most commands draw none.
+    const { renderReport } = await import('../report/html.ts');
+    await writeAtomically(folder.report, renderReport(summary, { config: configText(config) }));
+  }
   // Last: a folder with a summary is a finished run.
   await writeAtomically(folder.summary, `${JSON.stringify(summary, undefined, 2)}\n`);
   yield { kind: 'finished', summary, out: folder.path, report: folder.report };

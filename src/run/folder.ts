@@ -111,7 +111,7 @@ const inputs = (config: unknown): unknown =>
   ].map((path) => valueAt(config, path) ?? null);
 
 /** Equal for configurations of one and the same run. */
-export const runKey = (config: RunConfig): string =>
+export const runKey = (config: object): string =>
   createHash('sha256')
     .update(JSON.stringify(comparable(config)))
     .digest('hex');

@@ -3,7 +3,7 @@ import { checkConfig } from '../config/check.ts';
 import type { RunConfig, RunConfigInput } from '../config/schema.ts';
 import type { LoadedData } from '../data/load.ts';
 import type { ClientData } from '../data/types.ts';
-import { Interrupted } from '../errors.ts';
+import { Interrupted, UserError } from '../errors.ts';
 import { PROXY } from '../federation/federation.ts';
 import { openJournal } from '../federation/journal.ts';
 import { runMethod } from '../federation/run-method.ts';
@@ -22,6 +22,7 @@ import type { Progress } from './events.ts';
 import { configText, FRESH, runFolder, runKey, stateOf, type RunFolder } from './folder.ts';
 import { checkRobust, robustOf } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
+import { besideOthers } from './shelf.ts';
 import { knownMethods, layOut, planOf, type LaidOut } from './methods.ts';
 import {
   dataDigest,
@@ -49,6 +50,12 @@ export interface RunOptions {
   readonly methods?: readonly Method[];
   /** Folder of a PEFT adapter from which every method starts; the configuration's `lora` section is then not used. Default: a fresh adapter by it. */
   readonly adapter?: string;
+  /** Folder in which runs of one sweep leave the stages that others may begin with, and take them from: the same bits. */
+  readonly shelf?: string;
+  /** Rows that models are scored on. `validation`: for choosing hyper-parameters; the test rows are then not touched. Default: `test`. */
+  readonly scoreOn?: 'test' | 'validation';
+  /** Whether `report.html` is drawn. Default: true. */
+  readonly report?: boolean;
   readonly onEvent?: (event: Progress) => void;
 }
 
@@ -144,7 +151,7 @@ async function* wholeRun(
         signal,
         evaluateRound: evaluate.round,
       });
-    return yield* compareMethods({
+    const events = compareMethods({
       config,
       folder,
       about: { model: summariseModel(model, layout), data: summariseData(data) },
@@ -155,7 +162,11 @@ async function* wholeRun(
       metrics,
       evaluate: { ...evaluate, base: () => withFiniteWeights(model, evaluate.base) },
       keep: (label, models) => writeAdapters({ config, folder, model, data, signal }, label, models),
+      report: options.report ?? true,
     });
+    const { shelf } = options;
+    if (shelf === undefined) return yield* events;
+    return yield* besideOthers({ shelf, config, identity, methods, journal }, events);
   } finally {
     for (const close of closing.reverse()) await close();
   }
@@ -168,6 +179,18 @@ const serverRows = (data: LoadedData): ClientData => ({
   test: [],
   testExamples: [],
 });
+
+/** The same data with the validation rows in place of the test rows, which are not there then. */
+function onValidation(data: LoadedData): LoadedData {
+  const without = data.clients.find(({ validation }) => validation.length === 0);
+  if (without) {
+    throw new UserError(
+      `client “${without.id}” has no validation rows to choose hyper-parameters on: raise clients.split.validation`,
+    );
+  }
+  const clients = data.clients.map((client) => ({ ...client, test: client.validation, testExamples: [] }));
+  return { ...data, clients };
+}
 
 /** A run that an earlier process has finished: its summary again. */
 async function* finished(folder: RunFolder): AsyncGenerator<Progress, Summary> {

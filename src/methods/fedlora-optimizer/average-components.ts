@@ -1,3 +1,4 @@
+import { identified } from '../../identity.ts';
 import type { Adapter, LoraLayout } from '../../lora/adapter.ts';
 import { type Axis, decomposeAdapter, normaliseDirections, recomposeAdapter } from '../../lora/decompose.ts';
 import { factors as bothFactors } from '../../lora/factors.ts';
@@ -22,7 +23,7 @@ export function averageComponents(options: ComponentAveraging): Stage<Tensors, P
   const { layout, axis, upload } = options;
   const task = { ...options, name: 'federated', parametrisation: bothFactors() };
   const components = (factors: Tensors): Tensors => decomposeAdapter({ layout, factors }, axis);
-  return {
+  const stage: Stage<Tensors, PrivateState> = {
     name: 'federated',
     rounds: options.rounds,
     participants: 'sampled',
@@ -43,6 +44,8 @@ export function averageComponents(options: ComponentAveraging): Stage<Tensors, P
     },
     models: (factors) => [{ adapter: { layout, factors } satisfies Adapter, weight: 1 }],
   };
+  const { train, weights, optimizerState } = options;
+  return identified(stage, 'averageComponents', [], { layout, axis, upload, train, weights, optimizerState });
 }
 
 /** Σ p_k·M_k and Σ p_k·D_k over the clients, from the updates of their factors. */

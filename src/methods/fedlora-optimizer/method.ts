@@ -1,4 +1,5 @@
 import { UserError } from '../../errors.ts';
+import { identified } from '../../identity.ts';
 import { directionOfA, directionOfB } from '../../lora/direction.ts';
 import { factors, onlyA, onlyB } from '../../lora/factors.ts';
 import { magnitudeOfA, magnitudeOfB } from '../../lora/magnitude.ts';
@@ -75,6 +76,9 @@ function globalStage(options: Options, { layout, train }: MethodContext, rounds:
   const { rows, steps } = options.global;
   const rate = options.global.rate ?? defaultRates[options.axis].global;
   const parametrisation = sharedPart(options);
+  // Whatever the personal part is to be, nobody has one yet, unless it came first.
+  const parts = [parametrisation, ...(options.order === 'local-first' ? [personalPart(options)] : [])];
+  const made = { layout, train, rate, rows, steps, globalData: options.globalData, weights: options.weights };
   const common = {
     rounds,
     layout,
@@ -83,14 +87,22 @@ function globalStage(options: Options, { layout, train }: MethodContext, rounds:
       personalModel(layout, personalPart(options), factors, mine),
   };
   if (options.globalData === 'localSteps') {
-    return globalLocalSteps({
+    const stage = globalLocalSteps({
       ...common,
       train: { ...train, length: { steps }, rate, weightDecay: 0 },
       weights: options.weights,
     });
+    return identified(stage, 'global', parts, made);
   }
   const participants = options.globalData === 'proxy' ? 'proxy' : 'sampled';
-  return globalOptimizer({ ...common, participants, optimizer: adam({ rate }), rows, batchSize: train.batchSize });
+  const stage = globalOptimizer({
+    ...common,
+    participants,
+    optimizer: adam({ rate }),
+    rows,
+    batchSize: train.batchSize,
+  });
+  return identified(stage, 'global', parts, made);
 }
 
 /** What the global optimizer trains. */
