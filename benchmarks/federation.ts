@@ -16,7 +16,8 @@ import type { Stage } from '../src/methods/stage.ts';
 import { fedit } from '../src/methods/fedit.ts';
 import { projectionsOf } from '../src/models/weights.ts';
 import type { Engine } from '../src/runtime/engine.ts';
-import { openEngine, readModel } from '../src/runtime/node/open.ts';
+import { openModelFolder } from '../src/formats/files/model.ts';
+import { openEngine } from '../src/runtime/node/open.ts';
 import { stream } from '../src/tensor/random.ts';
 import { byteSize } from '../src/tensor/tensors.ts';
 import type { Tensors } from '../src/tensor/tensor.ts';
@@ -174,7 +175,7 @@ async function registeredClients(keeps: boolean): Promise<void> {
 }
 
 async function overhead(name: string, folder: string, length: number): Promise<void> {
-  const model = await readModel(folder);
+  const model = await openModelFolder(folder);
   const layout = loraLayout(projectionsOf(model.config), { targets: ['q_proj', 'v_proj'], rank: 8, alpha: 16 });
   const engine = await openEngine({ model, layout });
   const train = {

@@ -15,7 +15,8 @@ import type { LlamaConfig } from '../src/models/config.ts';
 import { projectionsOf } from '../src/models/weights.ts';
 import type { PackedBatch } from '../src/runtime/engine.ts';
 
-import { openEngine, readModel } from '../src/runtime/node/open.ts';
+import { openModelFolder } from '../src/formats/files/model.ts';
+import { openEngine } from '../src/runtime/node/open.ts';
 import { float32 } from '../src/runtime/session.ts';
 import { openSession } from '../src/runtime/node/session.ts';
 import { stream } from '../src/tensor/random.ts';
@@ -71,7 +72,7 @@ function stepWork(config: LlamaConfig, { ids, length, labelled }: PackedBatch): 
 }
 
 async function measure(name: string, folder: string): Promise<void> {
-  const model = await readModel(folder);
+  const model = await openModelFolder(folder);
   const { config } = model;
   const [work] = fullBatches(config.vocabularySize, 1);
   const rows = work!.ids.map((ids, i) => ({

@@ -67,7 +67,7 @@ describe('a model', () => {
     const model = await breakModel('NaN in the weights', folder.at('nan'));
     const out = folder.at('nan-out');
     const ended = await fedlora(['run', config, '--out', out, '--set', `model.path=${model}`]);
-    expectMistake(ended, /nan\/model\.safetensors: model\.layers\.2\.mlp\.up_proj\.weight holds NaN at index 17/);
+    expectMistake(ended, /nan\/model\.safetensors: tensor "model\.layers\.2\.mlp\.up_proj\.weight" holds NaN at element 17; weights must be finite/);
     expect(readFileSync(`${out}/metrics.jsonl`, 'utf8')).toBe('');
     expect(existsSync(`${out}/summary.json`)).toBe(false);
   });

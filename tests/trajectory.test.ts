@@ -10,7 +10,8 @@ import { adamw } from '../src/optim/adamw.ts';
 import type { Optimizer } from '../src/optim/optimizer.ts';
 import { sgd } from '../src/optim/sgd.ts';
 import type { Engine } from '../src/runtime/engine.ts';
-import { openEngine, readModel } from '../src/runtime/node/open.ts';
+import { openModelFolder } from '../src/formats/files/model.ts';
+import { openEngine } from '../src/runtime/node/open.ts';
 import type { Tensors } from '../src/tensor/tensor.ts';
 import { add, getTensor, norm, scale } from '../src/tensor/tensors.ts';
 import { packRows } from './pack.ts';
@@ -47,7 +48,7 @@ describe.skipIf(!folder)(`parametrisations and optimizers on a real model ${fold
   const { r: rank, alpha, targets } = expected.lora;
   let engine: Engine;
   beforeAll(async () => {
-    const model = await readModel(folder as string);
+    const model = await openModelFolder(folder as string);
     engine = await openEngine({ model, layout: loraLayout(projectionsOf(model.config), { targets, rank, alpha }) });
   });
   afterAll(() => engine.close());

@@ -6,13 +6,14 @@ import { pack } from '../../src/data/batches.ts';
 import { initAdapter } from '../../src/lora/init.ts';
 import { loraLayout } from '../../src/lora/layout.ts';
 import { projectionsOf } from '../../src/models/weights.ts';
-import { openEngine, readModel } from '../../src/runtime/node/open.ts';
+import { openModelFolder } from '../../src/formats/files/model.ts';
+import { openEngine } from '../../src/runtime/node/open.ts';
 import type { Work } from './work.ts';
 
 const [folder, workFile] = process.argv.slice(2);
 if (folder === undefined || workFile === undefined) throw new Error('usage: ours.js MODEL_FOLDER WORK_JSON');
 const work = JSON.parse(readFileSync(workFile, 'utf8')) as Work;
-const model = await readModel(folder);
+const model = await openModelFolder(folder);
 const layout = loraLayout(projectionsOf(model.config), work);
 const { factors } = initAdapter(layout, 1);
 const threads = availableParallelism();

@@ -7,7 +7,8 @@ import type { AdapterMix } from '../lora/adapter.ts';
 import { loraLayout } from '../lora/layout.ts';
 import { projectionsOf } from '../models/weights.ts';
 import type { Engine } from '../runtime/engine.ts';
-import { openEngine, readModel } from '../runtime/node/open.ts';
+import { openModelFolder } from '../formats/files/model.ts';
+import { openEngine } from '../runtime/node/open.ts';
 import type { EvaluationOptions } from './options.ts';
 import { scoreBase, scoreGlobal, scorePersonal } from './score.ts';
 
@@ -49,7 +50,7 @@ describe.skipIf(model === undefined)(`a real model's scores ${model === undefine
   let engine: Engine;
   let mix: AdapterMix;
   beforeAll(async () => {
-    const base = await readModel(`${model}/hf`);
+    const base = await openModelFolder(`${model}/hf`);
     const { r: rank, alpha, targets } = step.lora;
     const layout = loraLayout(projectionsOf(base.config), { targets, rank, alpha });
     engine = await openEngine({ model: base, layout });

@@ -6,15 +6,14 @@ import { loadClients, type LoadedData } from '../data/load.ts';
 import type { Tokenizer } from '../data/tokenizer.ts';
 import type { TokenRow } from '../data/types.ts';
 import { Interrupted, UserError } from '../errors.ts';
-import { readTensor } from '../formats/files/safetensors.ts';
+import { checkFinite, openModelFolder } from '../formats/files/model.ts';
 import { resolveHub, type HubProgress } from '../formats/files/hub.ts';
 import { openTokenizer } from '../formats/files/tokenizer.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
 import { loraLayout } from '../lora/layout.ts';
 import { projectionsOf, weightShapes } from '../models/weights.ts';
 import type { Engine } from '../runtime/engine.ts';
-import { openEngine, readModel, type BaseModel } from '../runtime/node/open.ts';
-import { placeWeights } from '../runtime/node/weights.ts';
+import { openEngine, type BaseModel } from '../runtime/node/open.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { threadsOf } from './environment.ts';
 
@@ -48,19 +47,18 @@ export async function* locate(
 
 /** Opens a model's folder; `name` is for people. Throws UserError where something is missing or does not fit. */
 export async function openModel(folder: string, name = basename(folder)): Promise<OpenModel> {
-  const base = await readModel(folder);
-  await placeWeights(base.config, base.store);
+  const { config, store } = await openModelFolder(folder);
   const tokenizer = await openTokenizer(folder);
-  if (tokenizer.vocabularySize > base.config.vocabularySize) {
+  if (tokenizer.vocabularySize > config.vocabularySize) {
     throw new UserError(
-      `${folder}: the tokenizer has ids up to ${tokenizer.vocabularySize - 1}, but the model's vocabulary ends at ${base.config.vocabularySize - 1}: they do not belong together`,
+      `${folder}: the tokenizer has ids up to ${tokenizer.vocabularySize - 1}, but the model's vocabulary ends at ${config.vocabularySize - 1}: they do not belong together`,
     );
   }
-  const parameters = [...weightShapes(base.config).values()].reduce(
+  const parameters = [...weightShapes(config).values()].reduce(
     (sum, shape) => sum + shape.reduce((a, b) => a * b, 1),
     0,
   );
-  return { ...base, name, folder, parameters, tokenizer };
+  return { config, store, name, folder, parameters, tokenizer };
 }
 
 /**
@@ -72,15 +70,8 @@ export async function withFiniteWeights<T>(model: OpenModel, measure: () => Prom
     return await measure();
   } catch (error) {
     if (error instanceof UserError || error instanceof Interrupted) throw error;
-    for (const stored of model.store.tensors.values()) {
-      const { data } = await readTensor(stored);
-      const at = data.findIndex((value) => !Number.isFinite(value));
-      if (at >= 0)
-        throw new UserError(
-          `${stored.file}: ${stored.name} holds ${data[at]} at index ${at}: the weights are damaged`,
-          { cause: error },
-        );
-    }
+    const scan = checkFinite(model.store.tensors.values());
+    while (!(await scan.next()).done);
     throw error;
   }
 }

@@ -5,7 +5,8 @@ import { initAdapter } from '../../src/lora/init.ts';
 import { loraLayout } from '../../src/lora/layout.ts';
 import { projectionsOf } from '../../src/models/weights.ts';
 import type { Engine } from '../../src/runtime/engine.ts';
-import { openEngine, readModel } from '../../src/runtime/node/open.ts';
+import { openModelFolder } from '../../src/formats/files/model.ts';
+import { openEngine } from '../../src/runtime/node/open.ts';
 import { stream } from '../../src/tensor/random.ts';
 
 export interface SmallLlama {
@@ -18,7 +19,7 @@ export interface SmallLlama {
 
 /** The embedded base model, opened for real, with three clients of random rows of unequal number and length. */
 export async function smallLlama(): Promise<SmallLlama> {
-  const model = await readModel(resolve(import.meta.dirname, '../../assets/model'));
+  const model = await openModelFolder(resolve(import.meta.dirname, '../../assets/model'));
   const layout = loraLayout(projectionsOf(model.config), { targets: ['q_proj', 'v_proj'], rank: 4, alpha: 8 });
   const engine = await openEngine({ model, layout, runtime: { threads: 1 } });
   const client = (id: string, rows: number): ClientData => ({

@@ -1,16 +1,13 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { UserError } from '../../errors.ts';
 import { parseConfig, type LlamaConfig } from '../../models/config.ts';
 import { checkWeights } from '../../models/fit.ts';
 import { dtypeBytes, toFloat32 } from '../dtype.ts';
 import { firstNonFinite } from '../finite.ts';
-import { PREFIX_BYTES } from '../safetensors.ts';
 import { exists } from './hub-cache.ts';
 import { readOptionalJson } from './json.ts';
-import { openSafetensors, readHeader, type StoredTensor, type TensorStore } from './safetensors.ts';
+import { openSafetensors, type StoredTensor, type TensorStore } from './safetensors.ts';
 
 /** A model folder, read as far as its headers and checked: config and weights belong together. */
 export interface ModelFolder {
@@ -18,11 +15,7 @@ export interface ModelFolder {
   readonly path: string;
   readonly config: LlamaConfig;
   readonly store: TensorStore;
-  /** Those tokenizer files that are there. */
-  readonly tokenizerFiles: readonly string[];
 }
-
-const tokenizerFiles = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'chat_template.jinja'];
 
 /**
  * Opens a model folder: config.json, generation_config.json where there is one, and the headers of its safetensors. Throws
@@ -43,9 +36,7 @@ export async function openModelFolder(folder: string): Promise<ModelFolder> {
   const config = parseConfig(json, where, await readOptionalJson(join(path, 'generation_config.json')));
   const store = await openSafetensors(path);
   checkWeights(config, store.tensors, path);
-  const found: string[] = [];
-  for (const name of tokenizerFiles) if (await exists(join(path, name))) found.push(name);
-  return { path, config, store, tokenizerFiles: found };
+  return { path, config, store };
 }
 
 const CHUNK = 16 * 2 ** 20;
@@ -89,23 +80,4 @@ export async function* checkFinite(
     done += tensor.length;
     yield { done };
   }
-}
-
-/**
- * SHA-256 over a model's weight files, hexadecimal: of their names, sizes and headers (tells models of different shapes apart, at
- * once), or with `full` of every byte (minutes for a large model). Where the files lie does not count.
- */
-export async function weightsDigest(store: TensorStore, full = false, signal?: AbortSignal): Promise<string> {
-  const hash = createHash('sha256');
-  for (const file of store.files.toSorted()) {
-    const { size, dataOffset } = await readHeader(file);
-    hash.update(JSON.stringify([basename(file), size]));
-    const stream = createReadStream(file, {
-      start: PREFIX_BYTES,
-      end: (full ? size : dataOffset) - 1,
-      ...(signal && { signal }),
-    });
-    for await (const chunk of stream) hash.update(chunk as Uint8Array);
-  }
-  return hash.digest('hex');
 }

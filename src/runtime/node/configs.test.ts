@@ -21,7 +21,7 @@ import { decodeGraph } from '../../models/decode.ts';
 import { projectionNames, projectionsOf, weightShapes } from '../../models/weights.ts';
 import { openSession } from './session.ts';
 import { placeWeights } from './weights.ts';
-import { readModel } from './open.ts';
+import { openModelFolder } from '../../formats/files/model.ts';
 
 const configs = resolve(import.meta.dirname, '..', '..', '..', 'tests', 'configs');
 const load = (file: string) => parseConfig(JSON.parse(readFileSync(join(configs, file), 'utf8')), file);
@@ -60,7 +60,7 @@ test.skipIf(process.platform !== 'linux')('a model of billions of bytes opens wi
     ftruncateSync(file, header.length + bytes);
     closeSync(file);
 
-    const model = await readModel(folder);
+    const model = await openModelFolder(folder);
     const layout = loraLayout(projectionsOf(model.config), { targets: ['q_proj', 'v_proj'], rank: 8, alpha: 16 });
     const placed = await placeWeights(model.config, model.store);
     const graph = encodeModel(stepGraph(model.config, placed.type, layout, 'AB').finish(placed.place));

@@ -4,7 +4,8 @@ import { golden, needs, shared } from '../../../tests/shared.ts';
 import { readTensors } from '../../formats/files/safetensors.ts';
 import type { Tensor, Tensors } from '../../tensor/tensor.ts';
 import type { FullTraining } from '../full-training.ts';
-import { openFullTraining, readModel } from './open.ts';
+import { openModelFolder } from '../../formats/files/model.ts';
+import { openFullTraining } from './open.ts';
 
 interface GoldenFull {
   loss: number;
@@ -24,7 +25,7 @@ describe.skipIf(folder === undefined)(`all weights of stories260K ${folder ? '' 
   let weights: Tensors;
   beforeAll(async () => {
     weights = await readTensors(folder as string);
-    training = openFullTraining((await readModel(folder as string)).config);
+    training = openFullTraining((await openModelFolder(folder as string)).config);
   });
   afterAll(() => training.close());
 

@@ -12,7 +12,8 @@ import { attentionFeeds } from '../attention-feeds.ts';
 import { rotaryFeeds } from '../feeds.ts';
 import { float32, int32, int64 } from '../session.ts';
 import { factorFeeds } from '../lora-engine.ts';
-import { openEngine, readModel, type BaseModel } from './open.ts';
+import { openModelFolder } from '../../formats/files/model.ts';
+import { openEngine, type BaseModel } from './open.ts';
 import { openSession } from './session.ts';
 import { placeWeights } from './weights.ts';
 
@@ -39,7 +40,7 @@ describe.skipIf(folder === undefined)(`generation with stories260K ${folder ? ''
       alpha: 8,
     });
   beforeAll(async () => {
-    model = await readModel(folder as string);
+    model = await openModelFolder(folder as string);
     engine = await openEngine({ model, layout: layoutOf(model) });
     factors = await readFactors();
     none = new Map([...factors].map(([key, { shape, data }]) => [key, { shape, data: new Float32Array(data.length) }]));

@@ -7,7 +7,8 @@ import { projectionsOf } from '../../models/weights.ts';
 import type { Tensor, Tensors } from '../../tensor/tensor.ts';
 import type { Engine } from '../engine.ts';
 import { packRows } from '../../../tests/pack.ts';
-import { openEngine, readModel } from './open.ts';
+import { openModelFolder } from '../../formats/files/model.ts';
+import { openEngine } from './open.ts';
 
 interface GoldenStep {
   lora: { r: number; alpha: number; targets: string[] };
@@ -37,7 +38,7 @@ describe.skipIf(folder === undefined)(`LoRA step of stories260K ${folder === und
   let engine: Engine;
   let init: Tensors;
   beforeAll(async () => {
-    const model = await readModel(folder as string);
+    const model = await openModelFolder(folder as string);
     engine = await openEngine({ model, layout: loraLayout(projectionsOf(model.config), { targets, rank, alpha }) });
     init = await factors(at('init'));
   });
@@ -87,7 +88,7 @@ describe.skipIf(folder === undefined)(`LoRA step of stories260K ${folder === und
   });
 
   test('adapters on q and v only', async () => {
-    const model = await readModel(folder as string);
+    const model = await openModelFolder(folder as string);
     const layout = loraLayout(projectionsOf(model.config), { targets: ['q_proj', 'v_proj'], rank, alpha });
     const small = await openEngine({ model, layout });
     const { loss, gradients } = await small.step(init, batch, 'AB');

@@ -8,7 +8,8 @@ import { loraLayout } from '../../lora/layout.ts';
 import { projectionsOf } from '../../models/weights.ts';
 import type { Tensor, Tensors } from '../../tensor/tensor.ts';
 import type { Engine } from '../engine.ts';
-import { openEngine, readModel } from './open.ts';
+import { openModelFolder } from '../../formats/files/model.ts';
+import { openEngine } from './open.ts';
 
 interface GoldenSmol {
   lora: { r: number; alpha: number; targets: string[] };
@@ -41,7 +42,7 @@ describe.skipIf(!present)(`SmolLM2-135M in half precision ${present ? '' : needs
   let factors: Tensors;
   let none: Tensors;
   beforeAll(async () => {
-    const model = await readModel(smollm2() as string);
+    const model = await openModelFolder(smollm2() as string);
     const { r: rank, alpha, targets } = expected.lora;
     engine = await openEngine({ model, layout: loraLayout(projectionsOf(model.config), { targets, rank, alpha }) });
     const made = new Map<string, Tensor>();

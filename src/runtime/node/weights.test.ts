@@ -1,6 +1,5 @@
 import {
   chmodSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -14,7 +13,6 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { packRows } from '../../../tests/pack.ts';
 import { tinyConfig, tinyFactors, tinyJson, tinyWeights, writeModel } from '../../../tests/tiny-llama.ts';
-import { UserError } from '../../errors.ts';
 import { fromFloat32, toFloat32, type FloatDtype } from '../../formats/dtype.ts';
 import { encodeHeader, encodeSafetensors } from '../../formats/safetensors.ts';
 import { loraLayout } from '../../lora/layout.ts';
@@ -23,7 +21,8 @@ import { stepGraph } from '../../models/compile.ts';
 import { parseConfig } from '../../models/config.ts';
 import { projectionsOf } from '../../models/weights.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
-import { openEngine, readModel } from './open.ts';
+import { openModelFolder } from '../../formats/files/model.ts';
+import { openEngine } from './open.ts';
 import { openSession } from './session.ts';
 import { placeWeights } from './weights.ts';
 
@@ -102,7 +101,7 @@ test.each(['F32', 'F16', 'BF16'] as const)('headers of any length: %s tensors at
     const folder = writeModel(tinyJson, weights, dtype, join(root, `${dtype}${extra}`));
     const file = join(folder, 'model.safetensors');
     writeFileSync(file, oddHeader(weights, dtype, extra));
-    const { store } = await readModel(folder);
+    const { store } = await openModelFolder(folder);
     expect([...store.tensors.values()].every(({ offset }) => offset % 4 === extra % 4 || dtype !== 'F32')).toBe(true);
     await expectSame(folder, rounded);
   }
@@ -136,7 +135,7 @@ test.skipIf(process.platform !== 'linux').each(['F32', 'BF16'] as const)(
     const config = parseConfig(json, 'config.json');
     const folder = writeModel(json, new Map(), dtype, join(root, 'wide'));
     writeFileSync(join(folder, 'model.safetensors'), oddHeader(tinyWeights(config), dtype, 3));
-    const { store } = await readModel(folder);
+    const { store } = await openModelFolder(folder);
     const placed = await placeWeights(config, store);
     const wide = loraLayout(projectionsOf(config), { targets: ['q_proj'], rank: 2, alpha: 4 });
     const model = encodeModel(stepGraph(config, placed.type, wide, 'AB').finish(placed.place));
@@ -152,24 +151,3 @@ test.skipIf(process.platform !== 'linux').each(['F32', 'BF16'] as const)(
     expect(maps).toContain(join(folder, 'model.safetensors'));
   },
 );
-
-test('weights that do not fit the model are refused by name', async () => {
-  const refuse = async (changed: Tensors, dtype: FloatDtype = 'F32'): Promise<string> => {
-    const { config, store } = await readModel(writeModel(tinyJson, changed, dtype, join(root, 'bad')));
-    const error: unknown = await placeWeights(config, store).catch((e: unknown) => e);
-    expect(error).toBeInstanceOf(UserError);
-    return (error as Error).message;
-  };
-  const without = new Map([...weights].filter(([name]) => name !== 'model.layers.1.mlp.up_proj.weight'));
-  expect(await refuse(without)).toContain('needs a tensor model.layers.1.mlp.up_proj.weight, which is not there');
-  const wide = new Map(weights).set('lm_head.weight', { shape: [38, 12], data: new Float32Array(38 * 12) });
-  expect(await refuse(wide)).toContain('lm_head.weight has shape [38, 12], but config.json asks for [37, 12]');
-});
-
-test('a missing folder or config.json is the user’s mistake', async () => {
-  await expect(readModel(join(root, 'nowhere'))).rejects.toThrow(UserError);
-  const folder = writeModel(tinyJson, weights, 'F32', join(root, 'broken'));
-  writeFileSync(join(folder, 'config.json'), '{"model_type": ');
-  await expect(readModel(folder)).rejects.toThrow('config.json');
-  expect(existsSync(folder)).toBe(true);
-});

@@ -29,7 +29,7 @@ function commonFolder(files: readonly string[]): string {
 }
 
 /**
- * Checks that the store has every weight of the model in its shape and in F32, F16 or BF16, and says where each lies.
+ * Where each weight of the model lies, in a store that fits it (`openModelFolder` checks that).
  * Symbolic links are followed to the real files, since ONNX Runtime refuses files that turn out to lie outside its folder.
  */
 export async function placeWeights(config: LlamaConfig, store: TensorStore): Promise<PlacedWeights> {
@@ -38,17 +38,10 @@ export async function placeWeights(config: LlamaConfig, store: TensorStore): Pro
     { readonly type: DType; readonly place: Omit<Place, 'location'>; readonly file: string }
   >();
   const real = new Map<string, string>();
-  for (const [name, shape] of weightShapes(config)) {
+  for (const name of weightShapes(config).keys()) {
     const stored = store.tensors.get(name);
-    if (stored === undefined)
-      throw new UserError(`${store.path}: the model needs a tensor ${name}, which is not there`);
-    if (stored.shape.join() !== shape.join())
-      throw new UserError(
-        `${store.path}: ${name} has shape [${stored.shape.join(', ')}], but config.json asks for [${shape.join(', ')}]`,
-      );
-    const type = types[stored.dtype];
-    if (type === undefined)
-      throw new UserError(`${store.path}: ${name} is stored as ${stored.dtype}; supported are F32, F16 and BF16`);
+    const type = stored && types[stored.dtype];
+    if (stored === undefined || type === undefined) throw new Error(`${store.path}: ${name} was not checked`);
     let file = real.get(stored.file);
     if (file === undefined) {
       file = await realpath(stored.file);
