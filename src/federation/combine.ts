@@ -1,6 +1,7 @@
 import type { ClientUpdate, Combined } from '../methods/stage.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { allFinite, shapeDifference } from '../tensor/tensors.ts';
+import { accumulate, accumulate4 } from '../tensor/weighted.ts';
 
 /** What was used, and who was left out after all because its update does not fit the others'. */
 export interface CombinedRound {
@@ -100,20 +101,23 @@ interface Group {
   readonly sums: ReadonlyMap<string, Float64Array>;
   readonly clients: string[];
   weight: number;
+  /** Up to three updates that the sums do not hold yet: four are added in one pass over them. */
+  pending: ClientUpdate[];
 }
 
 /**
  * Σ weight·update in float64, added in the order of the calls and rounded once: bits equal `weightedSum` of the same parts.
- * Holds one sum, not the updates. Where updates differ in names or shapes, those of most clients count (the first of equals)
+ * Holds one sum and at most three updates. Where updates differ in names or shapes, those of most clients count (the first of equals)
  * and the others are misfits.
  */
 export function sum(): Combiner {
   const groups: Group[] = [];
   return {
-    add({ client, update, weight }) {
+    add(given) {
+      const { client, update, weight } = given;
       const group = groups.find(({ like }) => shapeDifference(like, update) === undefined);
       if (group === undefined) groups.push(startGroup(client, update, weight));
-      else addTo(group, client, update, weight);
+      else addTo(group, given);
     },
     finish() {
       const used = groups.reduce<Group | undefined>(
@@ -121,6 +125,7 @@ export function sum(): Combiner {
         undefined,
       );
       if (used === undefined) return undefined;
+      addPending(used);
       const misfits = groups
         .filter((group) => group !== used)
         .flatMap(({ like, clients }) => clients.map((client) => ({ client, reason: misfit(used, like) })));
@@ -135,30 +140,35 @@ const misfit = (used: { readonly like: Tensors; readonly clients: readonly unkno
 
 function startGroup(client: string, update: Tensors, weight: number): Group {
   const sums = new Map<string, Float64Array>();
-  for (const [name, { data }] of update) {
-    const total = new Float64Array(data.length);
-    for (let i = 0; i < total.length; i++) total[i] = weight * data[i]!;
-    sums.set(name, total);
-  }
-  return { like: update, sums, clients: [client], weight };
+  for (const [name, { data }] of update) sums.set(name, scaled(data, weight));
+  return { like: update, sums, clients: [client], weight, pending: [] };
 }
 
-function addTo(group: Group, client: string, update: Tensors, weight: number): void {
+function scaled(data: Float32Array, weight: number): Float64Array {
+  const out = new Float64Array(data.length);
+  for (let i = 0; i < out.length; i++) out[i] = weight * data[i]!;
+  return out;
+}
+
+function addTo(group: Group, update: ClientUpdate): void {
+  group.pending.push(update);
+  group.clients.push(update.client);
+  group.weight += update.weight;
+  if (group.pending.length === 4) addPending(group);
+}
+
+function addPending(group: Group): void {
   for (const [name, total] of group.sums) {
-    addScaled(total, update.get(name)!.data, weight);
+    const terms = group.pending.map(({ update, weight }) => ({ data: update.get(name)!.data, weight }));
+    if (terms.length === 4) accumulate4(total, terms, 0, total.length);
+    else for (const { data, weight } of terms) accumulate(total, data, 0, total.length, weight);
   }
-  group.clients.push(client);
-  group.weight += weight;
-}
-
-function addScaled(total: Float64Array, data: Float32Array, weight: number): void {
-  const { length } = total;
-  for (let i = 0; i < length; i++) total[i]! += weight * data[i]!;
+  group.pending = [];
 }
 
 function rounded({ like, sums }: Group): Tensors {
   const out = new Map<string, Tensor>();
-  for (const [name, { shape }] of like) out.set(name, { shape, data: Float32Array.from(sums.get(name)!) });
+  for (const [name, { shape }] of like) out.set(name, { shape, data: new Float32Array(sums.get(name)!) });
   return out;
 }
 

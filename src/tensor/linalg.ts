@@ -1,3 +1,4 @@
+import { times } from './blocked.ts';
 import type { Tensor } from './tensor.ts';
 
 /** A matrix as its columns, in float64. All columns have the same length. */
@@ -33,10 +34,18 @@ export function fromRows(rows: Columns, columns: number): Tensor {
   return { shape: [rows.length, columns], data };
 }
 
+/** Four sums beside each other: a single one would wait for each addition. */
 export function inner(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
-  return sum;
+  let [p, q, r, s] = [0, 0, 0, 0];
+  let i = 0;
+  for (; i + 4 <= a.length; i += 4) {
+    p += a[i]! * b[i]!;
+    q += a[i + 1]! * b[i + 1]!;
+    r += a[i + 2]! * b[i + 2]!;
+    s += a[i + 3]! * b[i + 3]!;
+  }
+  for (; i < a.length; i++) p += a[i]! * b[i]!;
+  return p + q + (r + s);
 }
 
 /** a ← a + factor·b. */
@@ -84,10 +93,10 @@ function householder(x: Float64Array, from: number): Float64Array {
   return v;
 }
 
+/** x ← (I − 2vvᵀ)·x for a v that is zero before `from`. */
 function reflect(x: Float64Array, v: Float64Array, from: number): void {
-  let sum = 0;
-  for (let i = from; i < x.length; i++) sum += x[i]! * v[i]!;
-  for (let i = from; i < x.length; i++) x[i] = x[i]! - 2 * sum * v[i]!;
+  const twice = 2 * inner(from === 0 ? x : x.subarray(from), from === 0 ? v : v.subarray(from));
+  for (let i = from; i < x.length; i++) x[i] = x[i]! - twice * v[i]!;
 }
 
 /** X = U·diag(sigma)·Vᵀ, singular values from the largest; k = min(rows, columns) of each. */
@@ -167,9 +176,9 @@ export function svdOfProduct(b: Columns, a: Columns): Svd {
   );
   const { u, sigma, v } = thinSvd(core);
   return {
-    u: u.map((column) => combination(left.q, column)),
+    u: times(left.q, u, b[0]?.length ?? 0),
     sigma,
-    v: v.map((column) => combination(right.q, column)),
+    v: times(right.q, v, a[0]?.length ?? 0),
   };
 }
 

@@ -58,17 +58,18 @@ function assign(sum: Float64Array, data: Float32Array, from: number, length: num
   for (let i = 0; i < length; i++) sum[i] = weight * data[from + i]!;
 }
 
-function accumulate(sum: Float64Array, data: Float32Array, from: number, length: number, weight: number): void {
+/** Adds weight·data[from … from + length − 1]. */
+export function accumulate(sum: Float64Array, data: Float32Array, from: number, length: number, weight: number): void {
   for (let i = 0; i < length; i++) sum[i] = sum[i]! + weight * data[from + i]!;
 }
 
-interface Term {
+export interface Term {
   readonly data: Float32Array;
   readonly weight: number;
 }
 
-/** `accumulate` of four terms, one after the other, in one pass over the sum. */
-function accumulate4(sum: Float64Array, terms: readonly Term[], from: number, length: number): void {
+/** `accumulate` of four terms, one after the other, in one pass over the sum: the same bits. */
+export function accumulate4(sum: Float64Array, terms: readonly Term[], from: number, length: number): void {
   const [a, b, c, d] = terms.map(({ data }) => data) as [Float32Array, Float32Array, Float32Array, Float32Array];
   const [p, q, r, s] = terms.map(({ weight }) => weight) as [number, number, number, number];
   for (let i = 0, j = from; i < length; i++, j++) sum[i] = sum[i]! + p * a[j]! + q * b[j]! + r * c[j]! + s * d[j]!;

@@ -22,20 +22,40 @@ export function squaredDistances(updates: readonly Tensors[]): Distances {
     for (let from = 0; from < data[0]!.length; from += BLOCK) {
       const blocks = data.map((x) => x.subarray(from, from + BLOCK));
       for (let i = 0; i < count; i++) {
-        for (let j = i + 1; j < count; j++) {
-          let sum = 0;
-          const x = blocks[i]!;
-          const y = blocks[j]!;
-          for (let k = 0; k < x.length; k++) {
-            const d = x[k]! - y[k]!;
-            sum += d * d;
-          }
-          squared[i * count + j]! += sum;
-        }
+        let j = i + 1;
+        for (; j + 4 <= count; j += 4) add4(squared, i * count + j, blocks[i]!, blocks, j);
+        for (; j < count; j++) squared[i * count + j]! += squaredDistance(blocks[i]!, blocks[j]!);
       }
     }
   }
   return mirrored(squared, count);
+}
+
+function squaredDistance(x: Float32Array, y: Float32Array): number {
+  let sum = 0;
+  for (let k = 0; k < x.length; k++) {
+    const d = x[k]! - y[k]!;
+    sum += d * d;
+  }
+  return sum;
+}
+
+/** Four others at a time: a single sum would wait for each addition. */
+function add4(squared: Float64Array, at: number, x: Float32Array, others: readonly Float32Array[], j: number): void {
+  const [a, b, c, d] = [others[j]!, others[j + 1]!, others[j + 2]!, others[j + 3]!];
+  let [p, q, r, s] = [0, 0, 0, 0];
+  for (let k = 0; k < x.length; k++) {
+    const value = x[k]!;
+    const [da, db, dc, dd] = [value - a[k]!, value - b[k]!, value - c[k]!, value - d[k]!];
+    p += da * da;
+    q += db * db;
+    r += dc * dc;
+    s += dd * dd;
+  }
+  squared[at]! += p;
+  squared[at + 1]! += q;
+  squared[at + 2]! += r;
+  squared[at + 3]! += s;
 }
 
 /** An adapted module as far as distances need it. */
