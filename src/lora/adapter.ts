@@ -25,7 +25,19 @@ export interface Adapter {
 }
 
 /** Models that are a weighted sum of adapters' products: ΔW = Σ weight·scale·B·A. Mostly one adapter of weight 1. */
-export type AdapterMix = readonly { readonly adapter: Adapter; readonly weight: number }[];
+export type AdapterMix = readonly MixPart[];
+
+export interface MixPart {
+  readonly adapter: Adapter;
+  readonly weight: number;
+  /**
+   * Makes the weight differ from token to token: by module under `keyOfGate`, the part's row [1, in] of a mixer. For an input x
+   * of the module the part counts weight·softmax over the parts of (row·x). All parts of a mix have one, or none.
+   */
+  readonly gate?: Tensors;
+  /** What the part is called where a mix is written as several adapters. */
+  readonly name?: string;
+}
 
 export const keyOfA = (module: string): string => `${module}.lora_A`;
 export const keyOfB = (module: string): string => `${module}.lora_B`;

@@ -1,6 +1,6 @@
-import type { Tensor } from '../tensor/tensor.ts';
+import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { getTensor } from '../tensor/tensors.ts';
-import { type AdapterMix, keyOfA } from './adapter.ts';
+import { type AdapterMix, keyOfA, type LoraLayout } from './adapter.ts';
 import { stack, stackAdapter } from './mix.ts';
 import type { Parametrisation } from './parametrisation.ts';
 
@@ -16,22 +16,28 @@ export function beside(inner: Parametrisation, mix: AdapterMix, weight = 1): Par
       const point = inner.at(adapter);
       const { layout } = adapter;
       const fixed = mix.length > 0 ? [{ adapter: stackAdapter(mix), weight: 1 }] : [];
-      const isA = new Set(layout.modules.map(({ name }) => keyOfA(name)));
       return {
         init: point.init,
         toFactors: (params) => stack([{ adapter: { layout, factors: point.toFactors(params) }, weight }, ...fixed]),
         pullback(gradients, params) {
-          const own = point.toFactors(params);
-          // Stacking folds the weight into B; A enters as it is.
-          const sliced = [...gradients].map(([key, gradient]): [string, Tensor] => {
-            const { shape } = getTensor(own, key);
-            return [key, isA.has(key) ? firstRows(gradient, shape) : firstColumns(gradient, shape, weight)];
-          });
-          return point.pullback(new Map(sliced), params);
+          return point.pullback(ownGradients(layout, gradients, point.toFactors(params), weight), params);
         },
       };
     },
   };
+}
+
+/** Of the gradients of a stack, those of the factors `own` that come first in it, with their weight. Others are left aside. */
+export function ownGradients(layout: LoraLayout, gradients: Tensors, own: Tensors, weight = 1): Tensors {
+  const isA = new Set(layout.modules.map(({ name }) => keyOfA(name)));
+  // Stacking folds the weight into B; A enters as it is.
+  const sliced = [...gradients]
+    .filter(([key]) => own.has(key))
+    .map(([key, gradient]): [string, Tensor] => {
+      const { shape } = getTensor(own, key);
+      return [key, isA.has(key) ? firstRows(gradient, shape) : firstColumns(gradient, shape, weight)];
+    });
+  return new Map(sliced);
 }
 
 function firstRows({ data }: Tensor, shape: readonly number[]): Tensor {

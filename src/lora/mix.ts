@@ -2,6 +2,7 @@ import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { getTensor } from '../tensor/tensors.ts';
 import { type Adapter, type AdapterMix, keyOfA, keyOfB, type LoraModule } from './adapter.ts';
 import { requireFactors } from './check.ts';
+import { gateTensors, isGated } from './gate.ts';
 
 /**
  * One adapter with the mix's exact sum of products, Σ weight·scale·B·A, by concatenating in rank: rows of A, columns of B.
@@ -11,6 +12,7 @@ import { requireFactors } from './check.ts';
 export function stackAdapter(mix: AdapterMix): Adapter {
   const [first] = mix;
   if (first === undefined) throw new Error('a mix needs at least one adapter');
+  if (isGated(mix)) throw new Error('a mix that is weighed token by token is no single adapter');
   for (const { adapter, weight } of mix) {
     if (!Number.isFinite(weight)) throw new Error(`a mix needs finite weights, not ${weight}`);
     requireSameModules(first.adapter, adapter);
@@ -39,8 +41,13 @@ export function stackAdapter(mix: AdapterMix): Adapter {
   return { layout: { modules, rslora: first.adapter.layout.rslora }, factors };
 }
 
-/** The factors of `stackAdapter`: what an engine opened with the first adapter's layout is fed. */
-export const stack = (mix: AdapterMix): Tensors => stackAdapter(mix).factors;
+/** What an engine opened with the first adapter's layout is fed: the factors of `stackAdapter`, and with them the gates of a gated mix. */
+export function stack(mix: AdapterMix): Tensors {
+  if (!isGated(mix)) return stackAdapter(mix).factors;
+  if (mix.some(({ weight }) => weight === 0)) throw new Error('a gated part of a mix needs a weight other than 0');
+  const { factors } = stackAdapter(mix.map(({ adapter, weight }) => ({ adapter, weight })));
+  return new Map([...factors, ...gateTensors(mix)]);
+}
 
 const show = (module: LoraModule | undefined): string =>
   module === undefined ? 'none' : `${module.name} [${module.outFeatures}, ${module.inFeatures}]`;

@@ -68,7 +68,15 @@ const both = every(({ r, m, n }) => r * (m + n));
 const none = () => 0;
 
 /** What each method is tried with beside its defaults, and its traffic in closed form (per module). */
-const tried: Record<string, { readonly options?: object; readonly traffic: Traffic }> = {
+const tried: Record<
+  string,
+  {
+    readonly options?: object;
+    readonly traffic: Traffic;
+    /** Numbers beside those of the modules, each way. */
+    readonly beside?: number;
+  }
+> = {
   'fedlora-optimizer': {
     options: { global: { rounds: 3 } },
     // Three global steps: the gradient of A_D up, ΔA_D down, and the frozen factors down once; the local stage is sent the whole.
@@ -110,6 +118,8 @@ const tried: Record<string, { readonly options?: object; readonly traffic: Traff
   },
   ditto: { traffic: { up: both, down: both } },
   feddpa: { traffic: { up: both, down: both } },
+  // Where all begin once; and one number each way, how many have taken part.
+  fedalt: { traffic: { up: both, down: (s) => both(s) + s.r * (s.m + s.n) }, beside: rounds },
   'local-only': { traffic: { up: none, down: ({ r, m, n }) => r * (m + n) } },
   centralised: { traffic: { up: none, down: none } },
 };
@@ -120,7 +130,7 @@ it('tries every shipped method', () => {
 
 describe.each(methods)('$name on a real Llama', (method) => {
   it('trains, the same bits each time, with the traffic of its closed form', async () => {
-    const { options = {}, traffic } = tried[method.name]!;
+    const { options = {}, traffic, beside = 0 } = tried[method.name]!;
     const result = await run(method.stages(options, context()));
     const again = await run(method.stages(options, context()));
 
@@ -136,7 +146,7 @@ describe.each(methods)('$name on a real Llama', (method) => {
     }
     const numbers = (of: (sizes: Sizes) => number): number =>
       llama.layout.modules.reduce((sum, { rank: r, outFeatures: m, inFeatures: n }) => sum + of({ r, m, n }), 0);
-    const bytes = { up: 4 * numbers(traffic.up), down: 4 * numbers(traffic.down) };
+    const bytes = { up: 4 * (numbers(traffic.up) + beside), down: 4 * (numbers(traffic.down) + beside) };
     for (const [, total] of totals) expect(total).toEqual(bytes);
 
     // What was learnt lies in the global model, in the personal ones, or in both; and a second run gives the same bits.

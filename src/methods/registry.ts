@@ -1,5 +1,6 @@
 import { centralised } from './centralised.ts';
 import { ditto } from './ditto.ts';
+import { fedalt } from './fedalt.ts';
 import { feddpa } from './feddpa.ts';
 import { fedSb } from './fed-sb.ts';
 import { fedexLora } from './fedex-lora.ts';
@@ -43,6 +44,7 @@ export const methods: readonly Method[] = [
   fedper,
   ditto,
   feddpa,
+  fedalt,
   localOnly,
   centralised,
 ];

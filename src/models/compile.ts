@@ -2,11 +2,13 @@ import { gradients } from '../graph/autodiff.ts';
 import { Graph } from '../graph/graph.ts';
 import { blocksInputs } from '../graph/ops/attention.ts';
 import { plain } from '../graph/ops/basic.ts';
+import type { Mixer } from '../graph/ops/gated.ts';
 import type { LowRank } from '../graph/ops/linear.ts';
 import { crossEntropy, tokenNll } from '../graph/ops/loss.ts';
 import type { RotaryTables } from '../graph/ops/rotary.ts';
 import type { DType, Value } from '../graph/value.ts';
 import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
+import { keyOfGate, keyOfParts } from '../lora/gate.ts';
 import type { LlamaConfig } from './config.ts';
 import { attendBatch, llama, type Parts, type Places } from './llama.ts';
 import { weightShapes } from './weights.ts';
@@ -20,8 +22,17 @@ export type WeightTypes = (name: string) => DType;
  */
 export const attentionBlocks = ({ hiddenSize }: Pick<LlamaConfig, 'hiddenSize'>): number => (hiddenSize < 256 ? 1 : 4);
 
-/** Frozen weights from files, adapted where the layout says so. Factors are inputs of any rank. */
-export function frozenParts(g: Graph, config: LlamaConfig, types: WeightTypes, layout: LoraLayout): Parts {
+/**
+ * Frozen weights from files, adapted where the layout says so. Factors are inputs of any rank; `gated` adds mixers of any number of
+ * parts, by which a stack of adapters is weighed token by token.
+ */
+export function frozenParts(
+  g: Graph,
+  config: LlamaConfig,
+  types: WeightTypes,
+  layout: LoraLayout,
+  gated = false,
+): Parts {
   const shapes = weightShapes(config);
   const pairs = new Map<string, LowRank>(
     layout.modules.map(({ name, inFeatures, outFeatures, scale }) => {
@@ -29,6 +40,12 @@ export function frozenParts(g: Graph, config: LlamaConfig, types: WeightTypes, l
       const a = g.input(keyOfA(name), 'float32', [rank, inFeatures]);
       const b = g.input(keyOfB(name), 'float32', [outFeatures, rank]);
       return [name, { a, b, scale }];
+    }),
+  );
+  const mixers = new Map<string, Mixer>(
+    (gated ? layout.modules : []).map(({ name, inFeatures }) => {
+      const gate = g.input(keyOfGate(name), 'float32', ['parts', inFeatures]);
+      return [name, { gate, parts: g.input(keyOfParts(name), 'float32', ['parts', `rank ${name}`]) }];
     }),
   );
   const stored = (name: string): Value => {
@@ -42,7 +59,7 @@ export function frozenParts(g: Graph, config: LlamaConfig, types: WeightTypes, l
     if (value.dtype === 'float32') return value;
     return { ...plain.cast(g, value, 'float32'), again: () => plain.cast(g, value, 'float32') };
   };
-  return { config, stored, weight, lowRank: (name) => pairs.get(name) };
+  return { config, stored, weight, lowRank: (name) => pairs.get(name), mixer: (name) => mixers.get(name) };
 }
 
 /** All weights as float32 inputs, for training every one of them. */
@@ -96,10 +113,16 @@ function batchLogits(g: Graph, parts: Parts): { logits: Value; targets: Value } 
   };
 }
 
-/** The LoRA training step: `loss`, and `d <factor>` for each wanted factor. */
-export function stepGraph(config: LlamaConfig, types: WeightTypes, layout: LoraLayout, want: 'A' | 'B' | 'AB'): Graph {
+/** The LoRA training step: `loss`, and `d <factor>` for each wanted factor, with every mixer's where there are mixers. */
+export function stepGraph(
+  config: LlamaConfig,
+  types: WeightTypes,
+  layout: LoraLayout,
+  want: 'A' | 'B' | 'AB',
+  gated = false,
+): Graph {
   const g = new Graph();
-  const parts = frozenParts(g, config, types, layout);
+  const parts = frozenParts(g, config, types, layout, gated);
   const { logits, targets } = batchLogits(g, parts);
   const loss = crossEntropy(g, logits, targets);
   const wanted = layout.modules.flatMap(({ name }) => {
@@ -107,6 +130,9 @@ export function stepGraph(config: LlamaConfig, types: WeightTypes, layout: LoraL
     return [
       ...(want === 'B' ? [] : [[keyOfA(name), pair.a] as const]),
       ...(want === 'A' ? [] : [[keyOfB(name), pair.b] as const]),
+      ...[parts.mixer?.(name)].flatMap((mixer) =>
+        mixer === undefined ? [] : [[keyOfGate(name), mixer.gate] as const],
+      ),
     ];
   });
   const found = gradients(
@@ -139,9 +165,9 @@ function scores(g: Graph, parts: Parts): Graph {
 }
 
 /** Forward only: `nll` [m, 1] and `predicted` int64 [m]. */
-export function scoreGraph(config: LlamaConfig, types: WeightTypes, layout: LoraLayout): Graph {
+export function scoreGraph(config: LlamaConfig, types: WeightTypes, layout: LoraLayout, gated = false): Graph {
   const g = new Graph();
-  return scores(g, frozenParts(g, config, types, layout));
+  return scores(g, frozenParts(g, config, types, layout, gated));
 }
 
 /** The same with all weights as inputs. */

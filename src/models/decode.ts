@@ -41,9 +41,9 @@ function attendCached(g: Graph, config: LlamaConfig): Attend {
  * One step of generation for several rows: their new tokens, packed, after their caches → `logits` [rows, vocabulary] after the
  * tokens `last` [rows], and the longer caches.
  */
-export function decodeGraph(config: LlamaConfig, types: WeightTypes, layout: LoraLayout): Graph {
+export function decodeGraph(config: LlamaConfig, types: WeightTypes, layout: LoraLayout, gated = false): Graph {
   const g = new Graph();
-  const parts = frozenParts(g, config, types, layout);
+  const parts = frozenParts(g, config, types, layout, gated);
   const ids = g.input('ids', 'int32', ['n']);
   const last = g.input('last', 'int32', ['rows']);
   const places = placesInputs(g, config);

@@ -1,6 +1,7 @@
 import type { Graph } from '../graph/graph.ts';
 import { attention, type Blocks } from '../graph/ops/attention.ts';
 import { add } from '../graph/ops/basic.ts';
+import { gatedLowRank, type Mixer } from '../graph/ops/gated.ts';
 import { linear, type LowRank } from '../graph/ops/linear.ts';
 import { rmsNorm } from '../graph/ops/norm.ts';
 import { rotary, type RotaryTables } from '../graph/ops/rotary.ts';
@@ -18,6 +19,8 @@ export interface Parts {
   readonly weight: (name: string) => Value;
   /** The LoRA pair of a projection, where it has one. */
   readonly lowRank: (projection: string) => LowRank | undefined;
+  /** How the parts of a projection's LoRA pair are weighed per token, where they are. */
+  readonly mixer?: (projection: string) => Mixer | undefined;
 }
 
 /** What says where tokens stand. */
@@ -40,7 +43,11 @@ export const attendBatch =
 
 function project(g: Graph, parts: Parts, name: string, x: Value, biased: boolean): Value {
   const bias = biased ? parts.weight(`${name}.bias`) : undefined;
-  return linear(g, x, parts.weight(`${name}.weight`), bias, parts.lowRank(name));
+  const weight = parts.weight(`${name}.weight`);
+  const low = parts.lowRank(name);
+  const mixer = parts.mixer?.(name);
+  if (low === undefined || mixer === undefined) return linear(g, x, weight, bias, low);
+  return gatedLowRank(g, x, linear(g, x, weight, bias), low, mixer);
 }
 
 /** ids int32 [n] → x [n, hidden]. */

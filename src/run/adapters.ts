@@ -2,8 +2,7 @@ import { join } from 'node:path';
 import type { RunConfig } from '../config/schema.ts';
 import type { LoadedData } from '../data/load.ts';
 import type { StageResult } from '../federation/events.ts';
-import { writeAdapter } from '../formats/files/peft.ts';
-import { stackAdapter } from '../lora/mix.ts';
+import { writeMix } from '../formats/files/mix.ts';
 import { projectionsOf } from '../models/weights.ts';
 import { fileNames } from './file-names.ts';
 import type { RunFolder } from './folder.ts';
@@ -24,7 +23,7 @@ export function adapterFolders(
   };
 }
 
-/** Writes a method's global adapter, and the personal one of every client that has one, as PEFT folders. */
+/** Writes a method's global adapter, and the personal one of every client that has one, as PEFT folders; a mix that is no single adapter in parts. */
 export async function writeAdapters(
   run: {
     readonly config: RunConfig;
@@ -44,9 +43,9 @@ export async function writeAdapters(
     ids,
   );
   const options = { baseModel: config.model.hub ?? model.folder, projections: projectionsOf(model.config), signal };
-  await writeAdapter(folders.global(label), stackAdapter(models.global), options);
+  await writeMix(folders.global(label), models.global, options);
   for (const id of ids) {
     const personal = models.personal(id);
-    if (personal !== undefined) await writeAdapter(folders.client(label, id), stackAdapter(personal), options);
+    if (personal !== undefined) await writeMix(folders.client(label, id), personal, options);
   }
 }

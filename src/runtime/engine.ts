@@ -54,7 +54,10 @@ export interface Engine {
   readonly layout: LoraLayout;
   readonly vocabularySize: number;
   readonly maxLength: number;
-  /** Factors may have any rank per module (stacked mixes included); the module's scale is fixed by the layout. */
+  /**
+   * Factors may have any rank per module (stacked mixes included); the module's scale is fixed by the layout. Beside the factors
+   * there may be the gates of a mix that is weighed token by token; their gradients then come with those wanted.
+   */
   step(factors: Tensors, batch: PackedBatch, want: 'A' | 'B' | 'AB'): Promise<StepResult>;
   score(factors: Tensors, batch: PackedBatch): Promise<Scores>;
   /**

@@ -1,6 +1,7 @@
 import { UserError } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
+import { hasGates, keyOfGate, keyOfParts } from '../lora/gate.ts';
 import { scoreGraph, stepGraph, type WeightTypes } from '../models/compile.ts';
 import { checkLength, type LlamaConfig } from '../models/config.ts';
 import { decodeGraph } from '../models/decode.ts';
@@ -22,7 +23,7 @@ export interface EngineParts {
   readonly open: (graph: Graph) => Promise<Session>;
 }
 
-/** Both factors of every module, checked against the layout; the rank is free but must agree between A and B. */
+/** Both factors of every module, and its gate where there are gates, checked against the layout; the rank is free but must agree between A and B. */
 export function factorFeeds(layout: LoraLayout, factors: Tensors): Feeds {
   const feeds: Record<string, Feed> = {};
   const take = (key: string): Tensor => {
@@ -30,6 +31,7 @@ export function factorFeeds(layout: LoraLayout, factors: Tensors): Feeds {
     if (tensor === undefined) throw new UserError(`the adapter has no ${key}, which its layout asks for`);
     return tensor;
   };
+  const gated = hasGates(layout, factors);
   for (const { name, inFeatures, outFeatures } of layout.modules) {
     const [a, b] = [take(keyOfA(name)), take(keyOfB(name))];
     const rank = a.shape[0] ?? 0;
@@ -39,6 +41,15 @@ export function factorFeeds(layout: LoraLayout, factors: Tensors): Feeds {
       );
     feeds[keyOfA(name)] = float32(a.shape, a.data);
     feeds[keyOfB(name)] = float32(b.shape, b.data);
+    if (!gated) continue;
+    const [gate, parts] = [take(keyOfGate(name)), take(keyOfParts(name))];
+    const count = gate.shape[0] ?? 0;
+    if (gate.shape.join() !== [count, inFeatures].join() || parts.shape.join() !== [count, rank].join())
+      throw new UserError(
+        `${name}: its mixer is [${gate.shape.join(', ')}] over parts [${parts.shape.join(', ')}], but this model needs [p, ${inFeatures}] and [p, ${rank}]`,
+      );
+    feeds[keyOfGate(name)] = float32(gate.shape, gate.data);
+    feeds[keyOfParts(name)] = float32(parts.shape, parts.data);
   }
   return feeds;
 }
@@ -77,6 +88,9 @@ export const scoresOf = ({ nll, predicted }: Feeds): Scores => ({
   predicted: Int32Array.from((predicted as Feed).data as BigInt64Array, Number),
 });
 
+/** Graphs of mixes that are weighed token by token are other graphs: two of each kind at most. */
+type Gates = '' | ' gated';
+
 /** Prompts that are continued in one batch: more give little more speed, and their caches take memory. */
 const TOGETHER = 8;
 
@@ -87,27 +101,37 @@ const TOGETHER = 8;
 export function loraEngine({ config, layout, types, open }: EngineParts): Engine {
   checkLayout(config, layout);
   const feedsOf = batchFeeds(config);
-  const steps = lastUsed((want: 'A' | 'B' | 'AB') => open(stepGraph(config, types, layout, want)));
-  const forward = keptOpen((kind: 'score' | 'decode') =>
-    open(kind === 'score' ? scoreGraph(config, types, layout) : decodeGraph(config, types, layout)),
-  );
+  const steps = lastUsed((kind: `${'A' | 'B' | 'AB'}${Gates}`) => {
+    const [want, gated] = kind.split(' ') as ['A' | 'B' | 'AB', 'gated'?];
+    return open(stepGraph(config, types, layout, want, gated !== undefined));
+  });
+  const forward = keptOpen((kind: `${'score' | 'decode'}${Gates}`) => {
+    const [graph, gated] = kind.split(' ');
+    return open((graph === 'score' ? scoreGraph : decodeGraph)(config, types, layout, gated !== undefined));
+  });
+  const gates = (factors: Tensors): Gates => (hasGates(layout, factors) ? ' gated' : '');
   const feeds = (factors: Tensors, batch: PackedBatch): Feeds => {
     checkBatch(config, batch);
     return { ...feedsOf(batch), ...factorFeeds(layout, factors) };
   };
   const continued = sideBySide(TOGETHER, async (factors: Tensors, requests: readonly GenerateRequest[]) =>
-    generateTogether((fed) => forward.run('decode', fed), config, factorFeeds(layout, factors), requests),
+    generateTogether(
+      (fed) => forward.run(`decode${gates(factors)}`, fed),
+      config,
+      factorFeeds(layout, factors),
+      requests,
+    ),
   );
   return {
     layout,
     vocabularySize: config.vocabularySize,
     maxLength: Math.min(config.maxPositions, config.slidingWindow ?? Infinity),
     async step(factors, batch, want) {
-      const results = await steps.run(want, feeds(factors, batch));
+      const results = await steps.run(`${want}${gates(factors)}`, feeds(factors, batch));
       const loss = (results['loss'] as Feed).data[0] as number;
       return { loss, tokens: batch.labelled.length, gradients: gradientsOf(results) };
     },
-    score: async (factors, batch) => scoresOf(await forward.run('score', feeds(factors, batch))),
+    score: async (factors, batch) => scoresOf(await forward.run(`score${gates(factors)}`, feeds(factors, batch))),
     async generate(factors, prompt, options) {
       checkPrompt(config, prompt);
       return continued(factors, { prompt, options });

@@ -1,5 +1,5 @@
 import { scoreBase, scoreGlobal } from '../../evaluate/score.ts';
-import { readAdapter } from '../../formats/files/peft.ts';
+import { readMix } from '../../formats/files/mix.ts';
 import { projectionsOf } from '../../models/weights.ts';
 import { loss, percent } from '../../report/format.ts';
 import type { ModelScores } from '../../report/summary.ts';
@@ -26,19 +26,23 @@ export async function evalCommand(file: string, flags: EvalFlags, terminal: Term
     const model = await openedModel(config.model, terminal, signal);
     const projections = projectionsOf(model.config);
     const adapters = await Promise.all(
-      flags.adapter.map(async (folder) => ({ folder, adapter: await readAdapter(folder, projections) })),
+      flags.adapter.map(async (folder) => ({ folder, mix: await readMix(folder, projections) })),
     );
     const data = await openData(config, await located('dataset', config.data, terminal, signal), model, signal);
     const options = evaluationOptions(config, model.tokenizer, data.template.stop, signal);
     const scored: { readonly name: string; readonly scores: ModelScores }[] = [];
     for (const part of [undefined, ...adapters]) {
       terminal.say(`evaluating ${part?.folder ?? 'the base model'}`);
-      const engine = await engineOf(model, part?.adapter.layout ?? layoutOf(model, config.lora), config.runtime);
+      const engine = await engineOf(
+        model,
+        part?.mix[0]!.adapter.layout ?? layoutOf(model, config.lora),
+        config.runtime,
+      );
       try {
         const scores =
           part === undefined
             ? await withFiniteWeights(model, () => scoreBase(engine, data.clients, options))
-            : await scoreGlobal(engine, [{ adapter: part.adapter, weight: 1 }], data.clients, options);
+            : await scoreGlobal(engine, part.mix, data.clients, options);
         scored.push({ name: part?.folder ?? 'base model', scores });
       } finally {
         await engine.close();

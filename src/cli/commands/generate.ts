@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import { createTemplate } from '../../data/template.ts';
 import { UserError } from '../../errors.ts';
-import { readAdapter } from '../../formats/files/peft.ts';
+import { readMix } from '../../formats/files/mix.ts';
 import type { AdapterMix } from '../../lora/adapter.ts';
 import { initAdapter } from '../../lora/init.ts';
 import { stack } from '../../lora/mix.ts';
@@ -57,16 +57,12 @@ export async function generateCommand(
   const { signal } = interrupt;
   try {
     const model = await openedModel(speaker.model, terminal, signal);
-    const mix: AdapterMix = [
-      {
-        weight: 1,
-        // B = 0: the base model itself.
-        adapter:
-          speaker.adapter === undefined
-            ? initAdapter(layoutOf(model, loraSchema.parse({ rank: 1 })), 0)
-            : await readAdapter(speaker.adapter, projectionsOf(model.config)),
-      },
-    ];
+    const mix: AdapterMix =
+      speaker.adapter === undefined
+        ? // B = 0: the base model itself.
+          [{ weight: 1, adapter: initAdapter(layoutOf(model, loraSchema.parse({ rank: 1 })), 0) }]
+        : await readMix(speaker.adapter, projectionsOf(model.config));
+    const factors = stack(mix);
     const engine = await engineOf(model, mix[0]!.adapter.layout, speaker.runtime);
     try {
       if (maxNewTokens >= engine.maxLength)
@@ -79,7 +75,7 @@ export async function generateCommand(
           { role: 'assistant' as const, content: '' },
         ];
         const ids = template.prompt({ id: 'prompt', messages, references: [''], columns: {} }, maxNewTokens);
-        terminal.print(model.tokenizer.decode(await engine.generate(stack(mix), ids, options)));
+        terminal.print(model.tokenizer.decode(await engine.generate(factors, ids, options)));
       }
     } finally {
       await engine.close();

@@ -13,20 +13,23 @@ import { writeSafetensors } from './safetensors-write.ts';
 const CONFIG = 'adapter_config.json';
 const TENSORS = 'adapter_model.safetensors';
 
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
 /** An adapter folder's config, and its tensors with only their headers read. Throws UserError for what is missing, malformed or not plain LoRA. */
 export async function openAdapter(
   folder: string,
 ): Promise<{ readonly config: PeftConfig; readonly tensors: TensorStore['tensors'] }> {
   const json = await readOptionalJson(join(folder, CONFIG));
+  if (json === undefined && (await exists(join(folder, 'mix.json'))))
+    throw new UserError(`${folder}: holds a mix of adapters (mix.json), not one adapter; each folder in it is one`);
   if (json === undefined)
     throw new UserError(`${folder}: has no ${CONFIG}; an adapter is a folder as PEFT's save_pretrained writes it`);
   const config = parsePeftConfig(json, join(folder, CONFIG));
   const file = join(folder, TENSORS);
-  const exists = (path: string) =>
-    access(path).then(
-      () => true,
-      () => false,
-    );
   if (!(await exists(file))) {
     const pickle = await exists(join(folder, 'adapter_model.bin'));
     throw new UserError(

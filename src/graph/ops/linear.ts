@@ -61,7 +61,7 @@ export function linear(g: Graph, x: Value, weight: Value, bias?: Value, low?: Lo
 }
 
 /** Of a small matrix: cheaper than a product whose tall side is the transposed one. */
-const transposed = (g: Graph, x: Value): Value =>
+export const transposed = (g: Graph, x: Value): Value =>
   g.node('Transpose', [x], [x.dtype, x.shape.toReversed()], { perm: [1, 0] });
 
 function columnSums(g: Graph, dy: Value, into: Value | undefined): Value {
