@@ -1,4 +1,5 @@
 import type { AdapterMix } from '../lora/adapter.ts';
+import type { RoundPrivacy } from '../methods/stage.ts';
 import type { State } from '../tensor/state.ts';
 import type { Progress } from '../train/kit.ts';
 
@@ -22,7 +23,7 @@ export interface Place {
   readonly stageIndex: number;
 }
 
-/** What one client did in one round, as journalled. Bytes are those of the tensors passed: 4 per number. */
+/** What one client did in one round, as journalled. Bytes are those of the tensors passed, 4 per number, or of their compressed form. */
 export interface ClientRecord {
   readonly client: string;
   /** Labelled and all tokens through forward and backward. */
@@ -51,6 +52,8 @@ export interface RoundRecord {
   /** Labelled and all tokens through forward and backward, of all clients of the round, left out or not. */
   readonly tokens: number;
   readonly processed: number;
+  /** What the round cost, where its sum was shown with noise. */
+  readonly privacy?: RoundPrivacy;
   /** Bytes of all clients together; per client in `StageResult.traffic`. */
   readonly up: number;
   readonly down: number;

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import { UserError } from '../errors.ts';
 import { putAside, takeFrom } from './shelved.ts';
-import type { State } from '../tensor/state.ts';
+import { isNothing, type State } from '../tensor/state.ts';
+import type { CombinedSum, RoundPrivacy } from '../methods/stage.ts';
 import type { ClientRecord, Place, RoundRecord } from './events.ts';
 import { openDatabase, type Database, type Row } from './database.ts';
-import { isNothing, ownerOf, SHARED, statesIn, stateTables } from './states.ts';
+import { ownerOf, RELEASED, SHARED, statesIn, stateTables } from './states.ts';
 
 /** What makes a run this run: hashes by what they are of (`configuration`, `data`, `model` …). Threads and paths stay out of it. */
 export type Identity = Readonly<Record<string, string>>;
@@ -33,6 +34,16 @@ export interface Journal {
   commitClient(at: Place, round: number, client: ClientRecord): void;
   /** A round: the shared state (unless unchanged), what every client did, and the participants' private states, all or nothing. */
   commitRound(at: Place, round: RoundRecord, clients: readonly ClientRecord[], shared?: State): void;
+  /** Who was drawn for a round, where chance decides anew in each process: kept before anybody is asked. */
+  noteDraw(at: Place, round: number, clients: readonly string[]): void;
+  drawn(at: Place, round: number): readonly string[] | undefined;
+  /**
+   * The sum of a round with its noise, before anything is made of it, with what every client did and the participants' private
+   * states: from here on the round is no longer computed, only finished. The next one's takes its place.
+   */
+  release(at: Place, round: number, released: Released): void;
+  /** Of an unfinished round or of the last one; undefined where nothing was released in it. */
+  released(at: Place, round: number): Released | undefined;
   /** A round that failed; it will be computed again. */
   noteFailure(at: Place, round: number, reason: string, leftOut: RoundRecord['leftOut']): void;
   /** A result of the run's own, e.g. an evaluation, so that it is not computed again; replaces an earlier one of that name. */
@@ -43,6 +54,13 @@ export interface Journal {
   /** Takes a stage that was put aside as the beginning of a stage of so many rounds, or as all of it. Gives its own rounds and the data beside it. */
   take(at: Place, rounds: number, path: string): { readonly rounds: number; readonly measured: unknown };
   close(): void;
+}
+
+/** A sum that is shown with noise, what it cost, and who it came from (their private states are adopted, those left out not). */
+export interface Released {
+  readonly combined: CombinedSum;
+  readonly privacy: RoundPrivacy;
+  readonly clients: readonly ClientRecord[];
 }
 
 const tables = `
@@ -194,6 +212,28 @@ function journalOver(database: Database, path: string): Journal {
         }
         event(at, round.round, 'round', '', round);
       });
+    },
+    noteDraw: (at, round, clients) => database.transaction(() => event(at, round, 'draw', '', clients)),
+    drawn: (at, round) => events(at, 'draw', round)[0] as readonly string[] | undefined,
+    release(at, round, { combined: { sum, weight, clients: count }, privacy, clients }) {
+      const encoded = states.encode({ sum, weight, clients: count });
+      database.transaction(() => {
+        for (const client of clients) {
+          event(at, round, 'client', client.client, client);
+          if (client.leftOut === undefined) states.adopt(at, ownerOf(client.client), round);
+          else states.drop(at, ownerOf(client.client), round);
+        }
+        states.write(at, RELEASED, round, encoded);
+        states.adopt(at, RELEASED, round);
+        event(at, round, 'release', '', privacy);
+      });
+    },
+    released(at, round) {
+      const [privacy] = events(at, 'release', round) as readonly RoundPrivacy[];
+      if (privacy === undefined) return undefined;
+      const { sum, weight, clients } = states.read(at, RELEASED) as Omit<CombinedSum, 'kind'>;
+      const combined = { kind: 'sum', sum, weight, clients } as const;
+      return { combined, privacy, clients: events(at, 'client', round) as readonly ClientRecord[] };
     },
     noteFailure: (at, round, reason, leftOut) =>
       database.transaction(() => event(at, round, 'failed round', '', { reason, leftOut })),

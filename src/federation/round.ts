@@ -1,14 +1,15 @@
-import type { Stage } from '../methods/stage.ts';
+import type { Combined, RoundGuard, Stage } from '../methods/stage.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { allFinite, byteSize } from '../tensor/tensors.ts';
+import { sortedNames } from './clients.ts';
 import { alike, combinerOf, updateProblem, type CombinedRound } from './combine.ts';
 import type { ClientRecord, Place, RoundRecord, RunEvent } from './events.ts';
 import { Fatal, RoundFailed } from './fatal.ts';
-import { POOLED, PROXY, serverSide, type Federation } from './federation.ts';
+import { atServer, serverSide, type Federation } from './federation.ts';
 import { merge } from './merge.ts';
 import { leastUpdates, ruleAt, robustSum } from './robust/rule.ts';
-import { selectClients } from './select.ts';
+import { secretSample, selectClients } from './select.ts';
 import { performTask, type Outcome, type TaskStep } from './task.ts';
 
 /** One round of a stage, and where it starts from. */
@@ -30,11 +31,15 @@ export interface Round extends Federation {
 export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   const { stage, at, round, journal } = run;
   const began = performance.now();
-  const selected = selection(run);
+  const guard = await stage.guard?.(run.shared, round);
+  const release = guard?.release;
+  const selected = selection(run, release && secretly(run));
   yield { ...at, kind: 'round started', round, clients: selected };
 
-  // In a stage that sends nothing, some clients may have committed before an earlier process ended.
-  const earlier = stage.combine === 'none' ? journal.clients(at, round) : [];
+  // In a stage that sends nothing, some clients may have committed before an earlier process ended. A sum that it released
+  // was of all of them, and is never drawn again.
+  const released = release && journal.released(at, round);
+  const earlier = stage.combine === 'none' || released ? journal.clients(at, round) : [];
   const records = new Map(earlier.map((record) => [record.client, record]));
   const todo = selected.filter((client) => !records.has(client));
   const updates = collector(run, todo);
@@ -43,7 +48,7 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
       yield { ...at, kind: 'progress', round, client, progress: step.progress };
       continue;
     }
-    const record = recordOf(step.outcome, stage, sent, serverSide(stage) === undefined ? down : 0);
+    const record = recordOf(run, guard, step.outcome, sent, down);
     records.set(client, record);
     updates.collect(client, record.leftOut === undefined ? step.outcome : undefined);
     if (record.leftOut !== undefined) {
@@ -60,29 +65,39 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
     yield { ...at, kind: 'client left out', round, client, reason };
   }
   const inOrder = selected.map((client) => records.get(client)!);
-  requireMinimum(run, inOrder);
-  const shared = result ? applied(run, result) : run.shared;
+  if (!release) requireMinimum(run, inOrder);
+  const combined = release
+    ? (released?.combined ?? noised(run, release, inOrder, result))
+    : result && ruled(run, result);
+  const shared = combined ? applied(run, combined) : run.shared;
   const seconds = (performance.now() - began) / 1000;
   const validationLoss = stage.combine === 'none' ? undefined : await evaluated(run, shared);
-  const record = roundRecord(round, inOrder, earlier, seconds, validationLoss);
-  const unwritten = inOrder.filter(({ leftOut }) => stage.combine !== 'none' || leftOut !== undefined);
+  const privacy = release && (released?.privacy ?? release.privacy);
+  const record = { ...roundRecord(round, inOrder, earlier, seconds, validationLoss), ...(privacy && { privacy }) };
+  const unwritten = release ? [] : inOrder.filter(({ leftOut }) => stage.combine !== 'none' || leftOut !== undefined);
   const committing = performance.now();
-  journal.commitRound(at, record, unwritten, result && shared);
+  journal.commitRound(at, record, unwritten, combined && shared);
   yield { ...at, kind: 'round done', round, record, commitSeconds: (performance.now() - committing) / 1000 };
   return shared;
 }
 
-function selection({ stage, clients, rounds, seed, draw }: Round): readonly string[] {
-  switch (stage.participants) {
-    case 'proxy':
-      return [PROXY];
-    case 'pooled':
-      return [POOLED];
-    case 'every':
-      return clients;
-    case 'sampled':
-      return selectClients(clients, rounds, seed, stage.name, draw);
-  }
+/** Sorted; `secret`: the sample, where it is not by the run's seed. The server's own participant is always there. */
+function selection(run: Round, secret?: readonly string[]): readonly string[] {
+  const { stage, clients, rounds, seed, draw } = run;
+  const own = atServer(run, stage);
+  if (own !== undefined && own === serverSide(stage)) return [own];
+  const sampled = (): readonly string[] => secret ?? selectClients(clients, rounds, seed, stage.name, draw);
+  const drawn = stage.participants === 'every' ? clients : sampled();
+  return own === undefined ? drawn : sortedNames([...drawn, own]);
+}
+
+/** Drawn once, whatever happens to this process. */
+function secretly({ journal, at, round, clients, rounds }: Round): readonly string[] {
+  const before = journal.drawn(at, round);
+  if (before !== undefined) return before;
+  const drawn = secretSample(clients, rounds.fraction);
+  journal.noteDraw(at, round, drawn);
+  return drawn;
 }
 
 interface Sent {
@@ -110,6 +125,7 @@ function* tasks(run: Round, clients: readonly string[], signal: AbortSignal): Ge
 
 async function* task(run: Round, client: string, signal: AbortSignal): AsyncGenerator<Sent, void> {
   const { stage, at, round, draw, frozen, provided, participant, rounds } = run;
+  const server = client === atServer(run, stage);
   const sent = stage.broadcast(run.shared, client, round);
   const has = provided.get(client);
   const fresh = new Map([...frozen].filter(([name]) => !has?.has(name)));
@@ -119,7 +135,16 @@ async function* task(run: Round, client: string, signal: AbortSignal): AsyncGene
   if (received.size < frozen.size + sent.size) {
     throw new Fatal(`stage “${at.stage}” of ${at.method} broadcasts a tensor under the name of a frozen one`);
   }
-  const work = { ...at, round, draw, client, received, frozen, work: stage.work.bind(stage) };
+  const work = {
+    ...at,
+    round,
+    draw,
+    client,
+    received,
+    frozen,
+    work: stage.work.bind(stage),
+    ...(server && { server }),
+  };
   for await (const step of performTask(participant, work, rounds.deadline, signal)) yield { client, step, sent, down };
 }
 
@@ -141,13 +166,25 @@ function collector(run: Round, clients: readonly string[]) {
   };
 }
 
-function recordOf(outcome: Outcome, stage: Stage, sent: Tensors, down: number): ClientRecord {
-  const { client, update, tokens, processed, lossSum, seconds } = outcome;
+function recordOf(
+  run: Round,
+  guard: RoundGuard | undefined,
+  outcome: Outcome,
+  sent: Tensors,
+  sentBytes: number,
+): ClientRecord {
+  const { stage } = run;
+  const { client, update, weight, tokens, processed, lossSum, seconds } = outcome;
   const leftOut =
     outcome.failure ??
-    (stage.combine === 'none' ? undefined : updateProblem({ update: update!, weight: outcome.weight }, sent));
+    (stage.combine === 'none'
+      ? undefined
+      : (updateProblem({ update: update!, weight }, sent) ?? guard?.problem(update!, weight)));
   const loss = tokens > 0 ? lossSum / tokens : null;
-  const up = update && serverSide(stage) === undefined ? byteSize(update) : 0;
+  // Nothing travels to the server's own participant.
+  const far = client !== atServer(run, stage);
+  const down = far ? sentBytes : 0;
+  const up = update && far ? (guard?.bytes(update) ?? byteSize(update)) : 0;
   return { client, tokens, processed, loss, up, down, seconds, ...(leftOut !== undefined && { leftOut }) };
 }
 
@@ -157,26 +194,43 @@ const reasons = (records: readonly ClientRecord[]): RoundRecord['leftOut'] =>
 function requireMinimum(run: Round, records: readonly ClientRecord[]): void {
   const { journal, stage, at, round, rounds } = run;
   const leftOut = reasons(records);
-  const used = records.length - leftOut.length;
-  // A Poisson draw of nobody is a round in which nothing happens; its chance belongs to the sampling.
-  if (records.length === 0 && rounds.sampling === 'poisson') return;
-  // Rows at the server are one participant, whatever is asked of the clients.
+  const alone = serverSide(stage) !== undefined;
+  // The server's own update is no client's, though a robust rule counts it.
+  const counted = alone ? records : records.filter(({ client }) => client !== atServer(run, stage));
+  // A Poisson draw of nobody is a round without clients; its chance belongs to the sampling.
+  if (counted.length === 0 && rounds.sampling === 'poisson') return;
+  const used = counted.length - reasons(counted).length;
   const rule = ruleAt(run);
   const forRule = rule === undefined ? 0 : leastUpdates(rule);
-  if (used >= (serverSide(stage) === undefined ? Math.max(rounds.minimum, forRule) : 1)) return;
+  const least = alone ? 1 : rounds.minimum;
+  if (used >= least && records.length - leftOut.length >= forRule) return;
   const some = leftOut.slice(0, 5).map(({ client, reason }) => `\n  ${client}: ${reason}`);
   const more = leftOut.length > some.length ? [`\n  … and ${leftOut.length - some.length} more`] : [];
   const message =
-    `round ${round + 1} of ${stage.rounds} of stage “${at.stage}” (${at.method}) has ${used} update(s) of ${records.length} client(s), ` +
-    `and ${forRule > rounds.minimum ? `${rule!.rule} takes at least ${forRule}` : `rounds.minimum is ${rounds.minimum}`}. Everything before this round is kept; --resume tries it again.`;
+    `round ${round + 1} of ${stage.rounds} of stage “${at.stage}” (${at.method}) has ${used} update(s) of ${counted.length} client(s), ` +
+    `and ${forRule > least ? `${rule!.rule} takes at least ${forRule}` : alone ? 'needs it' : `rounds.minimum is ${least}`}. Everything before this round is kept; --resume tries it again.`;
   journal.noteFailure(at, round, message, leftOut);
   throw new RoundFailed([message, leftOut.length > 0 ? '\nLeft out:' : '', ...some, ...more].join(''));
 }
 
-function applied(run: Round, result: CombinedRound): State {
-  const { stage, at, round, shared } = run;
+/** The sum with its noise, in the journal before anybody sees it. */
+function noised(
+  { journal, at, round }: Round,
+  { noised: draw, privacy }: NonNullable<RoundGuard['release']>,
+  clients: readonly ClientRecord[],
+  result: CombinedRound | undefined,
+): Combined {
+  const combined = draw(result?.combined);
+  journal.release(at, round, { combined, privacy, clients });
+  return combined;
+}
+
+function ruled(run: Round, result: CombinedRound): Combined {
   const rule = ruleAt(run);
-  const { combined } = rule === undefined ? result : robustSum(result, rule, run);
+  return (rule === undefined ? result : robustSum(result, rule, run)).combined;
+}
+
+function applied({ stage, at, round, shared }: Round, combined: Combined): State {
   const bad = combined.kind === 'sum' ? allFinite(combined.sum) : undefined;
   if (bad !== undefined) {
     throw new RoundFailed(

@@ -1,3 +1,4 @@
+import { cryptographicUniform } from '../guard/gaussian.ts';
 import { stream } from '../tensor/random.ts';
 import { sortedNames } from './clients.ts';
 import type { RoundSettings } from './events.ts';
@@ -27,4 +28,17 @@ export function selectClients(
     case 'poisson':
       return names.filter(() => random.uniform() < settings.fraction);
   }
+}
+
+/**
+ * A Poisson sample whose draws nobody can know or repeat: where privacy counts on the chance that a client was not there, a seed
+ * that is written in a configuration would be no chance at all.
+ */
+export function secretSample(
+  names: readonly string[],
+  rate: number,
+  uniform: () => number = cryptographicUniform(),
+): readonly string[] {
+  // From (0, 1]: a rate of 1 takes everybody.
+  return names.filter(() => uniform() <= rate);
 }

@@ -16,6 +16,8 @@ export const stateTables = `
     primary key (method, owner, stage)) without rowid;`;
 
 export const SHARED = 'shared';
+/** The owner of a sum with its noise. Clients' names are prefixed, so it is nobody's. */
+export const RELEASED = 'released';
 export const ownerOf = (client: string): string => `client:${client}`;
 
 // Parts of a state, so that none comes near SQLite's limit of 1 GB for a value.
@@ -33,10 +35,6 @@ function joined(rows: readonly Row[]): Uint8Array {
   const [only] = parts;
   return parts.length === 1 && only ? only : Buffer.concat(parts);
 }
-
-/** Whether a client that leaves this behind has no private state. */
-export const isNothing = (state: State): boolean =>
-  state === null || (typeof state === 'object' && !(state instanceof Map) && Object.keys(state).length === 0);
 
 /** States over a database. All that write belong in a transaction of the caller's. */
 export function statesIn(database: Database, path: string) {

@@ -1,5 +1,4 @@
 import { requireBound } from './clip.ts';
-import type { Normal } from './gaussian.ts';
 
 /** Andrew, Thakkar, McMahan and Ramaswamy, Differentially private learning with adaptive clipping, NeurIPS 2021. */
 export interface AdaptiveClip {
@@ -25,19 +24,13 @@ export function nextBound(bound: number, unclippedShare: number, { quantile, rat
 }
 
 /**
- * The share of unclipped updates with noise: ½ + (Σ(b_k − ½) + countNoise·N(0, 1))/expected for bits b_k and an expected number
- * of clients that is fixed beforehand. Each client moves the sum by ½, not 1, which is why its noise counts double below.
+ * The share of unclipped updates, ½ + Σ(b_k − ½)/expected, from the sum over clients with the bits b_k (with noise, where there
+ * is privacy: a client moves the sum by ½, not 1, which is why this noise counts double below). `expected` is the number of
+ * clients, or where there is noise the one that is fixed beforehand.
  */
-export function noisyUnclippedShare(
-  unclipped: readonly boolean[],
-  options: { readonly expected: number; readonly countNoise: number; readonly normal: Normal },
-): number {
-  const { expected, countNoise, normal } = options;
+export function unclippedShare(sum: number, expected: number): number {
   if (!(expected > 0)) throw new Error(`the expected number of clients must be above 0, not ${expected}`);
-  if (!(countNoise > 0))
-    throw new Error(`the noise on the count of unclipped updates must be above 0, not ${countNoise}`);
-  const sum = unclipped.reduce((total, bit) => total + (bit ? 0.5 : -0.5), 0);
-  return 0.5 + (sum + countNoise * normal()) / expected;
+  return 0.5 + sum / expected;
 }
 
 /** The paper's standard deviation of the noise on the count: a twentieth of the expected clients. */

@@ -5,13 +5,7 @@ import { golden } from '../../tests/shared.ts';
 import { stream } from '../tensor/random.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { norm } from '../tensor/tensors.ts';
-import {
-  adaptiveClipDefaults,
-  defaultCountNoise,
-  nextBound,
-  noisyUnclippedShare,
-  updateNoise,
-} from './adaptive-clip.ts';
+import { adaptiveClipDefaults, defaultCountNoise, nextBound, unclippedShare, updateNoise } from './adaptive-clip.ts';
 import { clip } from './clip.ts';
 
 interface Case {
@@ -62,6 +56,9 @@ describe('clipping', () => {
   });
 });
 
+/** Σ(b − ½). */
+const countOf = (bits: readonly boolean[]): number => bits.reduce((sum, bit) => sum + (bit ? 0.5 : -0.5), 0);
+
 describe('adaptive clipping', () => {
   const options = adaptiveClipDefaults;
 
@@ -87,7 +84,7 @@ describe('adaptive clipping', () => {
         let bound = start;
         for (let round = 0; round < 400; round++) {
           const unclipped = norms.map((norm) => norm <= bound);
-          const share = noisyUnclippedShare(unclipped, { expected: 400, countNoise: 2, normal: random.normal });
+          const share = unclippedShare(countOf(unclipped) + 2 * random.normal(), 400);
           bound = nextBound(bound, share, { quantile, rate: 0.2 });
         }
         expect(bound).toBeGreaterThan(sorted[Math.floor((quantile - 0.05) * 400)]!);
@@ -97,13 +94,12 @@ describe('adaptive clipping', () => {
   });
 
   it('estimates the share against an expected number of clients: each client moves it by half', () => {
-    const share = (bits: boolean[]) => noisyUnclippedShare(bits, { expected: 4, countNoise: 1, normal: () => 0 });
+    const share = (bits: boolean[]) => unclippedShare(countOf(bits), 4);
     expect(share([true, true, false, false])).toBe(0.5);
     expect(share([true, true, true, true])).toBe(1);
     expect(share([])).toBe(0.5);
     expect(share([true])).toBe(0.625);
-    expect(noisyUnclippedShare([true], { expected: 4, countNoise: 2, normal: () => 1 })).toBe(1.125);
-    expect(() => noisyUnclippedShare([], { expected: 0, countNoise: 1, normal: () => 0 })).toThrow('above 0');
-    expect(() => noisyUnclippedShare([], { expected: 1, countNoise: 0, normal: () => 0 })).toThrow('above 0');
+    expect(unclippedShare(countOf([true]) + 2, 4)).toBe(1.125);
+    expect(() => unclippedShare(0, 0)).toThrow('above 0');
   });
 });

@@ -19,8 +19,11 @@ export const largest =
   (tensors) => {
     if (!(share > 0 && share <= 1))
       throw new Error(`the share that top-k keeps must be above 0 and at most 1, not ${share}`);
-    return fromTopK(topK(tensors, Math.max(1, Math.round(share * countNumbers(tensors)))));
+    return fromTopK(topK(tensors, kept(share, countNumbers(tensors))));
   };
+
+/** How many of so many numbers such a share is, at least one. */
+export const kept = (share: number, numbers: number): number => Math.max(1, Math.round(share * numbers));
 
 export interface Outgoing {
   /** What the server receives and sums. */

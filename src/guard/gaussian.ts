@@ -9,16 +9,11 @@ export type FillRandom = (words: Uint32Array) => void;
 
 const systemRandom: FillRandom = (words) => void globalThis.crypto.getRandomValues(words as Uint32Array<ArrayBuffer>);
 
-/**
- * Standard normal draws from the system's cryptographic random numbers, for privacy noise: nobody can predict or repeat them.
- * Each is half the sum of four by Box and Muller's method: the gaps that float64 leaves in a single one could tell what it was
- * added to (Holohan and Braghin, Secure random sampling in differential privacy, 2021), and a sum of four fills them.
- */
-export function cryptographicNormal(fill: FillRandom = systemRandom): Normal {
+/** Draws from (0, 1], multiples of 2⁻⁵³, from the system's cryptographic random numbers: nobody can predict or repeat them. */
+export function cryptographicUniform(fill: FillRandom = systemRandom): () => number {
   const words = new Uint32Array(16_384);
   let next = words.length;
-  /** In (0, 1], a multiple of 2⁻⁵³. */
-  function uniform(): number {
+  return () => {
     if (next >= words.length) {
       fill(words);
       next = 0;
@@ -27,7 +22,16 @@ export function cryptographicNormal(fill: FillRandom = systemRandom): Normal {
     const low = words[next + 1]! >>> 6;
     next += 2;
     return (high * 2 ** 26 + low + 1) * 2 ** -53;
-  }
+  };
+}
+
+/**
+ * Standard normal draws from `cryptographicUniform`, for privacy noise.
+ * Each is half the sum of four by Box and Muller's method: the gaps that float64 leaves in a single one could tell what it was
+ * added to (Holohan and Braghin, Secure random sampling in differential privacy, 2021), and a sum of four fills them.
+ */
+export function cryptographicNormal(fill: FillRandom = systemRandom): Normal {
+  const uniform = cryptographicUniform(fill);
   /** The sum of two independent draws. */
   function pair(): number {
     const radius = Math.sqrt(-2 * Math.log(uniform()));

@@ -47,6 +47,8 @@ function stacking(options: Stacking): Stage<Grown> {
     rounds,
     participants: 'sampled',
     combine: 'each',
+    // Every round begins afresh.
+    guards: 'memoryless',
     start({ adapter, clients }) {
       requireClients(clients);
       return { factors: fresh(layout, adapter.factors), log: before(layout, adapter.factors) };

@@ -63,6 +63,8 @@ function controlled({ rounds, layout, train, serverRate }: Controlled): Stage<Sc
     rounds,
     participants: 'sampled',
     combine: 'sum',
+    // A client's variate has to be what it sent; clipped, compressed or noised they would part.
+    guards: 'none',
     start: ({ adapter, clients }) => ({
       factors: adapter.factors,
       variate: zerosLike(adapter.factors),

@@ -20,10 +20,16 @@ export interface ClientUpdate {
   readonly weight: number;
 }
 
+export interface CombinedSum {
+  readonly kind: 'sum';
+  readonly sum: Tensors;
+  readonly weight: number;
+  /** How many updates it is of; where it is shown with noise, how many were expected, which need not be whole. */
+  readonly clients: number;
+}
+
 /** What `apply` sees. `sum`: Σ weight·update and Σ weight, nothing of a single client. `each`: every update, in sorted order of clients. */
-export type Combined =
-  | { readonly kind: 'sum'; readonly sum: Tensors; readonly weight: number; readonly clients: number }
-  | { readonly kind: 'each'; readonly updates: readonly ClientUpdate[] };
+export type Combined = CombinedSum | { readonly kind: 'each'; readonly updates: readonly ClientUpdate[] };
 
 /** Where a stage begins: the global adapter that the stage before it left, and who may take part. */
 export interface StageStart {
@@ -51,6 +57,11 @@ export interface Stage<Shared extends State = State, Private extends State = Sta
   readonly updates?: 'factors';
   /** Set where clients take their own part out of the sum again: no rule or guard may change what goes into it. */
   readonly exactSums?: true;
+  /**
+   * Which guards may act on its updates, where not all may. `memoryless`: none that holds anything back for a later round, since
+   * every round's factors have a basis of their own. `none`: clients keep what follows from what they believe to have sent.
+   */
+  readonly guards?: 'memoryless' | 'none';
   start(from: StageStart): Shared;
   /**
    * What never changes once it is there: a client is sent each of these tensors once, with its first task that has it, and
@@ -65,9 +76,41 @@ export interface Stage<Shared extends State = State, Private extends State = Sta
    */
   work(received: Tensors, mine: State | undefined, kit: ClientKit): AsyncGenerator<Progress, Contribution<Private>>;
   apply(shared: Shared, combined: Combined, round: number): Shared;
+  /** Set by guards around a stage: what the server does with updates before `apply` sees anything of them. */
+  guard?(shared: State, round: number): Promise<RoundGuard>;
   /** What is evaluated and exported: the global model, or with a client's private state its personal model. */
   models(shared: Shared, mine?: State): AdapterMix;
 }
+
+/** A round's updates on their arrival at the server. */
+export interface RoundGuard {
+  /** Bytes of such an update as it travelled. */
+  bytes(update: Tensors): number;
+  /** Why this update may not be used, in words; undefined where it may. */
+  problem(update: Tensors, weight: number): string | undefined;
+  /** Where nobody sees a round's sum without noise. */
+  readonly release?: {
+    /**
+     * The sum with noise; of nobody's updates (undefined) too. Its weight and number of clients are those expected, not those
+     * that came. Every call draws anew: call it once, and keep what it gives before anything is made of it.
+     */
+    noised(sum: Combined | undefined): CombinedSum;
+    readonly privacy: RoundPrivacy;
+  };
+}
+
+/** What a round cost. */
+export type RoundPrivacy = {
+  /** z, the multiplier that is accounted. */
+  readonly noise: number;
+  /** The chance of each client to be in the round. */
+  readonly rate: number;
+  /** The clipping bound C of its updates. */
+  readonly bound: number;
+  /** Of this method up to this round, by the RDP accountant, which is fast enough for every round; an upper bound. */
+  readonly epsilon: number;
+  readonly delta: number;
+};
 
 /** What is known when a method lays out its stages. */
 export interface MethodContext {

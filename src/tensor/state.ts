@@ -13,3 +13,7 @@ export type State =
   | Tensors
   | readonly State[]
   | { readonly [key: string]: State };
+
+/** Whether a client that leaves this behind has no private state. */
+export const isNothing = (state: State): boolean =>
+  state === null || (typeof state === 'object' && !(state instanceof Map) && Object.keys(state).length === 0);

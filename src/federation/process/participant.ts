@@ -1,9 +1,9 @@
 import type { ClientData } from '../../data/types.ts';
 import type { Engine } from '../../runtime/engine.ts';
+import { isNothing } from '../../tensor/state.ts';
 import { clientKit } from '../../train/client-kit.ts';
 import type { Journal } from '../journal.ts';
 import type { Participant } from '../participant.ts';
-import { isNothing } from '../states.ts';
 
 /** What all clients of this process share. A client's data and private state are read when its task begins, and let go after it. */
 export interface InProcess {

@@ -45,12 +45,22 @@ export function rdpEpsilon(
   delta: number,
   orders: readonly number[] = defaultOrders,
 ): { readonly epsilon: number; readonly order: number | undefined } {
-  requireDelta(delta);
   if (orders.length === 0) throw new UserError('orders: expected at least one order above 1, got none');
-  if (history.length === 0) return { epsilon: 0, order: undefined };
+  if (history.length > 0) return epsilonOfRdp(rdpOfHistory(history, orders), delta, orders);
+  requireDelta(delta);
+  return { epsilon: 0, order: undefined };
+}
+
+/** The same from the divergences themselves, one for each order. */
+export function epsilonOfRdp(
+  divergences: readonly number[],
+  delta: number,
+  orders: readonly number[] = defaultOrders,
+): { readonly epsilon: number; readonly order: number } {
+  requireDelta(delta);
   let epsilon = Infinity;
   let best = orders[0]!;
-  for (const [i, divergence] of rdpOfHistory(history, orders).entries()) {
+  for (const [i, divergence] of divergences.entries()) {
     const order = orders[i]!;
     const at = divergence - (Math.log(delta) + Math.log(order)) / (order - 1) + Math.log((order - 1) / order);
     if (at < epsilon) [epsilon, best] = [at, order];

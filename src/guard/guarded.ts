@@ -1,0 +1,108 @@
+import type { Combined, Contribution, Stage } from '../methods/stage.ts';
+import { stream } from '../tensor/random.ts';
+import type { State } from '../tensor/state.ts';
+import type { Tensors } from '../tensor/tensor.ts';
+import type { Progress } from '../train/kit.ts';
+import { nextBound, unclippedShare } from './adaptive-clip.ts';
+import { BOUND, scalar, UNCLIPPED, without } from './beside.ts';
+import { outgoing } from './compress.ts';
+import type { GuardedAt, Guards } from './guards.ts';
+import { heldFor, ownOf, withHeld } from './held.ts';
+import { compressorOf } from './payload.ts';
+import { roundGuard } from './round-guard.ts';
+
+/** A guarded stage's shared state: the stage's own, and the clipping bound where it moves. */
+export type GuardedShared = { readonly inner: State; readonly bound: number | null };
+
+/**
+ * A stage whose updates pass the guards on their way: at the client compression, then clipping jointly over all tensors; at the
+ * server the check of what came, then noise on the sum. Stages that send nothing stay as they are but for the states that they
+ * hand on. What goes together is checked before (run/guards.ts).
+ */
+export function guarded(stage: Stage, guards: Guards, at: GuardedAt): Stage<GuardedShared> {
+  const { compress, clip, privacy } = guards;
+  const clients = stage.participants === 'sampled' || stage.participants === 'every';
+  const sends = stage.combine !== 'none' && clients;
+  const adaptive = sends && clip?.use === 'adaptive-clip' ? clip : undefined;
+  const holds = compress?.use === 'top-k';
+  const own = (mine: State | undefined): State | undefined => (holds ? ownOf(mine) : mine);
+  const innerOf = (shared: State | undefined): State | undefined => (shared as GuardedShared | undefined)?.inner;
+  const { frozen, ...rest } = stage;
+
+  async function* work(
+    received: Tensors,
+    mine: State | undefined,
+    kit: Parameters<Stage['work']>[2],
+  ): AsyncGenerator<Progress, Contribution<State>> {
+    const task = stage.work(without(received, BOUND), own(mine), kit);
+    // How far a client is and with what loss is its own affair where there is privacy.
+    const done = privacy !== undefined && clients ? await silently(task) : yield* task;
+    if (!sends) return holds ? { ...done, mine: withHeld(mine, done.mine, stage.name) } : done;
+    const uniform = stream(at.seed, 'rounding', stage.name, at.stageIndex, kit.round, kit.client).uniform;
+    const bound = received.get(BOUND)?.data[0] ?? (clip?.use === 'clip' ? clip.norm : undefined);
+    const out = outgoing(done.update, holds ? heldFor(mine, stage.name, done.update) : undefined, {
+      ...(compress && { compress: compressorOf(compress, uniform) }),
+      ...(bound !== undefined && { bound }),
+    });
+    return {
+      update: adaptive ? new Map([...out.sent, [UNCLIPPED, scalar(out.clipped ? -0.5 : 0.5)]]) : out.sent,
+      // Examples are not told; who has nothing to send still has not.
+      weight: privacy !== undefined && done.weight > 0 ? 1 : done.weight,
+      mine: holds ? withHeld(mine, done.mine, stage.name, out.error) : done.mine,
+    };
+  }
+
+  return {
+    ...(rest as Omit<Stage, 'frozen'>),
+    start(from) {
+      const { before, previous, ...others } = from;
+      const inner = stage.start({
+        ...others,
+        before: innerOf(before),
+        ...(previous !== undefined && { previous: innerOf(previous)! }),
+      });
+      const earlier = (before as GuardedShared | undefined)?.bound;
+      return { inner, bound: adaptive ? (earlier ?? Math.fround(adaptive.initial)) : null };
+    },
+    ...(frozen && { frozen: ({ inner }, round) => frozen.call(stage, inner, round) }),
+    broadcast({ inner, bound }, client, round) {
+      const sent = stage.broadcast(inner, client, round);
+      return bound === null ? sent : new Map([...sent, [BOUND, scalar(bound)]]);
+    },
+    work,
+    apply({ inner, bound }, combined, round) {
+      if (adaptive === undefined || bound === null) return { inner: stage.apply(inner, combined, round), bound };
+      const { rest: updates, share } = uncounted(combined);
+      // float32, as clients are sent it.
+      return { inner: stage.apply(inner, updates, round), bound: Math.fround(nextBound(bound, share, adaptive)) };
+    },
+    models: ({ inner }, mine) => stage.models(inner, own(mine)),
+    ...(sends && {
+      guard: (shared, round) => roundGuard({ stage, guards, at, ...(shared as GuardedShared), round }),
+    }),
+  };
+}
+
+/** Runs a task to its end without a word. A loss that is no number ends it, as it would where it is told. */
+async function silently<T>(task: AsyncGenerator<Progress, T>): Promise<T> {
+  for (;;) {
+    const next = await task.next();
+    if (next.done) return next.value;
+    if (!Number.isFinite(next.value.loss)) throw new Error(`the loss of step ${next.value.step} is no finite number`);
+  }
+}
+
+/** What a stage gets to apply, and the share of updates that were not clipped. */
+function uncounted(combined: Combined): { readonly rest: Combined; readonly share: number } {
+  if (combined.kind === 'sum') {
+    const { sum, weight } = combined;
+    return {
+      rest: { ...combined, sum: without(sum, UNCLIPPED) },
+      share: unclippedShare(sum.get(UNCLIPPED)!.data[0]!, weight),
+    };
+  }
+  const weight = combined.updates.reduce((total, each) => total + each.weight, 0);
+  const count = combined.updates.reduce((sum, each) => sum + each.weight * each.update.get(UNCLIPPED)!.data[0]!, 0);
+  const updates = combined.updates.map((each) => ({ ...each, update: without(each.update, UNCLIPPED) }));
+  return { rest: { kind: 'each', updates }, share: unclippedShare(count, weight) };
+}

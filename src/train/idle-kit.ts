@@ -1,0 +1,27 @@
+import { countNumbers, zerosLike } from '../tensor/tensors.ts';
+import type { ClientKit } from './kit.ts';
+
+/**
+ * A kit that trains nothing: every training ends where it began, every gradient is 0. What a stage's work does with it tells how
+ * it goes about its task without any data: what it trains (`asked` is told how many numbers) and the shape of its update.
+ */
+export function idleKit(client: string, round: number, asked: (numbers: number) => void = () => undefined): ClientKit {
+  return {
+    client,
+    round,
+    examples: 1,
+    labelledTokens: 1,
+    signal: new AbortController().signal,
+    // oxlint-disable-next-line require-yield -- there is no step to tell of
+    async *train({ from, parametrisation, params, optimizer }) {
+      const point = params ?? parametrisation.at(from).init;
+      asked(countNumbers(point));
+      return { params: point, adapter: from, optimizerState: optimizer.init(point), steps: 0, loss: 0, tokens: 0 };
+    },
+    // oxlint-disable-next-line require-yield -- as above
+    async *gradient({ params }) {
+      asked(countNumbers(params));
+      return { gradients: zerosLike(params), loss: 0, tokens: 1 };
+    },
+  };
+}
