@@ -30,14 +30,18 @@ export const flexlora = defineMethod({
     ranks: ranksOption,
   }),
   stages: ({ split, ...options }, { layout, rounds, train }) => [
-    combineFactors({
-      ...options,
-      name: 'federated',
-      rounds: options.rounds ?? rounds,
-      layout,
-      train,
-      rule: truncatedMean(layout, split),
-    }),
+    {
+      ...combineFactors({
+        ...options,
+        name: 'federated',
+        rounds: options.rounds ?? rounds,
+        layout,
+        train,
+        rule: truncatedMean(layout, split),
+      }),
+      // Every round's SVD is a new basis.
+      guards: 'memoryless' as const,
+    },
   ],
 });
 
