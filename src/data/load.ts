@@ -5,7 +5,7 @@ import { stream } from '../tensor/random.ts';
 import { labelledTokens } from './batches.ts';
 import { describeRow, type Segment } from './describe.ts';
 import { readJson } from './files.ts';
-import { minimumOf, partition, type Shares } from './partition.ts';
+import { minimumOf, partition, type Partition, type Shares } from './partition.ts';
 import type { TemplateTokenizer } from './pieces.ts';
 import { readDataset } from './read.ts';
 import { columnOf, count } from './rows.ts';
@@ -26,6 +26,8 @@ export interface LoadRequest {
   readonly seed: number;
   /** Tokens that the model takes at most; a larger `data.maxLength` is refused. */
   readonly modelLength?: number;
+  /** All rows are this client's own: nothing is dealt, and nothing set aside for a server. */
+  readonly owner?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -62,7 +64,8 @@ export interface LoadedData {
  * Throws UserError for malformed data, and for clients left without enough rows, by name.
  */
 export async function loadClients(request: LoadRequest): Promise<LoadedData> {
-  const { data, clients: config, seed, signal } = request;
+  const { data, seed, signal, owner } = request;
+  const config = owner === undefined ? request.clients : { ...request.clients, proxy: 0 };
   if (request.modelLength !== undefined && data.maxLength > request.modelLength)
     throw new UserError(
       `data.maxLength is ${data.maxLength}, but the model takes at most ${request.modelLength} tokens; lower data.maxLength`,
@@ -70,7 +73,7 @@ export async function loadClients(request: LoadRequest): Promise<LoadedData> {
   const template = createTemplate(data, request.tokenizer);
   const set = await readDataset(request.source, data, { seed, ...(signal && { signal }) });
   const file = config.file === undefined ? undefined : { content: await readJson(config.file), name: config.file };
-  const dealt = partition(set, config, seed, file);
+  const dealt = owner === undefined ? partition(set, config, seed, file) : ownedBy(owner, set.examples.length);
   const dropped = new Map(set.dropped);
   for (const [reason, n] of dealt.dropped) count(dropped, reason, n);
   const splitOf = (position: number): string | undefined => columnOf(set.examples[position]!, 'split');
@@ -130,6 +133,14 @@ export async function loadClients(request: LoadRequest): Promise<LoadedData> {
     template,
   };
 }
+
+const ownedBy = (owner: string, rows: number): Partition => ({
+  clients: new Map([[owner, Array.from({ length: rows }, (_, position) => position)]]),
+  heldOut: [],
+  dropped: new Map(),
+  description: 'own data',
+  column: '',
+});
 
 /** Rows for the server, drawn over all clients' rows; never one that the data set itself holds out. */
 function drawProxy(

@@ -120,6 +120,17 @@ export const scoreGlobal = (
   options: EvaluationOptions,
 ): Promise<ModelScores> => scoreFactors(engine, stack(mix), clients, options);
 
+/** The sums of one client's test rows, which add over clients; the base model's where no factors are given. */
+export async function sumsOf(
+  engine: Engine,
+  factors: Tensors | undefined,
+  client: ClientData,
+  options: EvaluationOptions,
+): Promise<Sums> {
+  const [exam] = examsOf([client], options);
+  return sit(engine, factors ?? zeroFactors(engine.layout), exam!, options);
+}
+
 /** The base model, as `scoreGlobal`: factors of rank 1 that are zero. */
 export const scoreBase = (
   engine: Engine,

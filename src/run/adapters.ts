@@ -29,7 +29,7 @@ export async function writeAdapters(
     readonly config: RunConfig;
     readonly folder: RunFolder;
     readonly model: OpenModel;
-    readonly data: LoadedData;
+    readonly data: Pick<LoadedData, 'clients'>;
     readonly signal: AbortSignal;
   },
   label: string,

@@ -54,14 +54,7 @@ export function evaluation(parts: {
   const options = evaluationOptions(config, tokenizer, data.template.stop, signal);
   const validation = data.clients.flatMap((client) => client.validation);
 
-  async function once<T>(name: string, measure: () => Promise<T>): Promise<Timed<T>> {
-    const known = journal.recorded(name) as (T & { readonly seconds: number }) | undefined;
-    if (known !== undefined) return { ...known, cached: true };
-    const began = performance.now();
-    const measured = { ...(await measure()), seconds: (performance.now() - began) / 1000 };
-    journal.record(name, measured);
-    return { ...measured, cached: false };
-  }
+  const once = measuredOnce(journal);
 
   return {
     base: () => once(baseRecord, async () => ({ scores: await scoreBase(engine, data.clients, options) })),
@@ -80,6 +73,18 @@ export function evaluation(parts: {
     },
   };
 }
+
+/** Measures what the journal has not, and keeps it there. */
+export const measuredOnce =
+  (journal: Pick<Journal, 'record' | 'recorded'>) =>
+  async <T>(name: string, measure: () => Promise<T>): Promise<Timed<T>> => {
+    const known = journal.recorded(name) as (T & { readonly seconds: number }) | undefined;
+    if (known !== undefined) return { ...known, cached: true };
+    const began = performance.now();
+    const measured = { ...(await measure()), seconds: (performance.now() - began) / 1000 };
+    journal.record(name, measured);
+    return { ...measured, cached: false };
+  };
 
 /** The personal model, unless it is the global one bit for bit. */
 export function differs(personal: AdapterMix | undefined, global: AdapterMix): AdapterMix | undefined {

@@ -83,12 +83,13 @@ export const layoutOf = (model: BaseModel, lora: RunConfig['lora']): LoraLayout 
 export const engineOf = (model: BaseModel, layout: LoraLayout, runtime: RunConfig['runtime']): Promise<Engine> =>
   openEngine({ model, layout, runtime: { ...runtime, threads: threadsOf(runtime) } });
 
-/** Reads a configuration's data, tokenised and dealt to clients. */
+/** Reads a configuration's data, tokenised and dealt to clients, or all of it as `owner`'s. */
 export async function openData(
   config: Pick<RunConfig, 'data' | 'clients' | 'seed'>,
   source: string,
   model: OpenModel,
   signal?: AbortSignal,
+  owner?: string,
 ): Promise<LoadedData> {
   const { data, clients, seed } = config;
   return loadClients({
@@ -98,6 +99,7 @@ export async function openData(
     tokenizer: model.tokenizer,
     seed,
     modelLength: longest(model.config),
+    ...(owner !== undefined && { owner }),
     ...(signal && { signal }),
   });
 }

@@ -3,7 +3,7 @@ import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join, basename } from 'node:path';
 
 /** The folder's entry for a renamed file reaches the disk only with the folder itself; Windows cannot open folders and needs none. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await open(folder, 'r');
   try {
@@ -24,17 +24,19 @@ const reasons: Readonly<Record<string, string>> = {
  * Writes a file so that at every moment, also after a crash, either the old or the whole new one is there: a temporary name in the
  * same folder, fsync, rename. Makes missing folders. On an error the temporary file is removed and the old file is as it was;
  * the error (not a UserError: the user's input may be fine) names the path and, for a full disk and the like, the reason.
+ * `mode`: permissions of the file, e.g. 0o600 for a secret.
  */
 export async function writeAtomically(
   path: string,
   chunks: Uint8Array | string | Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
   signal?: AbortSignal,
+  mode?: number,
 ): Promise<void> {
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path)}.${randomUUID()}.tmp`);
   try {
     await mkdir(folder, { recursive: true });
-    const handle = await open(temporary, 'wx');
+    const handle = await open(temporary, 'wx', mode);
     try {
       if (typeof chunks === 'string' || chunks instanceof Uint8Array) await handle.writeFile(chunks);
       else
