@@ -1,5 +1,8 @@
 export { readConfig, type ReadConfigOptions } from './run/read-config.ts';
 export { run, runEvents, type RunOptions } from './run/run.ts';
+export { sweep, type SweepEvent, type SweepOptions } from './experiments/sweep.ts';
+export type * from './experiments/results.ts';
+export type { SweepInput } from './config/sweep-schema.ts';
 export type { Opening, PlannedMethod, Progress } from './run/events.ts';
 export type { RunConfig, RunConfigInput } from './config/schema.ts';
 

@@ -8,6 +8,7 @@ import type { MethodsFlags } from './commands/methods.ts';
 import type { PersonalizeFlags } from './commands/personalize.ts';
 import type { PrivacyFlags } from './commands/privacy.ts';
 import type { RunFlags } from './commands/run.ts';
+import type { SweepFlags } from './commands/sweep.ts';
 import { collect } from './flags.ts';
 
 /** The command line; what a command needs is loaded with it. Its actions throw; `main` turns errors into exit codes. */
@@ -30,6 +31,15 @@ export function program(terminal: Terminal): Command {
     .option('--set <key=value>', 'override a key, e.g. --set train.rate=1e-3 (repeatable)', collect, [])
     .action(async (file: string, flags: RunFlags) =>
       (await import('./commands/run.ts')).runCommand(file, flags, terminal),
+    );
+
+  fedlora
+    .command('sweep')
+    .description('run arms × seeds of a sweep, what they share once; goes on where it was stopped')
+    .argument('<sweep.yaml>', 'the sweep; docs/sweep.md explains it')
+    .option('--out <folder>', 'where results go (default: runs/<name of the sweep>)')
+    .action(async (file: string, flags: SweepFlags) =>
+      (await import('./commands/sweep.ts')).sweepCommand(file, flags, terminal),
     );
 
   fedlora

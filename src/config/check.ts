@@ -21,15 +21,26 @@ export function checkConfig(
   methods: KnownMethods,
   locate: Locate = () => ({ text: '', order: 0 }),
 ): RunConfig {
+  const { config, problems } = problemsOf(value, methods);
+  if (config === undefined) throw mistakes(problems, locate);
+  return config;
+}
+
+/** The same with the mistakes as data; `config` is there where there are none. */
+export function problemsOf(
+  value: unknown,
+  methods: KnownMethods,
+): { readonly config?: RunConfig; readonly problems: readonly Problem[] } {
   const run = runSchema.safeParse(value);
   const problems = run.success ? [] : toProblems(run.error.issues, z.toJSONSchema(runSchema, { io: 'input' }), value);
   const options = methodOptions(value, methods, problems);
   problems.push(...conflicts(value), ...repeatedLabels(value));
-  if (problems.length > 0 || !run.success) throw mistakes(problems, locate);
-  return {
+  if (problems.length > 0 || !run.success) return { problems };
+  const config = {
     ...run.data,
     methods: run.data.methods.map(({ use, label }, i) => ({ ...options[i], use, label: label ?? use })),
   };
+  return { config, problems };
 }
 
 /** Every method's options as resolved by its own schema; what is wrong goes to `problems`. */
@@ -79,7 +90,8 @@ function repeatedLabels(value: unknown): Problem[] {
   return problems;
 }
 
-function mistakes(problems: readonly Problem[], locate: Locate): UserError {
+/** All mistakes in one error, in the order of their places. */
+export function mistakes(problems: readonly Problem[], locate: Locate): UserError {
   const placed = problems.map((problem) => ({ problem, ...locate(problem) })).sort((a, b) => a.order - b.order);
   const lines = placed.map(
     ({ problem, text }) => `  ${text === '' ? '' : `${text}: `}${pathName(problem.path)}: ${problem.message}`,

@@ -26,7 +26,7 @@ export interface ParseOptions {
 }
 
 /** Keys whose values are paths of files or folders. */
-const paths: readonly KeyPath[] = [
+export const paths: readonly KeyPath[] = [
   ['model', 'path'],
   ['data', 'path'],
   ['data', 'naturalInstructions', 'splits'],
@@ -37,29 +37,41 @@ const paths: readonly KeyPath[] = [
  * Reads a run's configuration from YAML text. Throws UserError with file:line:column of every mistake, the key, what was wrong and what would be right.
  */
 export function parseConfig(text: string, options: ParseOptions): RunConfig {
+  const { document, locate } = readDocument(
+    text,
+    options.file,
+    'a configuration with the keys model, data and methods',
+  );
+  for (const set of options.sets ?? []) applySet(document, set);
+  if (options.resolve !== undefined) resolvePaths(document, options.resolve);
+  return checkConfig(document.toJS({ maxAliasCount: 100 }), options.methods, locate);
+}
+
+/** A YAML file of a user, and where in it a problem stands. Throws UserError with the places where it is no YAML, or no map. */
+export function readDocument(
+  text: string,
+  file: string,
+  expected: string,
+): { readonly document: Document; readonly locate: Locate } {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, merge: true, prettyErrors: false });
   const at = (offset: number): string => {
     const { line, col } = lines.linePos(offset);
-    return `${options.file}:${line}:${col}`;
+    return `${file}:${line}:${col}`;
   };
   const broken = document.errors.map((error) => `  ${at(error.pos[0])}: ${error.message}`);
   if (broken.length > 0) throw new UserError(`this is not YAML:\n${broken.join('\n')}`);
-  if (!isMap(document.contents))
-    throw new UserError(`${options.file}: expected a configuration with the keys model, data and methods`);
-
-  for (const set of options.sets ?? []) applySet(document, set);
-  if (options.resolve !== undefined) resolvePaths(document, options.resolve);
+  if (!isMap(document.contents)) throw new UserError(`${file}: expected ${expected}`);
   const locate: Locate = (problem) => {
     const offset = nearest(document, problem)?.range?.[0];
     if (offset === undefined) return { text: `--set ${problem.path.join('.')}`, order: Infinity };
     return { text: at(offset), order: offset };
   };
-  return checkConfig(document.toJS({ maxAliasCount: 100 }), options.methods, locate);
+  return { document, locate };
 }
 
 /** Keys of which one may be given: setting one on the command line takes the place of the file's. */
-const alternatives: Readonly<Record<string, readonly string[]>> = {
+export const alternatives: Readonly<Record<string, readonly string[]>> = {
   'model.path': ['model.hub', 'model.revision'],
   'model.hub': ['model.path'],
   'data.path': ['data.hub'],

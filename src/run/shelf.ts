@@ -98,7 +98,7 @@ export function stageFamilies(start: string, stages: readonly Stage[]): readonly
 }
 
 /** Everything that decides a method's first stage beside the stage: `train` is part of a stage's identity, the method's name and label of no result. */
-function startKey({ config, identity }: Pick<Beside, 'config' | 'identity'>, stages: readonly Stage[]): string {
+export function startKey({ config, identity }: Pick<Beside, 'config' | 'identity'>, stages: readonly Stage[]): string {
   const { methods: _methods, train: _train, rounds, ...rest } = config;
   const { count: _count, ...gathering } = rounds;
   const { configuration: _configuration, ...contents } = identity;

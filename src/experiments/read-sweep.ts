@@ -1,0 +1,36 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import type { KnownMethods } from '../config/check.ts';
+import { readDocument } from '../config/parse.ts';
+import { checkSweep, type Given, type Sweep } from '../config/sweep.ts';
+import type { SweepInput } from '../config/sweep-schema.ts';
+import { UserError } from '../errors.ts';
+
+/** Reads a sweep from its file, or takes it as a value, with the base that it names. Throws UserError with the place of every mistake and what would be right. */
+export async function readSweep(given: string | SweepInput, methods: KnownMethods): Promise<Sweep> {
+  const sweep =
+    typeof given === 'string'
+      ? await fromFile(given, 'a sweep with the keys base, seeds, baseline and arms')
+      : { value: given, locate: () => ({ text: '', order: 0 }), resolve: (path: string) => resolve(path) };
+  const base: unknown = (sweep.value as { readonly base?: unknown }).base;
+  const from = typeof base === 'string' ? await fromFile(sweep.resolve(base), 'a configuration of a run') : undefined;
+  return checkSweep(sweep, from, methods);
+}
+
+/** Paths in a file are meant from its folder. */
+async function fromFile(file: string, expected: string): Promise<Given> {
+  const { document, locate } = readDocument(await textOf(file), file, expected);
+  const folder = dirname(file);
+  return { value: document.toJS({ maxAliasCount: 100 }), locate, resolve: (path) => resolve(folder, path) };
+}
+
+async function textOf(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why =
+      code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'this is a folder, not a YAML file' : message;
+    throw new UserError(`${file}: ${why}`, { cause: error });
+  }
+}
