@@ -61,6 +61,7 @@ const noEngine: Engine = {
   step: unused,
   score: unused,
   generate: unused,
+  represent: unused,
   close: async () => undefined,
 };
 

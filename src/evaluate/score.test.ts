@@ -66,6 +66,7 @@ function tableEngine(): Table {
       return Int32Array.from(answer);
     },
     step: () => Promise.reject(new Error('not asked to train')),
+    represent: () => Promise.reject(new Error('not asked to represent')),
     close: async () => {},
   };
 }

@@ -1,4 +1,4 @@
-import type { Tensors } from '../tensor/tensor.ts';
+import type { Tensor, Tensors } from '../tensor/tensor.ts';
 
 /** One adapted projection: W = W0 + scale·B·A with A [rank, inFeatures] and B [outFeatures, rank]. */
 export interface LoraModule {
@@ -35,6 +35,12 @@ export interface MixPart {
    * of the module the part counts weight·softmax over the parts of (row·x). All parts of a mix have one, or none.
    */
   readonly gate?: Tensors;
+  /**
+   * Makes the weights differ from prompt to prompt, in a mix of two whose first part has it: α = factor · mean cosine between the
+   * prompt's representation and `references` [prompts, hidden], within 0 … 1; the second part has 1 − α. Representations are the last
+   * hidden state of a prompt's last token with the first part alone.
+   */
+  readonly likeness?: { readonly references: Tensor; readonly factor: number };
   /** What the part is called where a mix is written as several adapters. */
   readonly name?: string;
 }

@@ -18,22 +18,30 @@ export function isGated(mix: AdapterMix): boolean {
 export const hasGates = ({ modules }: LoraLayout, factors: Tensors): boolean =>
   modules.length > 0 && factors.has(keyOfGate(modules[0]!.name));
 
-/** The mixer of each module and the places of the parts, for a gated mix stacked in the order of its parts. */
+/** The mixer of each module of a gated mix, [parts, in]. */
 export function gateTensors(mix: AdapterMix): Tensors {
   const out = new Map<string, Tensor>();
-  for (const [m, { name, inFeatures }] of mix[0]!.adapter.layout.modules.entries()) {
+  for (const { name, inFeatures } of mix[0]!.adapter.layout.modules) {
+    const data = new Float32Array(mix.length * inFeatures);
+    for (const [p, { gate }] of mix.entries()) data.set(rowOf(gate!, name, inFeatures), p * inFeatures);
+    out.set(keyOfGate(name), { shape: [mix.length, inFeatures], data });
+  }
+  return out;
+}
+
+/** The places of the parts in a stack of them, by module. */
+export function partsTensors(mix: AdapterMix): Tensors {
+  const out = new Map<string, Tensor>();
+  for (const [m, { name }] of mix[0]!.adapter.layout.modules.entries()) {
     const ranks = mix.map(({ adapter }) => adapter.layout.modules[m]!.rank);
     const rank = ranks.reduce((sum, r) => sum + r, 0);
-    const gate = new Float32Array(mix.length * inFeatures);
-    const parts = new Float32Array(mix.length * rank);
+    const data = new Float32Array(mix.length * rank);
     let first = 0;
-    for (const [p, part] of mix.entries()) {
-      gate.set(rowOf(part.gate!, name, inFeatures), p * inFeatures);
-      parts.fill(1, p * rank + first, p * rank + first + ranks[p]!);
-      first += ranks[p]!;
+    for (const [p, own] of ranks.entries()) {
+      data.fill(1, p * rank + first, p * rank + first + own);
+      first += own;
     }
-    out.set(keyOfGate(name), { shape: [mix.length, inFeatures], data: gate });
-    out.set(keyOfParts(name), { shape: [mix.length, rank], data: parts });
+    out.set(keyOfParts(name), { shape: [mix.length, rank], data });
   }
   return out;
 }

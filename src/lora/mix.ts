@@ -2,7 +2,8 @@ import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { getTensor } from '../tensor/tensors.ts';
 import { type Adapter, type AdapterMix, keyOfA, keyOfB, type LoraModule } from './adapter.ts';
 import { requireFactors } from './check.ts';
-import { gateTensors, isGated } from './gate.ts';
+import { gateTensors, isGated, partsTensors } from './gate.ts';
+import { isByPrompt, likenessTensors } from './likeness.ts';
 
 /**
  * One adapter with the mix's exact sum of products, Σ weight·scale·B·A, by concatenating in rank: rows of A, columns of B.
@@ -13,6 +14,7 @@ export function stackAdapter(mix: AdapterMix): Adapter {
   const [first] = mix;
   if (first === undefined) throw new Error('a mix needs at least one adapter');
   if (isGated(mix)) throw new Error('a mix that is weighed token by token is no single adapter');
+  if (isByPrompt(mix)) throw new Error('a mix that is weighed prompt by prompt is no single adapter');
   for (const { adapter, weight } of mix) {
     if (!Number.isFinite(weight)) throw new Error(`a mix needs finite weights, not ${weight}`);
     requireSameModules(first.adapter, adapter);
@@ -41,12 +43,19 @@ export function stackAdapter(mix: AdapterMix): Adapter {
   return { layout: { modules, rslora: first.adapter.layout.rslora }, factors };
 }
 
-/** What an engine opened with the first adapter's layout is fed: the factors of `stackAdapter`, and with them the gates of a gated mix. */
+/**
+ * What an engine opened with the first adapter's layout is given: the factors of `stackAdapter`; with them the gates of a mix that is
+ * weighed token by token, or what a mix is weighed by prompt by prompt.
+ */
 export function stack(mix: AdapterMix): Tensors {
+  if (isByPrompt(mix)) {
+    const whole = stackAdapter(mix.map(({ adapter }) => ({ adapter, weight: 1 })));
+    return new Map([...whole.factors, ...likenessTensors(mix)]);
+  }
   if (!isGated(mix)) return stackAdapter(mix).factors;
   if (mix.some(({ weight }) => weight === 0)) throw new Error('a gated part of a mix needs a weight other than 0');
   const { factors } = stackAdapter(mix.map(({ adapter, weight }) => ({ adapter, weight })));
-  return new Map([...factors, ...gateTensors(mix)]);
+  return new Map([...factors, ...gateTensors(mix), ...partsTensors(mix)]);
 }
 
 const show = (module: LoraModule | undefined): string =>

@@ -144,6 +144,9 @@ function kitEndingIn(factors: Tensors, examples: number): Parameters<Stage['work
     gradient: () => {
       throw new Error('stage 0 asks for no gradient');
     },
+    represent: () => {
+      throw new Error('stage 0 asks for no representation');
+    },
   };
 }
 

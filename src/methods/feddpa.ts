@@ -17,8 +17,10 @@ export const feddpa = defineMethod({
   name: 'feddpa',
   summary: 'a global adapter by federated averaging and a local one at each client; the model mixes their products',
   source:
-    'arXiv 2403.19211 and its code: the local adapter is trained with the global one frozen beside it in an (α, 1 − α) mix. The paper also weighs by ' +
-    'the likeness of each prompt to the client’s own; here α is fixed. A local adapter begins with the A its client is sent and B = 0.',
+    'arXiv 2403.19211 and its code: the local adapter is trained with the global one frozen beside it in an (α, 1 − α) mix. `mixing: likeness` ' +
+    'weighs as the paper does: α = factor · the mean cosine between a prompt and some of the client’s own (last hidden state of the last token, local adapter ' +
+    'alone), within 0 … 1; the default, a fixed α, costs no second pass. Choices here: the client’s prompts are drawn anew whenever its local adapter has been trained; a row’s prompt is what ' +
+    'precedes its first labelled token. A local adapter begins with the A its client is sent and B = 0.',
   capabilities: { ...averaging, onReceipt: 'overwrites A, B; keeps its local adapter' },
   options: z.strictObject({
     ...federatedOptions,
@@ -29,9 +31,21 @@ export const feddpa = defineMethod({
         '`T`: each round from the second trains the local adapter, then the global; `F`: the local ones after all rounds',
       ),
     mix: z.number().gt(0).lt(1).default(0.5).describe('α, the part of the local adapter; the global one has 1 − α'),
+    mixing: z
+      .enum(['fixed', 'likeness'])
+      .default('fixed')
+      .describe(
+        'α where the model is used: `fixed` as in training, or by the `likeness` of each prompt to the client’s own',
+      ),
+    prompts: z
+      .int()
+      .positive()
+      .default(5)
+      .describe('`likeness`: how many of the client’s own prompts it is compared with'),
+    factor: z.number().gt(0).max(1).default(0.5).describe('`likeness`: α = factor · mean cosine'),
     local: localOptions.prefault({}).describe('the training of local adapters; by default as `train`'),
   }),
-  stages: ({ variant, mix, local, ...options }, { layout, rounds, train }) => {
+  stages: ({ variant, mix, local, mixing, prompts, factor, ...options }, { layout, rounds, train }) => {
     const federated: AveragedTraining = {
       ...options,
       name: 'federated',
@@ -40,7 +54,8 @@ export const feddpa = defineMethod({
       train,
       parametrisation: allFactors(),
     };
-    const dual: Dual = { layout, mix, train: withLocal(train, local) };
+    const likeness = mixing === 'likeness' ? { prompts, factor } : undefined;
+    const dual: Dual = { layout, mix, train: withLocal(train, local), ...(likeness && { likeness }) };
     return variant === 'T' ? [together(federated, dual)] : [averageFactors(federated), afterwards(dual)];
   },
 });
@@ -50,6 +65,7 @@ interface Dual {
   /** α. */
   readonly mix: number;
   readonly train: TrainSettings;
+  readonly likeness?: { readonly prompts: number; readonly factor: number };
 }
 
 function together(federated: AveragedTraining, dual: Dual): Stage<Tensors, PrivateState> {
@@ -59,9 +75,9 @@ function together(federated: AveragedTraining, dual: Dual): Stage<Tensors, Priva
     async *work(received, mine, kit) {
       // In the first round the global adapter has learnt nothing yet that a local one could stand beside.
       const without = kit.round === 0 || kit.server;
-      const personal = without ? privateState(mine).personal : yield* trainLocal(dual, received, mine, kit);
+      const personal = without ? {} : yield* trainLocal(dual, received, mine, kit);
       const shared = yield* averaged.work(received, mine, kit);
-      return { ...shared, mine: { ...shared.mine, ...(personal && { personal }) } };
+      return { ...shared, mine: { ...shared.mine, ...personal } };
     },
     models: (factors, mine) => mixed(dual, factors, privateState(mine)),
   };
@@ -77,7 +93,7 @@ function afterwards(dual: Dual): Stage<Tensors, PrivateState> {
     broadcast: (factors) => factors,
     async *work(received, mine, kit) {
       const personal = yield* trainLocal(dual, received, mine, kit);
-      return { update: new Map(), weight: 1, mine: { ...privateState(mine), personal } };
+      return { update: new Map(), weight: 1, mine: { ...privateState(mine), ...personal } };
     },
     apply: (factors) => factors,
     models: (factors, mine) => mixed(dual, factors, privateState(mine)),
@@ -85,7 +101,7 @@ function afterwards(dual: Dual): Stage<Tensors, PrivateState> {
 }
 
 async function* trainLocal(
-  { layout, mix, train }: Dual,
+  { layout, mix, train, likeness }: Dual,
   received: Tensors,
   mine: Parameters<Stage['work']>[1],
   kit: Parameters<Stage['work']>[2],
@@ -96,7 +112,10 @@ async function* trainLocal(
     parametrisation: beside(allFactors(), [{ adapter: global, weight: 1 - mix }], mix),
     ...training(train, kit.examples),
   });
-  return trained.params;
+  const personal = trained.params;
+  if (likeness === undefined) return { personal };
+  const from: Adapter = { layout, factors: personal };
+  return { personal, references: await kit.represent({ from, prompts: likeness.prompts }) };
 }
 
 function fresh({ modules }: LoraLayout, factors: Tensors): Tensors {
@@ -105,11 +124,12 @@ function fresh({ modules }: LoraLayout, factors: Tensors): Tensors {
 }
 
 /** α·local + (1 − α)·global as products, never as factors; the global one alone where there is no local one yet. */
-function mixed({ layout, mix }: Dual, factors: Tensors, { personal }: PrivateState): AdapterMix {
+function mixed({ layout, mix, likeness }: Dual, factors: Tensors, { personal, references }: PrivateState): AdapterMix {
   const global: Adapter = { layout, factors };
   if (personal === undefined) return [{ adapter: global, weight: 1 }];
+  const weighed = likeness && references && { likeness: { references, factor: likeness.factor } };
   return [
-    { adapter: { layout, factors: personal }, weight: mix },
-    { adapter: global, weight: 1 - mix },
+    { adapter: { layout, factors: personal }, weight: mix, name: 'local', ...weighed },
+    { adapter: global, weight: 1 - mix, name: 'global' },
   ];
 }

@@ -126,6 +126,19 @@ describe('FedDPA', () => {
     expect(distance(personal!.get(keyOfA('m0')), global.get(keyOfA('m0')))).toBeGreaterThan(1e-3);
   });
 
+  it.each(['T', 'F'])('weighs by likeness where it is asked to, with the client’s own prompts: %s', async (variant) => {
+    const fixed = await federate(feddpa, { variant });
+    const { stage, shared, mine } = await federate(feddpa, { variant, mixing: 'likeness', prompts: 3, factor: 0.4 });
+    const [local, global] = stage.models(shared, mine.get('c0'));
+    expect(local!.likeness!.factor).toBe(0.4);
+    expect(local!.likeness!.references.shape[0]).toBe(3);
+    expect([local!.name, global!.name]).toEqual(['local', 'global']);
+    // The adapters themselves do not depend on how they are mixed in the end.
+    const other = fixed.stage.models(fixed.shared, fixed.mine.get('c0'));
+    expect(sameBits(local!.adapter.factors, other[0]!.adapter.factors)).toBe(true);
+    expect(other[0]!.likeness).toBeUndefined();
+  });
+
   it('trains the local adapter from the second round on, with the global one frozen beside it', async () => {
     const one = await federate(feddpa, { variant: 'T' }, 1);
     expect(one.mine.get('c0')).toEqual({});

@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import type { State } from '../tensor/state.ts';
-import type { Tensors } from '../tensor/tensor.ts';
+import type { Tensor, Tensors } from '../tensor/tensor.ts';
 
 /** What a client keeps for itself between tasks. Never sent. */
 export type PrivateState = {
   /** Trained numbers of its personal model, as params of the stage that made them. */
   readonly personal?: Tensors;
+  /** What its personal adapter makes of some of its own prompts, [prompts, hidden]. */
+  readonly references?: Tensor;
   /** Optimizer state by stage name, where `optimizerState: keep`. */
   readonly optimizers?: { readonly [stage: string]: State };
 };

@@ -10,7 +10,7 @@ import type { DType, Value } from '../graph/value.ts';
 import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
 import { keyOfGate, keyOfParts } from '../lora/gate.ts';
 import type { LlamaConfig } from './config.ts';
-import { attendBatch, llama, type Parts, type Places } from './llama.ts';
+import { attendBatch, finalNorm, head, trunk, type Parts, type Places } from './llama.ts';
 import { weightShapes } from './weights.ts';
 
 /** The type of each weight in its file, by name. */
@@ -94,23 +94,19 @@ export function placesInputs(g: Graph, { headDim }: LlamaConfig): Places {
   };
 }
 
-/** Logits [m, vocabulary] at the labelled tokens of a packed batch, and its targets. */
-function batchLogits(g: Graph, parts: Parts): { logits: Value; targets: Value } {
+/** What the decoder layers make of a packed batch, x [m, hidden] at its labelled tokens. */
+function batchTrunk(g: Graph, parts: Parts): Value {
   const ids = g.input('ids', 'int32', ['n']);
   const rows = g.input('labelled', 'int32', ['m']);
-  const targets = g.input('targets', 'int64', ['m', 2]);
   const places = placesInputs(g, parts.config);
-  return {
-    logits: llama(
-      g,
-      parts,
-      ids,
-      places,
-      attendBatch(g, blocksInputs(g, parts.config, attentionBlocks(parts.config))),
-      rows,
-    ),
-    targets,
-  };
+  const attend = attendBatch(g, blocksInputs(g, parts.config, attentionBlocks(parts.config)));
+  return trunk(g, parts, ids, places, attend, rows);
+}
+
+/** Logits [m, vocabulary] at the labelled tokens of a packed batch, and its targets. */
+function batchLogits(g: Graph, parts: Parts): { logits: Value; targets: Value } {
+  const x = batchTrunk(g, parts);
+  return { logits: head(g, parts, x), targets: g.input('targets', 'int64', ['m', 2]) };
 }
 
 /** The LoRA training step: `loss`, and `d <factor>` for each wanted factor, with every mixer's where there are mixers. */
@@ -170,7 +166,15 @@ export function scoreGraph(config: LlamaConfig, types: WeightTypes, layout: Lora
   return scores(g, frozenParts(g, config, types, layout, gated));
 }
 
-/** The same with all weights as inputs. */
+/** Forward only: `hidden` [m, hidden], the last hidden states at the labelled tokens. */
+export function representGraph(config: LlamaConfig, types: WeightTypes, layout: LoraLayout): Graph {
+  const g = new Graph();
+  const parts = frozenParts(g, config, types, layout);
+  g.output('hidden', finalNorm(g, parts, batchTrunk(g, parts)));
+  return g;
+}
+
+/** The same as `scoreGraph` with all weights as inputs. */
 export function fullScoreGraph(config: LlamaConfig): Graph {
   const g = new Graph();
   return scores(g, trainableParts(g, config));

@@ -4,7 +4,7 @@ import type { Value } from '../graph/value.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
 import { frozenParts, placesInputs, type WeightTypes } from './compile.ts';
 import type { LlamaConfig } from './config.ts';
-import { llama, type Attend } from './llama.ts';
+import { head, trunk, type Attend } from './llama.ts';
 
 /** Names of the layers' caches: fed as `past …`, fetched as `present …`, each [rows, kvHeads, keys, headDim]. */
 export const cacheNames = (layers: number): string[] =>
@@ -47,6 +47,6 @@ export function decodeGraph(config: LlamaConfig, types: WeightTypes, layout: Lor
   const ids = g.input('ids', 'int32', ['n']);
   const last = g.input('last', 'int32', ['rows']);
   const places = placesInputs(g, config);
-  g.output('logits', llama(g, parts, ids, places, attendCached(g, config), last));
+  g.output('logits', head(g, parts, trunk(g, parts, ids, places, attendCached(g, config), last)));
   return g;
 }

@@ -84,18 +84,22 @@ export function decoderLayer(
   return add(g, x, project(g, parts, `${at}.mlp.down_proj`, swiglu(g, gate, up), mlpBias));
 }
 
+/** x [m, hidden] → the last hidden states [m, hidden], after the final norm. */
+export const finalNorm = (g: Graph, parts: Parts, x: Value): Value =>
+  rmsNorm(g, x, parts.weight('model.norm.weight'), parts.config.rmsNormEps);
+
 /** x [m, hidden] → logits [m, vocabulary]. */
 export function head(g: Graph, parts: Parts, x: Value): Value {
   const { config } = parts;
-  const norm = rmsNorm(g, x, parts.weight('model.norm.weight'), config.rmsNormEps);
+  const norm = finalNorm(g, parts, x);
   return linear(g, norm, parts.weight(config.tieWordEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'));
 }
 
-/** The whole model: ids [n] → logits [m, vocabulary] of the chosen `rows` [m]. After the last attention only they are computed. */
-export function llama(g: Graph, parts: Parts, ids: Value, places: Places, attend: Attend, rows: Value): Value {
+/** All decoder layers: ids [n] → x [m, hidden] of the chosen `rows` [m]. After the last attention only they are computed. */
+export function trunk(g: Graph, parts: Parts, ids: Value, places: Places, attend: Attend, rows: Value): Value {
   const { layers } = parts.config;
   let x = embed(g, parts, ids);
   for (let layer = 0; layer < layers; layer++)
     x = decoderLayer(g, parts, layer, x, places, attend, layer === layers - 1 ? rows : undefined);
-  return head(g, parts, x);
+  return x;
 }

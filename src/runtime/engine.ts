@@ -56,7 +56,8 @@ export interface Engine {
   readonly maxLength: number;
   /**
    * Factors may have any rank per module (stacked mixes included); the module's scale is fixed by the layout. Beside the factors
-   * there may be the gates of a mix that is weighed token by token; their gradients then come with those wanted.
+   * there may be the gates of a mix that is weighed token by token; their gradients then come with those wanted. What a mix is weighed
+   * by prompt by prompt may be given for scoring (a row's prompt ends before its first labelled token) and generation only.
    */
   step(factors: Tensors, batch: PackedBatch, want: 'A' | 'B' | 'AB'): Promise<StepResult>;
   score(factors: Tensors, batch: PackedBatch): Promise<Scores>;
@@ -65,5 +66,7 @@ export interface Engine {
    * side, which is several times faster than one after the other.
    */
   generate(factors: Tensors, prompt: Int32Array, options: GenerateOptions): Promise<Int32Array>;
+  /** The last hidden state (after the final norm) at the last token of a prompt, [hidden]. */
+  represent(factors: Tensors, prompt: Int32Array): Promise<Float32Array>;
   close(): Promise<void>;
 }

@@ -2,11 +2,12 @@ import { UserError } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
 import { hasGates, keyOfGate, keyOfParts } from '../lora/gate.ts';
-import { scoreGraph, stepGraph, type WeightTypes } from '../models/compile.ts';
+import { representGraph, scoreGraph, stepGraph, type WeightTypes } from '../models/compile.ts';
 import { checkLength, type LlamaConfig } from '../models/config.ts';
 import { decodeGraph } from '../models/decode.ts';
 import { projectionsOf } from '../models/weights.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
+import { byPrompt } from './by-prompt.ts';
 import type { Engine, PackedBatch, Scores } from './engine.ts';
 import { batchFeeds } from './feeds.ts';
 import { checkPrompt, generateTogether, type GenerateRequest } from './generate.ts';
@@ -91,6 +92,13 @@ export const scoresOf = ({ nll, predicted }: Feeds): Scores => ({
 /** Graphs of mixes that are weighed token by token are other graphs: two of each kind at most. */
 type Gates = '' | ' gated';
 
+/** A prompt as a batch of one row that is looked at where it ends. */
+function wholePrompt(ids: Int32Array): PackedBatch {
+  const within = Int32Array.from(ids.keys());
+  const labelled = Int32Array.of(ids.length - 1);
+  return { rows: 1, length: ids.length, ids, positions: within, slots: within, labelled, targets: Int32Array.of(0) };
+}
+
 /** Prompts that are continued in one batch: more give little more speed, and their caches take memory. */
 const TOGETHER = 8;
 
@@ -105,8 +113,9 @@ export function loraEngine({ config, layout, types, open }: EngineParts): Engine
     const [want, gated] = kind.split(' ') as ['A' | 'B' | 'AB', 'gated'?];
     return open(stepGraph(config, types, layout, want, gated !== undefined));
   });
-  const forward = keptOpen((kind: `${'score' | 'decode'}${Gates}`) => {
+  const forward = keptOpen((kind: `${'score' | 'decode'}${Gates}` | 'represent') => {
     const [graph, gated] = kind.split(' ');
+    if (graph === 'represent') return open(representGraph(config, types, layout));
     return open((graph === 'score' ? scoreGraph : decodeGraph)(config, types, layout, gated !== undefined));
   });
   const gates = (factors: Tensors): Gates => (hasGates(layout, factors) ? ' gated' : '');
@@ -122,7 +131,7 @@ export function loraEngine({ config, layout, types, open }: EngineParts): Engine
       requests,
     ),
   );
-  return {
+  return byPrompt({
     layout,
     vocabularySize: config.vocabularySize,
     maxLength: Math.min(config.maxPositions, config.slidingWindow ?? Infinity),
@@ -136,9 +145,14 @@ export function loraEngine({ config, layout, types, open }: EngineParts): Engine
       checkPrompt(config, prompt);
       return continued(factors, { prompt, options });
     },
+    async represent(factors, prompt) {
+      checkPrompt(config, prompt);
+      const { hidden } = await forward.run('represent', feeds(factors, wholePrompt(prompt)));
+      return (hidden as Feed).data as Float32Array;
+    },
     async close() {
       await steps.close();
       await forward.close();
     },
-  };
+  });
 }

@@ -2,6 +2,7 @@ import { labelledTokens } from '../data/batches.ts';
 import type { WorkContext } from './context.ts';
 import { gradient } from './gradient.ts';
 import type { ClientKit } from './kit.ts';
+import { represent } from './represent.ts';
 import { train } from './trainer.ts';
 
 /** What a client can do with its own data in one round of a stage. Its random draws depend on seed, stage, round and client only. */
@@ -16,5 +17,6 @@ export function clientKit(context: WorkContext): ClientKit {
     signal,
     train: (request) => train(context, request),
     gradient: (request) => gradient(context, request),
+    represent: (request) => represent(context, request),
   };
 }

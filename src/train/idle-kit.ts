@@ -1,4 +1,4 @@
-import { countNumbers, zerosLike } from '../tensor/tensors.ts';
+import { countNumbers, zeros, zerosLike } from '../tensor/tensors.ts';
 import type { ClientKit } from './kit.ts';
 
 /**
@@ -23,5 +23,6 @@ export function idleKit(client: string, round: number, asked: (numbers: number) 
       asked(countNumbers(params));
       return { gradients: zerosLike(params), loss: 0, tokens: 1 };
     },
+    represent: async () => zeros([1, 1]),
   };
 }

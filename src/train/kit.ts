@@ -2,7 +2,7 @@ import type { Adapter } from '../lora/adapter.ts';
 import type { Parametrisation } from '../lora/parametrisation.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import type { State } from '../tensor/state.ts';
-import type { Tensors } from '../tensor/tensor.ts';
+import type { Tensor, Tensors } from '../tensor/tensor.ts';
 
 /** One optimizer step or gradient, as it happens. */
 export interface Progress {
@@ -64,6 +64,12 @@ export interface GradientResult {
   readonly tokens: number;
 }
 
+export interface RepresentRequest {
+  readonly from: Adapter;
+  /** How many of the training rows' prompts; all where there are fewer. */
+  readonly prompts: number;
+}
+
 /** What a client can do with its own data. Random draws depend only on run seed, client, stage and round. */
 export interface ClientKit {
   readonly client: string;
@@ -78,4 +84,6 @@ export interface ClientKit {
   readonly signal: AbortSignal;
   train(request: TrainRequest): AsyncGenerator<Progress, TrainResult>;
   gradient(request: GradientRequest): AsyncGenerator<Progress, GradientResult>;
+  /** Last hidden states at the ends of some of its prompts, [prompts, hidden]. */
+  represent(request: RepresentRequest): Promise<Tensor>;
 }

@@ -73,6 +73,7 @@ export function fakeEngine(layout: LoraLayout, options: { readonly delay?: () =>
       };
     },
     generate: async () => new Int32Array(),
+    represent: async () => Float32Array.of(1),
     close: async () => undefined,
   };
 }

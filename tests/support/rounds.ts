@@ -38,6 +38,8 @@ interface KitOptions {
 }
 
 const identity = ({ client = 'c', round = 0, examples = 1 }: KitOptions): Omit<ClientKit, 'train' | 'gradient'> => ({
+  // Every prompt looks the same here.
+  represent: async ({ prompts }) => ({ shape: [prompts, 1], data: new Float32Array(prompts).fill(1) }),
   client,
   round,
   examples,
