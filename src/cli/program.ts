@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { version } from '../run/version.ts';
 import type { Terminal } from './context.ts';
+import type { AnalyzeFlags } from './commands/analyze.ts';
 import type { EvalFlags } from './commands/eval.ts';
 import type { GenerateFlags } from './commands/generate.ts';
 import type { InspectFlags } from './commands/inspect.ts';
@@ -98,6 +99,22 @@ export function program(terminal: Terminal): Command {
     .option('--set <key=value>', 'any key of a configuration, e.g. --set data.format=dolly (repeatable)', collect, [])
     .action(async (flags: PersonalizeFlags) =>
       (await import('./commands/personalize.ts')).personalizeCommand(flags, terminal),
+    );
+
+  fedlora
+    .command('analyze')
+    .description('how magnitudes and directions of A and B change in local training: the sensitivity study')
+    .argument('[config.yaml]', 'whose model, data, clients, lora, rounds and train sections count')
+    .option('--out <folder>', 'where results go (default: runs/<name of the configuration>-sensitivity)')
+    .option('--steps <number>', "optimizer steps of each client (default: the work of all the configuration's rounds)")
+    .option('--at <share>', 'of its training after which the checkpoint is taken (default: 0.1)')
+    .option('--from <folder>', 'in place of a configuration, with --to: compare two PEFT adapters')
+    .option('--to <folder>', 'the later adapter')
+    .option('--resume', 'go on with an unfinished analysis')
+    .option('--seed <number>', 'the same as --set seed=<number>')
+    .option('--set <key=value>', 'override a key (repeatable)', collect, [])
+    .action(async (file: string | undefined, flags: AnalyzeFlags) =>
+      (await import('./commands/analyze.ts')).analyzeCommand(file, flags, terminal),
     );
 
   fedlora

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AXES } from '../lora/axis.ts';
 import type { Adapter, LoraLayout } from '../lora/adapter.ts';
@@ -265,7 +265,8 @@ describe('properties', () => {
     const basis = ({ shape, data }: Tensor, angle: number): Tensor => {
       const [rows, columns] = shape as [number, number];
       const out = data.slice();
-      for (let c = 0; c < columns && rows > 1; c++) {
+      if (rows === 1) return { shape, data: out };
+      for (let c = 0; c < columns; c++) {
         const [p, q] = [data[c]!, data[columns + c]!];
         out[c] = Math.cos(angle) * p - Math.sin(angle) * q;
         out[columns + c] = Math.sin(angle) * p + Math.cos(angle) * q;

@@ -29,7 +29,7 @@ export const localOnly = defineMethod({
 });
 
 /** The work of so many rounds in one piece. */
-function times(length: Length, rounds: number): Length {
+export function times(length: Length, rounds: number): Length {
   const count = (one: number): number => Math.max(1, Math.round(one * rounds));
   return 'steps' in length ? { steps: count(length.steps) } : { epochs: count(length.epochs) };
 }
