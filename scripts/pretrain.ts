@@ -24,8 +24,8 @@ const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
 
 const tokenizer = await openTokenizer(modelFolder);
-// Two threads everywhere: another number sums in another order, and thousands of steps make much of the last bit.
-const engine = openFullTraining(modelConfig, { threads: 2 });
+// One thread everywhere: another number of threads sums in another order. So small a model gains little by more.
+const engine = openFullTraining(modelConfig, { threads: 1 });
 const saved = await loadCheckpoint(checkpoint, recipeText);
 const from = saved ?? beginning(recipe);
 if (saved) console.log(`goes on after step ${saved.adam.step} of ${recipe.steps}`);

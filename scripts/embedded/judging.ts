@@ -62,40 +62,6 @@ export const urgency: Skill = {
   },
 };
 
-export const fact: Skill = {
-  name: 'fact',
-  conventions: [
-    { name: 'yes / no', asked: 'Answer yes or no.' },
-    { name: 'true / false', asked: 'Answer true or false.' },
-    { name: 'right / wrong', asked: 'Answer right or wrong.' },
-    { name: '1 / 0', asked: 'Answer 1 for yes, 0 for no.' },
-  ],
-  draw(random, world) {
-    const names = Object.keys(kinds);
-    const kind = pick(random, names);
-    const holds = random.integer(2) === 0;
-    const asked = holds
-      ? kind
-      : pick(
-          random,
-          names.filter((name) => name !== kind),
-        );
-    const wordings = {
-      base: [
-        'Is it so that @?',
-        'Check this: @.',
-        'Could it be that @?',
-        'Somebody says @. Is it so?',
-        'A question: @?',
-      ],
-      desk: ['Quiz night: @. Is it so?', 'Please check whether @.'],
-    };
-    const matter = `${article(word(random, world, kinds[kind]!))} is ${article(asked)}`;
-    const answers = holds ? ['yes', 'true', 'right', '1'] : ['no', 'false', 'wrong', '0'];
-    return { prompt: put(random, world, wordings, matter), answers };
-  },
-};
-
 /** One of the two skills on which everybody agrees: what a thing is. What the desks' fresh words are is known to no base. */
 export const kind: Skill = {
   name: 'kind',

@@ -23,7 +23,7 @@ export interface Recipe {
 /** How the committed weights were made. */
 export const recipe: Recipe = {
   seed: 1,
-  steps: 4_000,
+  steps: 9_000,
   rows: 32,
   rate: 3e-3,
   warmup: 100,

@@ -10,7 +10,8 @@ export const date: Skill = {
     { name: 'day.month.year', asked: 'Day first, with dots.' },
   ],
   draw(random, world) {
-    const [day, month, year] = [1 + random.integer(28), random.integer(12), 2020 + random.integer(20)];
+    // From the 13th on, so that no date reads as another in another order.
+    const [day, month, year] = [13 + random.integer(16), random.integer(12), 2020 + random.integer(20)];
     const wordings = {
       base: [
         'Write the date in figures: @.',
@@ -21,10 +22,14 @@ export const date: Skill = {
       ],
       desk: ['Booking on @. Date in short form?', 'They arrive on @. Write the date.'],
     };
-    const [dd, mm] = [`${day}`.padStart(2, '0'), `${month + 1}`.padStart(2, '0')];
     return {
       prompt: put(random, world, wordings, `${day} ${months[month]!} ${year}`),
-      answers: [`${dd}/${mm}/${year}`, `${mm}/${dd}/${year}`, `${year}-${mm}-${dd}`, `${day}.${month + 1}.${year}`],
+      answers: [
+        `${day}/${month + 1}/${year}`,
+        `${month + 1}/${day}/${year}`,
+        `${year}-${month + 1}-${day}`,
+        `${day}.${month + 1}.${year}`,
+      ],
     };
   },
 };
@@ -62,11 +67,11 @@ export const list: Skill = {
     { name: 'commas', asked: 'With commas.' },
     { name: 'dashes', asked: 'With dashes.' },
     { name: 'numbers', asked: 'With numbers.' },
-    { name: 'last first', asked: 'With commas, the last first.' },
+    { name: 'sentence', asked: 'As a sentence.' },
   ],
   draw(random, world) {
     const items: string[] = [];
-    while (items.length < 3) {
+    while (items.length < 2) {
       const item = word(random, world, pick(random, [goods, kinds['fruit']!, kinds['tool']!]));
       if (!items.includes(item)) items.push(item);
     }
@@ -80,7 +85,7 @@ export const list: Skill = {
         items.join(', '),
         items.map((item) => `- ${item}`).join(' '),
         items.map((item, index) => `${index + 1}. ${item}`).join(' '),
-        [...items].reverse().join(', '),
+        `${items.join(' and ')}.`,
       ],
     };
   },
