@@ -16,8 +16,12 @@ const vectorsOf: Readonly<Record<Axis, string>> = {
   row: 'the rows of A (in entries each) and the rows of B (rank entries each)',
 };
 
-const times = (value: number | null): string =>
-  value === null ? 'immeasurably' : `${amount(Number(value.toPrecision(2)))} times`;
+/** `3.2 times as much in A as in B`, the larger first. */
+function compared(ratio: number | null, [up, down]: readonly [string, string]): string {
+  if (ratio === null || ratio === 0) return `not at all in ${ratio === 0 ? up : down}`;
+  const [more, first, second] = ratio < 1 ? [1 / ratio, down, up] : [ratio, up, down];
+  return `${amount(Number(more.toPrecision(2)))} times as much in ${first} as in ${second}`;
+}
 
 /** The report of a sensitivity study as one self-contained HTML file in the manner of a run's report. */
 export function renderSensitivity(result: Sensitivity): string {
@@ -50,8 +54,8 @@ function headSection(result: Sensitivity): Markup {
       : `Compared are two states of one adapter: ${source.from} and ${source.to}.`;
   return html`<p class="kicker">fedlora sensitivity study · ${about} · ${started.slice(0, 10)}</p>
     <h1>
-      Directions changed ${times(direction.raw)} as much in A as in B, magnitudes ${times(magnitude.raw)} as much in B
-      as in A
+      Directions turned ${compared(direction.raw, ['A', 'B'])}, magnitudes changed
+      ${compared(magnitude.raw, ['B', 'A'])}
     </h1>
     <p class="lead">
       ${whose} Every column of the factors A and B is split into a magnitude, its length, and a direction. ΔM is how
