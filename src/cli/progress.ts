@@ -116,6 +116,12 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
         return line(`${place(event)}: loss global ${loss(event.global.micro.loss)}${personal}${known}`);
       }
       case 'round started':
+      case 'new clients evaluated': {
+        const personal = event.personal ? `, personal ${loss(event.personal.macro.loss)}` : '';
+        const known = event.cached ? paint('dim', ' (known)') : '';
+        const global = loss(event.global.macro.loss);
+        return line(`${printable(event.label)} · new clients: loss global ${global}${personal}${known}`);
+      }
         return speed.restart();
       case 'finished':
         return clear();

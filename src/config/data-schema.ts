@@ -107,6 +107,12 @@ export const clientsSchema = z
       .describe(
         "Rows set aside for the server, drawn over all clients' rows before `limit` and `split`: a share below 1 or a number. For FedLoRA-Optimizer's `globalData: proxy`; a method without such a stage has them as one more participant, `proxy`, in every round that combines updates (docs/method.md). Default: 0.",
       ),
+    new: z
+      .union([whole(0), z.array(name()).min(1)])
+      .exactOptional()
+      .describe(
+        'Clients who take no part in any round, to see what the result is worth to somebody new: so many, drawn with the seed, or their names. They are scored at the end of each method and are in no mean. Default: 0.',
+      ),
     split: z
       .strictObject({
         validation: held()

@@ -159,6 +159,18 @@ it('takes the given test rows, and the rows that a split file holds out', async 
   expect(dealt.heldOut.examples.map(({ id }) => id)).toEqual(['0', '1']);
 });
 
+it('keeps new clients apart: their rows are in nobody else and not at the server', async () => {
+  const source = write(rowsOf({ a: 10, b: 10, c: 10 }));
+  const data = await load(source, { new: ['b'], proxy: 5 });
+  expect(data.clients.map(({ id }) => id)).toEqual(['a', 'c']);
+  expect(data.newClients.map(({ id, train, test }) => [id, train.length, test.length])).toEqual([['b', 7, 2]]);
+  expect(data.proxy.every(({ id }) => Number(id) < 10 || Number(id) >= 20)).toBe(true);
+  // Its split depends on nobody else.
+  const all = await load(source);
+  expect(data.newClients[0]).toEqual(all.clients[1]);
+  expect(all.newClients).toEqual([]);
+});
+
 describe('what cannot be used is an error that names it', () => {
   it('clients with too few rows', async () => {
     const source = write(rowsOf({ big: 20, small: 2, tiny: 1 }));

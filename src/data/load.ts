@@ -7,6 +7,7 @@ import { describeRow, type Segment } from './describe.ts';
 import { readJson } from './files.ts';
 import { minimumOf, partition, type Partition, type Shares } from './partition.ts';
 import type { TemplateTokenizer } from './pieces.ts';
+import { newClientsOf } from './new-clients.ts';
 import { readDataset } from './read.ts';
 import { columnOf, count } from './rows.ts';
 import type { ClientsConfig, DataConfig } from './settings.ts';
@@ -31,7 +32,7 @@ export interface LoadRequest {
   readonly signal?: AbortSignal;
 }
 
-/** Everything a run needs to know of its data. Every row read is in a client, in `proxy`, in `heldOut`, or counted in `dropped`. */
+/** Everything a run needs to know of its data. Every row read is in a client, new or not, in `proxy`, in `heldOut`, or counted in `dropped`. */
 export interface LoadedData {
   readonly name: string;
   /** In words, e.g. `dirichlet(0.5) over category, class-over-clients`. */
@@ -46,6 +47,8 @@ export interface LoadedData {
   readonly truncated: number;
   /** In sorted order of ids. */
   readonly clients: readonly ClientData[];
+  /** Clients who take no part in any round, likewise. */
+  readonly newClients: readonly ClientData[];
   /** Per client: rows per value of `column`, all its splits together, as tokenised. */
   readonly histogram: ReadonlyMap<string, Readonly<Record<string, number>>>;
   /** The server's own rows, in no client; empty unless `clients.proxy` asks for them. */
@@ -77,7 +80,9 @@ export async function loadClients(request: LoadRequest): Promise<LoadedData> {
   const dropped = new Map(set.dropped);
   for (const [reason, n] of dealt.dropped) count(dropped, reason, n);
   const splitOf = (position: number): string | undefined => columnOf(set.examples[position]!, 'split');
-  const proxy = drawProxy(dealt.clients, config, splitOf, seed);
+  const unknown = newClientsOf(dealt.clients, config, seed);
+  const taking = new Map([...dealt.clients].filter(([id]) => !unknown.has(id)));
+  const proxy = drawProxy(taking, config, splitOf, seed);
   const shares = limited(dealt.clients, new Set(proxy), config, seed, dropped);
 
   let truncated = 0;
@@ -102,6 +107,7 @@ export async function loadClients(request: LoadRequest): Promise<LoadedData> {
   };
 
   const clients: ClientData[] = [];
+  const newClients: ClientData[] = [];
   const histogram = new Map<string, Readonly<Record<string, number>>>();
   const short: string[] = [];
   for (const [id, positions] of shares) {
@@ -114,7 +120,7 @@ export async function loadClients(request: LoadRequest): Promise<LoadedData> {
     const lack = lacking(client, config.split);
     if (lack !== undefined && positions.length >= minimumOf(config))
       short.push(`"${id}" (${lack} of ${positions.length} rows)`);
-    clients.push(client);
+    (unknown.has(id) ? newClients : clients).push(client);
     histogram.set(id, histogramOf([...train.examples, ...validation.examples, ...test.examples], dealt.column));
   }
   if (short.length > 0) throw tooSmall(short, config);
@@ -128,6 +134,7 @@ export async function loadClients(request: LoadRequest): Promise<LoadedData> {
     dropped: Object.fromEntries(dropped),
     truncated,
     clients,
+    newClients,
     histogram,
     shown: describeRow(clients[0]!.train[0]!, request.tokenizer),
     template,
@@ -142,7 +149,7 @@ const ownedBy = (owner: string, rows: number): Partition => ({
   column: '',
 });
 
-/** Rows for the server, drawn over all clients' rows; never one that the data set itself holds out. */
+/** Rows for the server, drawn over the rows of all clients who take part; never one that the data set itself holds out. */
 function drawProxy(
   shares: Shares,
   { proxy = 0, split }: ClientsConfig,

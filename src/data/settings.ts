@@ -63,6 +63,8 @@ export interface ClientsConfig {
   readonly limit?: number;
   /** Rows set aside for the server, drawn over all clients' rows, before `limit` and `split` (METHOD.md, `globalData: proxy`); default 0. */
   readonly proxy?: Amount;
+  /** Clients who take no part in any round: so many drawn by seed, or by name; default 0. */
+  readonly new?: number | readonly string[];
   /** `given`: rows whose column `split` says `validation` or `test`. */
   readonly split: { readonly validation: Amount | 'given'; readonly test: Amount | 'given' };
 }

@@ -1,3 +1,5 @@
+import type { Example, TokenRow } from '../data/types.ts';
+
 /** Greedy answers to some test rows, for exact match and ROUGE-L. */
 export interface GenerateSettings {
   /** Test rows per client that are answered, drawn once per seed. */
@@ -16,6 +18,8 @@ export interface EvaluationOptions {
   readonly batchSize: number | { readonly tokens: number };
   /** At most so many test rows per client; all where absent. */
   readonly rows?: number;
+  /** Further test rows, no client's, on which global models are scored. */
+  readonly heldOut?: { readonly rows: readonly TokenRow[]; readonly examples: readonly Example[] };
   /** No generation where absent. */
   readonly generate?: GenerateSettings;
   /** Personal models also on everybody's rows (default true): the matrix and the pooled loss. Off, each is scored on its own rows only. */

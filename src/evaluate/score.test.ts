@@ -108,6 +108,17 @@ describe('scoreGlobal', () => {
     expect(scores.micro.exactMatch).toBeUndefined();
   });
 
+  it('scores rows that are no client’s apart', async () => {
+    const { test: rows, testExamples: examples } = client('nobody', 1, [4, 1]);
+    const heldOut = { rows, examples };
+    const scores = await scoreGlobal(tableEngine(), adapter(1, 0.7), clients, { ...options, heldOut });
+    const plain = await scoreGlobal(tableEngine(), adapter(1, 0.7), clients, options);
+    expect(scores.heldOut!.loss).toBeCloseTo(right, 6);
+    expect(scores.heldOut).toMatchObject({ rows: 2, tokens: 5 });
+    expect({ ...scores, heldOut: undefined }).toEqual({ ...plain, heldOut: undefined });
+    expect((await scoreBase(tableEngine(), clients, { ...options, heldOut })).heldOut!.loss).toBeCloseTo(Math.log(10), 6);
+  });
+
   it('does not depend on how rows are batched', async () => {
     const one = await scoreGlobal(tableEngine(), adapter(1, 0.7), clients, options);
     const engine = tableEngine();

@@ -105,7 +105,20 @@ async function scoreFactors(
     micro: toScore(pooled, 'the pooled test rows'),
     macro: macroOf(scores.map(([, score]) => score)),
     clients: Object.fromEntries(scores),
+    ...(options.heldOut && { heldOut: await scoreHeldOut(engine, factors, options.heldOut, options) }),
   };
+}
+
+/** Rows that are no client's sit the same exam. */
+async function scoreHeldOut(
+  engine: Engine,
+  factors: Tensors,
+  { rows, examples }: NonNullable<EvaluationOptions['heldOut']>,
+  options: EvaluationOptions,
+): Promise<Score> {
+  const all = { id: 'global test rows', train: [], validation: [], test: rows, testExamples: examples };
+  const [exam] = examsOf([all], options);
+  return toScore(await sit(engine, factors, exam!, options), 'the global test rows');
 }
 
 /**

@@ -12,7 +12,7 @@ import { worthPlot } from './plots/worth.ts';
 import { settingsList } from './settings.ts';
 import type { Summary } from './summary.ts';
 import { finalTable, qualityTable } from './table.ts';
-import { clientTable, leftOutTable, stageMarkup, tableMarkup } from './tables.ts';
+import { clientTable, leftOutTable, newClientTable, stageMarkup, tableMarkup } from './tables.ts';
 
 /** What a report shows beside the summary. */
 export interface ReportExtras {
@@ -71,10 +71,16 @@ const worth = (summary: Summary): Markup =>
 
 function results(summary: Summary): Markup {
   const generated = summary.base.macro.exactMatch !== undefined;
+  const newClients = newClientTable(summary);
   return html`<p class="note">
       Test losses first. “Pooled” counts all clients’ test rows together, “mean” is the mean over clients, “own rows” is
-      each personal adapter on its client’s rows; its pooled loss shows what it forgot about the others. A dash: not
-      measured, or does not apply. ${workNote(summary)}
+      each personal adapter on its client’s rows; its pooled loss shows what it forgot about the others.${
+        summary.base.heldOut && ' “Global test rows” are the split file’s own, which are no client’s.'
+      }${
+        newClients &&
+        ' “New clients” took part in no round and are in no other figure: the mean over them, with the global adapter and after the local stage for each alone.'
+      }
+      A dash: not measured, or does not apply. ${workNote(summary)}
     </p>
     ${tableMarkup(finalTable(summary))}
     <p class="note">
@@ -89,7 +95,14 @@ function results(summary: Summary): Markup {
     <details>
       <summary>Test loss of every client</summary>
       ${tableMarkup(clientTable(summary))}
-    </details>`;
+    </details>
+    ${
+      newClients &&
+      html`<details>
+        <summary>Test loss of new clients</summary>
+        ${tableMarkup(newClients)}
+      </details>`
+    }`;
 }
 
 /** Whether the methods did the same work, which a fair comparison needs. */

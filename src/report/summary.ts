@@ -19,6 +19,8 @@ export interface ModelScores {
   /** Mean over clients of the client's own score. */
   readonly macro: Pick<Score, 'loss' | 'tokenAccuracy' | 'exactMatch' | 'rougeL'>;
   readonly clients: Readonly<Record<string, Score>>;
+  /** On the split file's own test rows, which are no client's; absent without any, and for new clients. */
+  readonly heldOut?: Score;
 }
 
 /** Every client's personal model. */
@@ -66,6 +68,15 @@ export interface StageSummary {
   readonly personal?: PersonalScores;
 }
 
+/** What a method is worth to clients who took no part in it: at its end, and in no mean of the others. */
+export interface NewClientScores {
+  readonly global: ModelScores;
+  /** After the method's local stage, run for each of them alone; absent where it has none. Without `pooledLoss` and `matrix`. */
+  readonly personal?: PersonalScores;
+  /** Labelled tokens of that stage, in no other count. */
+  readonly labelledTokens: number;
+}
+
 export interface MethodSummary {
   /** Unique in the run: `label` of the configuration, or the method's name. */
   readonly label: string;
@@ -74,6 +85,8 @@ export interface MethodSummary {
   readonly stages: readonly StageSummary[];
   readonly global: ModelScores;
   readonly personal?: PersonalScores;
+  /** Where the run has new clients. */
+  readonly newClients?: NewClientScores;
   readonly labelledTokens: number;
   readonly seconds: number;
 }
@@ -114,5 +127,7 @@ export interface Summary {
   };
   /** The model before any training. */
   readonly base: ModelScores;
+  /** Clients who took no part (`clients.new`), and the base model on their rows; absent without any. */
+  readonly newClients?: { readonly clients: readonly ClientSummary[]; readonly base: ModelScores };
   readonly methods: readonly MethodSummary[];
 }

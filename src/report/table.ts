@@ -18,17 +18,25 @@ interface Line {
   /** Absent where clients shared nothing: their global adapter is the untrained start. */
   readonly global: ModelScores | undefined;
   readonly personal: PersonalScores | undefined;
+  readonly newClients: { readonly global: ModelScores; readonly personal?: PersonalScores } | undefined;
   readonly method: MethodSummary | undefined;
 }
 
 type Column = readonly [head: string, cell: (line: Line) => string];
 
 const linesOf = (summary: Summary): Line[] => [
-  { name: 'base model', global: summary.base, personal: undefined, method: undefined },
+  {
+    name: 'base model',
+    global: summary.base,
+    personal: undefined,
+    newClients: summary.newClients && { global: summary.newClients.base },
+    method: undefined,
+  },
   ...summary.methods.map((method) => ({
     name: method.label,
     global: sharesModel(method) ? method.global : undefined,
     personal: method.personal,
+    newClients: method.newClients,
     method,
   })),
 ];
@@ -52,13 +60,29 @@ export function finalTable(summary: Summary): Table {
     name,
     ['global, pooled', (line) => optional(line.global?.micro.loss, loss)],
     ['global, mean', (line) => optional(line.global?.macro.loss, loss)],
+    ...(summary.base.heldOut
+      ? [['global test rows', (line) => optional(line.global?.heldOut?.loss, loss)] satisfies Column]
+      : []),
     ['personal, own rows', (line) => optional(line.personal?.macro.loss, loss)],
     ['personal, pooled', (line) => optional(line.personal?.pooledLoss, loss)],
+    ...newClientColumns(summary),
     ['labelled tokens', (line) => optional(line.method?.labelledTokens, short)],
     ['up per client', (line) => optional(traffic(line)?.up, bytes)],
     ['down per client', (line) => optional(traffic(line)?.down, bytes)],
     ['time', (line) => optional(line.method?.seconds, duration)],
   ]);
+}
+
+/** What each method is worth to clients who took no part: mean over them. */
+function newClientColumns({ newClients, methods }: Summary): Column[] {
+  if (newClients === undefined) return [];
+  const shared = ({ method, newClients: own }: Line) => (method && !sharesModel(method) ? undefined : own?.global);
+  return [
+    ['new clients, global', (line) => optional(shared(line)?.macro.loss, loss)],
+    ...(methods.some((method) => method.newClients?.personal)
+      ? [['new clients, personal', (line) => optional(line.newClients?.personal?.macro.loss, loss)] satisfies Column]
+      : []),
+  ];
 }
 
 /** Shares of right answers, mean over clients: tokens (teacher-forced), and where answers were generated exact match and ROUGE-L. */

@@ -2,7 +2,7 @@ import { clientIds, sharesModel, stageTraffic } from './facts.ts';
 import { bytes, duration, loss, short, whole } from './format.ts';
 import { html, type Markup } from './markup.ts';
 import { swatch } from './palette.ts';
-import type { StageSummary, Summary } from './summary.ts';
+import type { MethodSummary, ModelScores, PersonalScores, Score, StageSummary, Summary } from './summary.ts';
 import type { Table } from './table.ts';
 
 const none = '–';
@@ -87,25 +87,62 @@ export function stageMarkup(summary: Summary): Markup {
   </div>`;
 }
 
-/** Every client's test loss under every model. */
-export function clientTable(summary: Summary): Table {
-  const columns = summary.methods.flatMap((method) => [
-    ...(sharesModel(method) ? [{ head: `${method.label}: global`, scores: method.global.clients }] : []),
-    ...(method.personal ? [{ head: `${method.label}: personal`, scores: method.personal.clients }] : []),
-  ]);
-  const head = ['client', 'test rows', 'tokens', 'base', ...columns.map((column) => column.head)];
-  const rows = clientIds(summary).map((id) => {
-    const base = summary.base.clients[id];
-    const cells = columns.map(({ scores }) => scores[id]).map((score) => (score ? loss(score.loss) : none));
-    return [
+interface Scored {
+  readonly head: string;
+  readonly scores: Readonly<Record<string, Score>>;
+  readonly heldOut?: Score | undefined;
+}
+
+const globalOf = (method: MethodSummary, { clients, heldOut }: ModelScores): Scored[] =>
+  sharesModel(method) ? [{ head: `${method.label}: global`, scores: clients, heldOut }] : [];
+const personalOf = ({ label }: MethodSummary, personal: PersonalScores | undefined): Scored[] =>
+  personal ? [{ head: `${label}: personal`, scores: personal.clients }] : [];
+
+/** A line a client: its rows and tokens, and the loss under each model, the first being the base model. */
+function lossTable(ids: readonly string[], base: ModelScores, models: readonly Scored[]): Table {
+  const head = ['client', 'test rows', 'tokens', 'base', ...models.map((model) => model.head)];
+  const cell = (score: Score | undefined, show: (score: Score) => string) => (score ? show(score) : none);
+  const line = (id: string, of: Score | undefined, scores: readonly (Score | undefined)[]): string[] => [
+    id,
+    cell(of, ({ rows }) => whole(rows)),
+    cell(of, ({ tokens }) => whole(tokens)),
+    ...[of, ...scores].map((score) => cell(score, (found) => loss(found.loss))),
+  ];
+  const rows = ids.map((id) =>
+    line(
       id,
-      base ? whole(base.rows) : none,
-      base ? whole(base.tokens) : none,
-      base ? loss(base.loss) : none,
-      ...cells,
-    ];
+      base.clients[id],
+      models.map(({ scores }) => scores[id]),
+    ),
+  );
+  const heldOut = models.map((model) => model.heldOut);
+  return {
+    head,
+    right: head.map((_, i) => i > 0),
+    rows: base.heldOut ? [...rows, line('global test rows', base.heldOut, heldOut)] : rows,
+  };
+}
+
+/** Every client's test loss under every model; last the global test rows, where there are any. */
+export const clientTable = (summary: Summary): Table =>
+  lossTable(
+    clientIds(summary),
+    summary.base,
+    summary.methods.flatMap((method) => [...globalOf(method, method.global), ...personalOf(method, method.personal)]),
+  );
+
+/** The same for clients who took no part, where there are any. */
+export function newClientTable({ newClients, methods }: Summary): Table | undefined {
+  if (newClients === undefined) return undefined;
+  const models = methods.flatMap((method) => {
+    const own = method.newClients;
+    return own ? [...globalOf(method, own.global), ...personalOf(method, own.personal)] : [];
   });
-  return { head, right: head.map((_, i) => i > 0), rows };
+  return lossTable(
+    newClients.clients.map(({ id }) => id),
+    newClients.base,
+    models,
+  );
 }
 
 /** Who was left out of which round, and why; the same client and reason in one line. */

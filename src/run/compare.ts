@@ -3,11 +3,12 @@ import type { MethodResult, Place, RunEvent, StageResult } from '../federation/e
 import type { Journal } from '../federation/journal.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
 import type { Adapter } from '../lora/adapter.ts';
-import type { MethodSummary, StageSummary, Summary } from '../report/summary.ts';
-import type { Evaluation } from './evaluation.ts';
+import type { ClientSummary, MethodSummary, NewClientScores, StageSummary, Summary } from '../report/summary.ts';
+import type { Evaluation, Timed } from './evaluation.ts';
 import type { Progress } from './events.ts';
 import { configText, type RunFolder } from './folder.ts';
 import type { LaidOut } from './methods.ts';
+import type { ForNewClients } from './new-clients.ts';
 import type { RunMetrics } from './run-metrics.ts';
 import { summariseLora, summariseMethod, summariseStage } from './summarise.ts';
 import { trainedNumbers } from './trained.ts';
@@ -22,6 +23,12 @@ export interface Running {
   readonly initial: Adapter;
   /** Runs a method's rounds with the run's clients, or goes on where the journal stands. */
   readonly federate: (method: LaidOut) => AsyncGenerator<RunEvent, MethodResult>;
+  /** Clients who take no part, and what a finished method is to them; absent without any. */
+  readonly newClients?: {
+    readonly clients: readonly ClientSummary[];
+    run(method: LaidOut, ended: readonly StageResult[]): AsyncGenerator<RunEvent, ForNewClients>;
+    score(label: string, models: ForNewClients): Promise<Timed<NewClientScores>>;
+  };
   readonly journal: Journal;
   readonly metrics: RunMetrics;
   readonly evaluate: Evaluation;
@@ -58,6 +65,8 @@ export async function* compareMethods(running: Running): AsyncGenerator<Progress
     lora: summariseLora(initial.layout),
     data: about.data,
     base: base.scores,
+    ...(running.newClients &&
+      base.newClients && { newClients: { clients: running.newClients.clients, base: base.newClients } }),
     methods: done,
   };
   if (running.report) {
@@ -80,6 +89,7 @@ async function* oneMethod(
   const { label, stages } = method;
   yield { kind: 'method started', label };
   const summaries: StageSummary[] = [];
+  const ended: StageResult[] = [];
   let evaluating = 0;
   for await (const event of federate(method)) {
     metrics.tell(event);
@@ -91,12 +101,39 @@ async function* oneMethod(
     metrics.evaluated(result, scores);
     yield { ...placeOf(result), kind: 'stage evaluated', ...scores };
     const trained = await trainedNumbers(stages[result.stageIndex]!, result.shared, about.data.clients[0]!.id);
+    ended.push(result);
     summaries.push(summariseStage(result, scores, trained));
     if (result.stageIndex === stages.length - 1) await keep(label, result.models);
   }
-  const summary = summariseMethod(method, summaries);
+  let newClients: NewClientScores | undefined;
+  if (running.newClients) {
+    const { seconds, cached: _, ...scores } = yield* scoreNewClients(running, running.newClients, method, ended);
+    newClients = scores;
+    evaluating += seconds;
+  }
+  const summary = { ...summariseMethod(method, summaries), ...(newClients && { newClients }) };
   yield { kind: 'method done', summary };
   return { summary, evaluating };
+}
+
+/** What the finished method is worth to clients who took no part. */
+async function* scoreNewClients(
+  { metrics }: Running,
+  { run, score }: NonNullable<Running['newClients']>,
+  method: LaidOut,
+  ended: readonly StageResult[],
+): AsyncGenerator<Progress, Timed<NewClientScores>> {
+  const events = run(method, ended);
+  for (;;) {
+    const next = await events.next();
+    if (next.done) {
+      const scores = await score(method.label, next.value);
+      yield { kind: 'new clients evaluated', label: method.label, ...scores };
+      return scores;
+    }
+    metrics.tell(next.value);
+    yield next.value;
+  }
 }
 
 const placeOf = ({ method, stage, stageIndex }: Place): Place => ({ method, stage, stageIndex });

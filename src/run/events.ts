@@ -1,7 +1,8 @@
 import type { Segment } from '../data/describe.ts';
 import type { Place, RunEvent } from '../federation/events.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
-import type { MethodSummary, ModelScores, PersonalScores, Summary } from '../report/summary.ts';
+import type { MethodSummary, ModelScores, NewClientScores, PersonalScores, Summary } from '../report/summary.ts';
+import type { Timed } from './evaluation.ts';
 import type { Fetching } from './subject.ts';
 
 /** A method's stages as planned: what a progress display needs to say how much is left. */
@@ -51,5 +52,6 @@ export type Progress =
       readonly seconds: number;
       readonly cached: boolean;
     })
+  | ({ readonly kind: 'new clients evaluated'; readonly label: string } & Timed<NewClientScores>)
   | { readonly kind: 'method done'; readonly summary: MethodSummary }
   | { readonly kind: 'finished'; readonly summary: Summary; readonly out: string; readonly report: string };

@@ -20,6 +20,7 @@ import { compareMethods } from './compare.ts';
 import { evaluation } from './evaluation.ts';
 import type { Progress } from './events.ts';
 import { configText, FRESH, runFolder, runKey, stateOf, type RunFolder } from './folder.ts';
+import { forNewClients } from './new-clients.ts';
 import { checkRobust, robustOf } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
 import { besideOthers } from './shelf.ts';
@@ -36,7 +37,7 @@ import {
   type OpenModel,
   withFiniteWeights,
 } from './subject.ts';
-import { summariseData, summariseModel } from './summarise.ts';
+import { summariseClients, summariseData, summariseModel } from './summarise.ts';
 import { readSummary } from './summary-schema.ts';
 
 export interface RunOptions {
@@ -158,6 +159,21 @@ async function* wholeRun(
       methods,
       initial,
       federate,
+      ...(data.newClients.length > 0 && {
+        newClients: {
+          clients: summariseClients(data.newClients, data),
+          score: evaluate.newClients,
+          run: (method, ended) =>
+            forNewClients(method, ended, data.newClients, {
+              initial,
+              engine,
+              journal,
+              rounds: config.rounds,
+              seed: config.seed,
+              signal,
+            }),
+        },
+      }),
       journal,
       metrics,
       evaluate: { ...evaluate, base: () => withFiniteWeights(model, evaluate.base) },
@@ -189,7 +205,8 @@ function onValidation(data: LoadedData): LoadedData {
     );
   }
   const clients = data.clients.map((client) => ({ ...client, test: client.validation, testExamples: [] }));
-  return { ...data, clients };
+  // What else is for testing: choosing does not look at it.
+  return { ...data, clients, newClients: [], heldOut: { rows: [], examples: [] } };
 }
 
 /** A run that an earlier process has finished: its summary again. */

@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import type { RunConfig } from '../config/schema.ts';
 import { loadClients, type LoadedData } from '../data/load.ts';
 import type { Tokenizer } from '../data/tokenizer.ts';
-import type { TokenRow } from '../data/types.ts';
+import type { ClientData, TokenRow } from '../data/types.ts';
 import { Interrupted, UserError } from '../errors.ts';
 import { checkFinite, openModelFolder } from '../formats/files/model.ts';
 import { resolveHub, type HubProgress } from '../formats/files/hub.ts';
@@ -108,7 +108,7 @@ export async function openData(
 const longest = ({ maxPositions, slidingWindow }: OpenModel['config']): number =>
   Math.min(maxPositions, slidingWindow ?? Infinity);
 
-/** A digest of every row that is trained on or scored, in order: the same data give the same run. */
+/** A digest of every row that is trained on or scored, in order: the same data give the same run. New clients' and global test rows count only where there are any. */
 export function dataDigest(data: LoadedData): string {
   const hash = createHash('sha256');
   const rows = (name: string, list: readonly TokenRow[]): void => {
@@ -119,13 +119,17 @@ export function dataDigest(data: LoadedData): string {
         .update(ids)
         .update(labelled);
   };
-  for (const { id, train, validation, test } of data.clients) {
+  const all = ({ id, train, validation, test }: ClientData): void => {
     hash.update(JSON.stringify(id));
     rows('train', train);
     rows('validation', validation);
     rows('test', test);
-  }
+  };
+  data.clients.forEach(all);
   rows('proxy', data.proxy);
+  if (data.newClients.length > 0) hash.update('new clients');
+  data.newClients.forEach(all);
+  if (data.heldOut.rows.length > 0) rows('global test rows', data.heldOut.rows);
   return hash.digest('hex');
 }
 

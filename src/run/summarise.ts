@@ -1,9 +1,10 @@
 import { labelledTokens } from '../data/batches.ts';
 import type { LoadedData } from '../data/load.ts';
+import type { ClientData } from '../data/types.ts';
 import type { StageResult } from '../federation/events.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
 import { trainableCount } from '../lora/count.ts';
-import type { MethodSummary, StageSummary, Summary } from '../report/summary.ts';
+import type { ClientSummary, MethodSummary, StageSummary, Summary } from '../report/summary.ts';
 import type { StageScores, Timed } from './evaluation.ts';
 import type { LaidOut } from './methods.ts';
 import type { OpenModel } from './subject.ts';
@@ -22,16 +23,22 @@ export function summariseData(data: LoadedData): Summary['data'] {
     rows,
     dropped,
     truncated,
-    clients: data.clients.map(({ id, train, validation, test }) => ({
-      id,
-      train: train.length,
-      validation: validation.length,
-      test: test.length,
-      labelledTokens: train.reduce((sum, row) => sum + labelledTokens(row), 0),
-      histogram: data.histogram.get(id) ?? {},
-    })),
+    clients: summariseClients(data.clients, data),
   };
 }
+
+export const summariseClients = (
+  clients: readonly ClientData[],
+  { histogram }: Pick<LoadedData, 'histogram'>,
+): readonly ClientSummary[] =>
+  clients.map(({ id, train, validation, test }) => ({
+    id,
+    train: train.length,
+    validation: validation.length,
+    test: test.length,
+    labelledTokens: train.reduce((sum, row) => sum + labelledTokens(row), 0),
+    histogram: histogram.get(id) ?? {},
+  }));
 
 export function summariseStage(result: StageResult, scores: Timed<StageScores>, trained: number): StageSummary {
   return {

@@ -26,6 +26,7 @@ const modelScores = z
     micro: score.describe("all clients' rows pooled"),
     macro: macro.describe("mean over clients of the client's own score"),
     clients: z.record(z.string(), score),
+    heldOut: score.exactOptional().describe("on the split file's own test rows, which are no client's"),
   })
   .describe("One model on everybody's test rows.");
 
@@ -62,6 +63,16 @@ const stage = z.strictObject({
   personal: personalScores.exactOptional(),
 });
 
+const newClients = z
+  .strictObject({
+    global: modelScores,
+    personal: personalScores
+      .exactOptional()
+      .describe("after the method's local stage, run for each of them alone; absent where it has none"),
+    labelledTokens: count.describe('of that stage, in no other count'),
+  })
+  .describe('What the method is worth to clients who took no part in it, at its end; they are in no mean of the others.');
+
 const method = z.strictObject({
   label: z.string(),
   use: z.string(),
@@ -69,6 +80,7 @@ const method = z.strictObject({
   stages: z.array(stage),
   global: modelScores,
   personal: personalScores.exactOptional(),
+  newClients: newClients.exactOptional(),
   labelledTokens: count,
   seconds: z.number(),
 });

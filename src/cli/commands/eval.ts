@@ -29,7 +29,7 @@ export async function evalCommand(file: string, flags: EvalFlags, terminal: Term
       flags.adapter.map(async (folder) => ({ folder, mix: await readMix(folder, projections) })),
     );
     const data = await openData(config, await located('dataset', config.data, terminal, signal), model, signal);
-    const options = evaluationOptions(config, model.tokenizer, data.template.stop, signal);
+    const options = evaluationOptions(config, model.tokenizer, data.template.stop, signal, data.heldOut);
     const scored: { readonly name: string; readonly scores: ModelScores }[] = [];
     for (const part of [undefined, ...adapters]) {
       terminal.say(`evaluating ${part?.folder ?? 'the base model'}`);
@@ -81,6 +81,7 @@ function tableOf(scored: readonly { readonly name: string; readonly scores: Mode
       ...clients.map((client) => line(client, (scores) => scores.clients[client]!)),
       line('mean over clients', (scores) => scores.macro),
       line('pooled', (scores) => scores.micro),
+      ...(scored[0]!.scores.heldOut ? [line('global test rows', (scores) => scores.heldOut!)] : []),
     ],
   };
   const legend = `loss (nats per labelled token) · token accuracy${generated ? ' · exact match · ROUGE-L' : ''}`;
