@@ -166,8 +166,12 @@ function differ(label: string, arm: BySeed, base: BySeed): Raw | undefined {
 }
 
 /** A client is drawn with all its seeds. The same stream for every arm: arms see the same samples of clients. */
-const overClients = (clusters: readonly (readonly number[])[]): BootstrapEstimate =>
-  clusterBootstrap(clusters, (drawn) => mean(drawn.flat()), { seed: 1 });
+function overClients(clients: readonly (readonly number[])[]): BootstrapEstimate {
+  const clusters = clients.map((values) => ({ sum: mean(values) * values.length, n: values.length }));
+  const statistic = (drawn: readonly (typeof clusters)[number][]) =>
+    drawn.reduce((sum, one) => sum + one.sum, 0) / drawn.reduce((sum, one) => sum + one.n, 0);
+  return clusterBootstrap(clusters, statistic, { seed: 1 });
+}
 
 /** Holm's correction over the arms that have a p-value, and what each difference may then say. */
 function judge(raw: readonly Raw[], metric: Metric): Difference[] {

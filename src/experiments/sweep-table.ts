@@ -1,143 +1,148 @@
-import { loss, percent } from '../report/format.ts';
+import { bytes, duration, loss, short, whole } from '../report/format.ts';
+import { optionsText } from '../report/settings.ts';
 import { toText, type Table } from '../report/table.ts';
+import type { ArmOutcome, WorseOff } from './client-outcomes.ts';
+import { analyseSweep, type Comparison, type Metric } from './compare-arms.ts';
+import { armCurves, type ArmCurve } from './convergence.ts';
+import { equalityOf, type Equality } from './equality.ts';
+import type { SweepArm, SweepResults } from './results.ts';
 import {
-  analyseSweep,
-  type ArmValues,
-  type Comparison,
-  type Difference,
-  type Metric,
-  type SweepAnalysis,
-  type Verdict,
-} from './compare-arms.ts';
-import type { SweepResults } from './results.ts';
+  convergedText,
+  equalitySentences,
+  headline,
+  interval,
+  none,
+  pText,
+  signed,
+  spread,
+  stageText,
+  title,
+  verdictText,
+} from './words.ts';
 
-const none = '–';
-
-/** A value of a metric: a loss with three decimals, a share in percent. */
-export const shown = (metric: Metric, value: number): string => (metric === 'loss' ? loss(value) : percent(value));
-
-/** A difference with its sign; of shares, in percentage points. */
-export function signed(metric: Metric, value: number): string {
-  const digits = metric === 'loss' ? loss(Math.abs(value)) : (100 * Math.abs(value)).toFixed(1);
-  // What rounds to nothing has no side.
-  return Number(digits) === 0 ? digits : `${value < 0 ? '−' : '+'}${digits}`;
-}
-
-/** `1.234 ± 0.010` over seeds, or the value alone with one seed. */
-export const spread = (metric: Metric, { mean, sd }: ArmValues): string =>
-  sd === undefined
-    ? shown(metric, mean)
-    : `${shown(metric, mean)} ± ${metric === 'loss' ? loss(sd) : (100 * sd).toFixed(1)}`;
-
-/** `[−0.112, −0.028]`. */
-export const interval = (metric: Metric, range: { readonly low: number; readonly high: number } | undefined): string =>
-  range ? `[${signed(metric, range.low)}, ${signed(metric, range.high)}]` : none;
-
-/** A p-value with two digits, bounded below where more would only pretend. */
-export const pText = (p: number | undefined): string =>
-  p === undefined ? none : p < 0.0001 ? '< 0.0001' : p < 0.1 ? p.toPrecision(2) : p.toFixed(2);
-
-/** What a difference may say, in a word or two. */
-export const verdictText = ({ verdict, seeds }: Difference): string =>
-  ({
-    better: 'better',
-    worse: 'worse',
-    undecided: 'cannot be told apart',
-    descriptive: `descriptive: ${seeds.length} seeds`,
-    unmeasured: 'one seed: no interval',
-  })[verdict];
-
-/** One comparison as a table: mean ± sd over seeds, difference from the baseline with both intervals, p after Holm, verdict. */
-export function comparisonTable({ metric, values, differences }: Comparison, baseline: string): Table {
-  const rows = values.map((arm) => {
-    const found = differences.find(({ label }) => label === arm.label);
-    const start = [arm.label, String(arm.seeds.length), spread(metric, arm)];
-    if (!found) return [...start, none, none, none, none, arm.label === baseline ? 'baseline' : none];
-    const { mean, overSeeds, overClients, holm } = found;
-    return [
-      ...start,
-      signed(metric, mean),
-      interval(metric, overSeeds),
-      interval(metric, overClients),
-      pText(holm),
-      verdictText(found),
-    ];
-  });
-  const unit = metric === 'loss' ? 'loss' : 'percent';
-  return {
-    head: [
-      'arm',
-      'seeds',
-      `${unit}, mean ± sd`,
-      'difference',
-      '95 % over seeds',
-      '95 % over clients',
-      'p (Holm)',
-      `against ${baseline}`,
-    ],
-    right: [false, true, true, true, true, true, true, false],
-    rows,
-  };
-}
-
-const kindText = { personal: 'own model', global: 'global model' } as const;
-const quantity = {
+const unit: Readonly<Record<Metric, string>> = {
   loss: 'loss',
   tokenAccuracy: 'token accuracy',
   exactMatch: 'exact match',
   rougeL: 'ROUGE-L',
-} as const;
+};
 
-/** What is compared, e.g. `loss of each client's own model`. */
-export const comparisonName = ({ model, metric }: Comparison): string =>
-  model === 'personal'
-    ? `${quantity[metric]} of each client’s ${kindText.personal}`
-    : `${quantity[metric]} of the ${kindText.global}`;
-
-/** The sweep's main result in one line. */
-export function headline(analysis: SweepAnalysis): string {
-  const main = analysis.comparisons.find(({ metric, differences }) => metric === 'loss' && differences.length > 0);
-  if (!main) return `Nothing to compare with ${analysis.baseline} yet`;
-  const count = (verdict: Verdict) => main.differences.filter((one) => one.verdict === verdict).length;
-  const [better, worse, undecided] = [count('better'), count('worse'), count('undecided')];
-  const rest = main.differences.length - better - worse - undecided;
-  const parts = [
-    better > 0 && `${better} better`,
-    worse > 0 && `${worse} worse`,
-    undecided > 0 && `${undecided} that cannot be told apart`,
-    rest > 0 && `${rest} without enough seeds for a claim`,
-  ].filter((part) => part !== false);
-  return `Against ${analysis.baseline}, of ${main.differences.length} arms: ${parts.join(', ')}`;
+/**
+ * One comparison as a table: mean ± sd over seeds, the difference from the baseline with its interval over seeds and (`clients`)
+ * over clients, p after Holm, and what it may say.
+ */
+export function comparisonTable(
+  { metric, values, differences }: Comparison,
+  baseline: string,
+  clients: boolean,
+): Table {
+  const rows = values.map((arm) => {
+    const found = differences.find(({ label }) => label === arm.label);
+    const cells = found
+      ? [
+          signed(metric, found.mean),
+          interval(metric, found.overSeeds),
+          ...(clients ? [interval(metric, found.overClients)] : []),
+          pText(found.holm),
+          verdictText(found),
+        ]
+      : [none, none, ...(clients ? [none] : []), none, arm.label === baseline ? 'baseline' : none];
+    return [arm.label, whole(arm.seeds.length), spread(metric, arm), ...cells];
+  });
+  const over = ['95 % over seeds', ...(clients ? ['95 % over clients'] : [])];
+  const head = ['arm', 'seeds', `${unit[metric]}, mean ± sd`, 'difference', ...over, 'p (Holm)', 'says'];
+  return { head, right: head.map((_, i) => i > 0 && i < head.length - 1), rows };
 }
 
-/** One plain sentence per arm and kind of model on the loss, in the sweep's order. */
-export const sentences = (analysis: SweepAnalysis): string[] =>
-  analysis.comparisons
-    .filter(({ metric }) => metric === 'loss')
-    .flatMap((comparison) => comparison.differences.map((one) => sentence(one, comparison, analysis.baseline)));
-
-function sentence(one: Difference, comparison: Comparison, baseline: string): string {
-  const { label, mean, overSeeds, holm, verdict, seeds } = one;
-  const what = comparisonName(comparison);
-  const by = `${loss(Math.abs(mean))} ${mean < 0 ? 'below' : 'above'} ${baseline}’s`;
-  const range = `95 % interval over ${seeds.length} seeds ${interval('loss', overSeeds)}`;
-  if (verdict === 'unmeasured')
-    return `${label}: ${what} is ${by} with one seed; there is no interval, and nothing follows from it.`;
-  if (verdict === 'descriptive')
-    return `${label}: ${what} is ${by} (${range}). With ${seeds.length} seeds this is descriptive: it says what was seen, not what would be seen again.`;
-  if (verdict !== 'undecided')
-    return `${label} is ${verdict} than ${baseline}: ${what} is ${by} (${range}, p = ${pText(holm)} after Holm).`;
-  const excludes = overSeeds!.low > 0 || overSeeds!.high < 0;
-  return `${label} cannot be told apart from ${baseline}: the difference in ${what} is ${signed('loss', mean)} (${range}, p = ${pText(holm)} after Holm)${
-    excludes ? '. By itself the interval leaves out 0, but with so many arms compared one such is likely by chance' : ''
-  }.`;
+/** Worst tenth, variance over clients and clients worse off, a line per arm and kind of model; means over seeds. */
+export function outcomesTable(outcomes: readonly ArmOutcome[]): Table {
+  const local = outcomes.some(({ worseThanLocal }) => worseThanLocal !== undefined);
+  const head = [
+    'arm',
+    'model',
+    'worst 10 % of clients',
+    'variance over clients',
+    'worse than base',
+    ...(local ? ['worse than local only'] : []),
+  ];
+  return {
+    head,
+    right: head.map((_, i) => i === 2 || i === 3),
+    rows: outcomes.map((one) => [
+      one.label,
+      one.model,
+      loss(one.worst),
+      one.variance.toPrecision(3),
+      worseText(one.worseThanBase, one.whoBase, one),
+      ...(local ? [one.worseThanLocal === undefined ? none : worseText(one.worseThanLocal, one.whoLocal, one)] : []),
+    ]),
+  };
 }
 
-/** The end of `fedlora sweep` in a terminal: the headline, then a table per kind of model that was compared on the loss. */
+function worseText(count: number, who: readonly WorseOff[], { seeds, clients }: ArmOutcome): string {
+  if (who.length === 0) return `0 of ${clients}`;
+  if (count === clients) return `all ${clients}`;
+  const names = who
+    .slice(0, 3)
+    .map(({ client, seeds: times }) => (seeds > 1 ? `${client} (${times} of ${seeds} seeds)` : client));
+  const more = who.length > 3 ? `, ${who.length - 3} more` : '';
+  return `${seeds > 1 ? count.toFixed(1) : whole(count)} of ${clients}: ${names.join(', ')}${more}`;
+}
+
+/** What each arm cost, mean over its seeds. */
+export const costTable = ({ costs }: Equality): Table => ({
+  head: ['arm', 'seeds', 'labelled tokens', 'up per client', 'down per client', 'time', 'values tried', 'tuning runs'],
+  right: [false, true, true, true, true, true, true, true],
+  rows: costs.map((cost) => [
+    cost.label,
+    whole(cost.seeds),
+    short(cost.labelledTokens),
+    bytes(cost.up),
+    bytes(cost.down),
+    duration(cost.seconds),
+    whole(cost.tries),
+    whole(cost.tuningRuns),
+  ]),
+});
+
+/** Whether each arm's stages had converged. */
+export const convergenceTable = (curves: readonly ArmCurve[]): Table => ({
+  head: ['arm', 'at the end of each stage'],
+  right: [false, false],
+  rows: curves.map((curve) => [curve.label, curve.stages.map(stageText).join('; ')]),
+});
+
+/** Every value that was tried in tuning; an arm's lowest validation loss is marked. Undefined where nothing was tuned. */
+export function triedTable(arms: readonly SweepArm[]): Table | undefined {
+  const rows = arms.flatMap(({ label, tried }) => {
+    const lowest = Math.min(...tried.map(({ validationLoss }) => validationLoss));
+    return tried.map(({ options, validationLoss, seeds }) => [
+      label,
+      optionsText(options),
+      loss(validationLoss),
+      seeds.join(', '),
+      validationLoss === lowest ? 'lowest' : '',
+    ]);
+  });
+  if (rows.length === 0) return undefined;
+  return {
+    head: ['arm', 'values', 'validation loss', 'tuning seeds', ''],
+    right: [false, false, true, false, false],
+    rows,
+  };
+}
+
+/** The end of `fedlora sweep` in a terminal: the headline, a table per kind of model, what was equal, and who had converged. */
 export function sweepText(results: SweepResults): string {
   const analysis = analyseSweep(results);
   const tables = analysis.comparisons
     .filter(({ metric }) => metric === 'loss')
-    .map((one) => `${comparisonName(one)}\n${toText(comparisonTable(one, analysis.baseline))}`);
-  return [headline(analysis), ...tables].join('\n\n');
+    .map((one) => `${title(one)}\n${toText(comparisonTable(one, analysis.baseline, false))}`);
+  const curves = armCurves(results).map((curve) => `${curve.label} ${convergedText(curve)}`);
+  return [
+    headline(analysis),
+    ...tables,
+    equalitySentences(equalityOf(results)).join('\n'),
+    ...(curves.length > 0 ? [`Validation curves: ${curves.join('; ')}.`] : []),
+  ].join('\n\n');
 }

@@ -17,7 +17,10 @@ export function settingsList(summary: Summary): Markup {
     ['seed', String(summary.seed)],
     ['started', summary.started],
     ['fedlora', summary.fedlora],
-    ...summary.methods.map((method): [string, string] => [method.label, `${method.use}${optionsText(method.options)}`]),
+    ...summary.methods.map((method): [string, string] => [
+      method.label,
+      [method.use, optionsText(method.options)].filter((part) => part !== '').join(': '),
+    ]),
   ];
   return html`<dl>
     ${entries.map(
@@ -28,9 +31,8 @@ export function settingsList(summary: Summary): Markup {
   </dl>`;
 }
 
-function optionsText(options: Readonly<Record<string, unknown>>): string {
-  const parts = Object.entries(options).map(
-    ([key, value]) => `${key} ${typeof value === 'string' ? value : JSON.stringify(value)}`,
-  );
-  return parts.length > 0 ? `: ${parts.join(', ')}` : '';
-}
+/** A method's options as `key value, key value`. */
+export const optionsText = (options: Readonly<Record<string, unknown>>): string =>
+  Object.entries(options)
+    .map(([key, value]) => `${key} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .join(', ');

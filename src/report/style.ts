@@ -40,6 +40,7 @@ thead th{vertical-align:bottom;font-weight:560;color:var(--muted);font-size:.8re
 tbody th{font-weight:560;min-width:13rem;unicode-bidi:isolate;max-width:18rem;overflow-wrap:anywhere}
 td.r,th.r{text-align:right;padding:.42rem 0 .42rem .8rem}
 td.r{white-space:nowrap}
+.r+th:not(.r),.r+td:not(.r){padding-left:1.2rem}
 .scroll.wide-table tbody th,.scroll.wide-table thead th:first-child{position:sticky;left:0;background:var(--page)}
 tr.group th{padding-top:1.1rem;font-weight:620;max-width:none}
 .grouped tbody th{font-weight:400;min-width:7rem}
