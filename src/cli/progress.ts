@@ -99,12 +99,13 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
         );
       case 'round done': {
         if (screen.isTTY === true) return;
-        const { trainLoss, validationLoss, participants } = event.record;
+        const { trainLoss, validationLoss, participants, privacy } = event.record;
         const training = trainLoss === null ? '' : `, training loss ${loss(trainLoss)}`;
         const validation = validationLoss === undefined ? '' : `, validation loss ${loss(validationLoss)}`;
+        const spent = privacy ? `, ε ${privacy.epsilon.toFixed(2)}` : '';
         const rate = `${short(speed.perSecond())} tok/s`;
         return line(
-          `${place(event)}${roundOf(event, event.round)}: ${participants.length === 1 ? 'one client' : `${participants.length} clients`}${training}${validation}, ${rate}${remaining()}`,
+          `${place(event)}${roundOf(event, event.round)}: ${participants.length === 1 ? 'one client' : `${participants.length} clients`}${training}${validation}${spent}, ${rate}${remaining()}`,
         );
       }
       case 'stage done':
@@ -115,13 +116,13 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
         const known = event.cached ? paint('dim', ' (known)') : '';
         return line(`${place(event)}: loss global ${loss(event.global.micro.loss)}${personal}${known}`);
       }
-      case 'round started':
       case 'new clients evaluated': {
         const personal = event.personal ? `, personal ${loss(event.personal.macro.loss)}` : '';
         const known = event.cached ? paint('dim', ' (known)') : '';
         const global = loss(event.global.macro.loss);
         return line(`${printable(event.label)} · new clients: loss global ${global}${personal}${known}`);
       }
+      case 'round started':
         return speed.restart();
       case 'finished':
         return clear();

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { UserError } from '../errors.ts';
 import { conflicts } from './conflicts.ts';
 import type { JsonSchema } from './expected.ts';
+import { guardConflicts } from './guard-conflicts.ts';
 import { pathName, type Problem, toProblems, valueAt } from './problems.ts';
 import { runSchema, type RunConfig } from './schema.ts';
 import { didYouMean } from './suggest.ts';
@@ -34,7 +35,7 @@ export function problemsOf(
   const run = runSchema.safeParse(value);
   const problems = run.success ? [] : toProblems(run.error.issues, z.toJSONSchema(runSchema, { io: 'input' }), value);
   const options = methodOptions(value, methods, problems);
-  problems.push(...conflicts(value), ...repeatedLabels(value));
+  problems.push(...conflicts(value), ...guardConflicts(value), ...repeatedLabels(value));
   if (problems.length > 0 || !run.success) return { problems };
   const config = {
     ...run.data,

@@ -6,13 +6,19 @@ export type JsonSchema = z.core.JSONSchema.BaseSchema;
 /** A place in a configuration: keys and list indices from the top. */
 export type KeyPath = readonly (string | number)[];
 
+/** `oneOf` is what alternatives become that name themselves by a key. */
+export const alternatives = (schema: JsonSchema | undefined): readonly JsonSchema[] =>
+  schema?.anyOf ?? schema?.oneOf ?? [];
+
 /** The schema at a place, or undefined where it is open there. */
 export function schemaAt(schema: JsonSchema, path: KeyPath): JsonSchema | undefined {
   let at: JsonSchema | undefined = schema;
   for (const key of path) {
-    // Of alternatives, the one that is a section with that key.
-    const section: JsonSchema | undefined =
-      at?.anyOf?.find((each) => typeof key === 'string' && each.properties?.[key] !== undefined) ?? at;
+    // Of alternatives, the one that is a section with that key; of several, all of which name themselves by it, what they are named.
+    const having = alternatives(at).filter((each) => typeof key === 'string' && each.properties?.[key] !== undefined);
+    const names = having.map((each) => (each.properties![key as string] as JsonSchema).const);
+    if (having.length > 1 && names.every((name) => typeof name === 'string')) return { enum: names };
+    const section: JsonSchema | undefined = having[0] ?? at;
     const next: unknown = typeof key === 'number' ? section?.items : section?.properties?.[key];
     if (typeof next !== 'object' || next === null || Array.isArray(next)) return undefined;
     at = next as JsonSchema;
@@ -23,7 +29,7 @@ export function schemaAt(schema: JsonSchema, path: KeyPath): JsonSchema | undefi
 /** The keys known at a place. */
 export function keysAt(schema: JsonSchema, path: KeyPath): string[] {
   const at = schemaAt(schema, path);
-  return [at, ...(at?.anyOf ?? [])].flatMap((each) => Object.keys(each?.properties ?? {}));
+  return [at, ...alternatives(at)].flatMap((each) => Object.keys(each?.properties ?? {}));
 }
 
 /** What a schema asks for, in words: `a whole number of at least 1`. */
@@ -31,7 +37,14 @@ export function expected(schema: JsonSchema | undefined): string {
   if (schema === undefined) return 'another value';
   if (schema.const !== undefined) return `\`${String(schema.const)}\``;
   if (schema.enum !== undefined) return `one of ${schema.enum.map(String).join(', ')}`;
-  if (schema.anyOf !== undefined) return schema.anyOf.map((each) => expected(each)).join(' or ');
+  const uses = alternatives(schema).flatMap(
+    (each) => (each.properties?.['use'] as JsonSchema | undefined)?.const ?? [],
+  );
+  if (uses.length > 0) return `a section with \`use: ${uses.map(String).join('`, `')}\``;
+  if (alternatives(schema).length > 0)
+    return alternatives(schema)
+      .map((each) => expected(each))
+      .join(' or ');
   switch (schema.type) {
     case 'integer':
       return `a whole number${bounds(schema)}`;

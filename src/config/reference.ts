@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { KnownMethods } from './check.ts';
-import { expected, type JsonSchema } from './expected.ts';
+import { alternatives, expected, type JsonSchema } from './expected.ts';
 import { methodSchema, runSchema } from './schema.ts';
 
 const options = { io: 'input', unrepresentable: 'any' } as const;
@@ -35,7 +35,9 @@ export function configReference(methods: KnownMethods): string {
   ];
   const alone: [string, JsonSchema][] = [];
   for (const [name, schema] of properties(run)) {
-    if (schema.type !== 'object') alone.push([name, schema]);
+    const pieces = alternatives(schema.items as JsonSchema | undefined);
+    if (pieces.some(({ properties: own }) => own?.['use'] !== undefined)) lines.push(...piecesOf(name, schema, pieces));
+    else if (schema.type !== 'object') alone.push([name, schema]);
     else lines.push(`## \`${name}\``, '', schema.description ?? '', '', ...table(schema), '');
   }
   lines.push('## At the top', '', ...rows(alone, run.required ?? []), '');
@@ -51,6 +53,20 @@ export function configReference(methods: KnownMethods): string {
   }
   return lines.join('\n');
 }
+
+/** A list of things that name themselves by `use`. */
+const piecesOf = (name: string, schema: JsonSchema, pieces: readonly JsonSchema[]): string[] => [
+  `## \`${name}\``,
+  '',
+  `${schema.description ?? ''} A list, each entry with \`use\` and the keys of its kind.`,
+  '',
+  ...pieces.flatMap((piece) => {
+    const { use, ...own } = (piece.properties ?? {}) as Record<string, JsonSchema>;
+    const rest: JsonSchema = { ...piece, properties: own };
+    const keys = Object.keys(own).length === 0 ? [] : [...table(rest), ''];
+    return [`### \`use: ${String(use?.const)}\``, '', piece.description ?? '', '', ...keys];
+  }),
+];
 
 const properties = (schema: JsonSchema): [string, JsonSchema][] =>
   Object.entries(schema.properties ?? {}) as [string, JsonSchema][];

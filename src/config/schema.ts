@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { clientsSchema, dataSchema } from './data-schema.ts';
+import { guardsSchema } from './guards-schema.ts';
 import { hubId, whole } from './parts.ts';
 
 /** Projections of a Llama layer that LoRA can adapt, in the model's order. */
@@ -169,6 +170,7 @@ export const runSchema = z.strictObject({
   rounds: roundsSchema.prefault({}),
   train: trainSchema.prefault({}),
   combine: combineSchema.exactOptional(),
+  guards: guardsSchema.exactOptional(),
   evaluate: evaluateSchema.prefault({}),
   runtime: runtimeSchema.prefault({}),
   seed: whole(0).max(0xffff_ffff).default(1).describe('Seed of every random draw.'),

@@ -27,7 +27,6 @@ export function guarded(stage: Stage, guards: Guards, at: GuardedAt): Stage<Guar
   const holds = compress?.use === 'top-k';
   const own = (mine: State | undefined): State | undefined => (holds ? ownOf(mine) : mine);
   const innerOf = (shared: State | undefined): State | undefined => (shared as GuardedShared | undefined)?.inner;
-  const { frozen, ...rest } = stage;
 
   async function* work(
     received: Tensors,
@@ -53,7 +52,7 @@ export function guarded(stage: Stage, guards: Guards, at: GuardedAt): Stage<Guar
   }
 
   return {
-    ...(rest as Omit<Stage, 'frozen'>),
+    ...stage,
     start(from) {
       const { before, previous, ...others } = from;
       const inner = stage.start({
@@ -64,7 +63,7 @@ export function guarded(stage: Stage, guards: Guards, at: GuardedAt): Stage<Guar
       const earlier = (before as GuardedShared | undefined)?.bound;
       return { inner, bound: adaptive ? (earlier ?? Math.fround(adaptive.initial)) : null };
     },
-    ...(frozen && { frozen: ({ inner }, round) => frozen.call(stage, inner, round) }),
+    frozen: ({ inner }, round) => stage.frozen?.(inner, round) ?? new Map(),
     broadcast({ inner, bound }, client, round) {
       const sent = stage.broadcast(inner, client, round);
       return bound === null ? sent : new Map([...sent, [BOUND, scalar(bound)]]);

@@ -12,6 +12,10 @@ export const sharesModel = (method: MethodSummary): boolean =>
       rounds.some(({ clients }) => clients.some((name) => server.has(name) && traffic[name] === undefined)),
   );
 
+/** Labelled tokens trained on; undefined where privacy keeps them at the clients. */
+export const work = ({ labelledTokens, privacy }: MethodSummary): number | undefined =>
+  privacy === undefined ? labelledTokens : undefined;
+
 /** A round with its place in the whole method, from 1, and its stage. */
 export interface PlacedRound {
   readonly at: number;

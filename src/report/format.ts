@@ -1,6 +1,9 @@
 /** A loss or perplexity with three decimals; more digits would only pretend. */
 export const loss = (value: number): string => value.toFixed(3);
 
+/** ε, never rounded down. */
+export const epsilon = (value: number): string => (Math.ceil(value * 100) / 100).toFixed(2);
+
 /** A share as a percentage, `41.2 %`. */
 export const percent = (share: number, digits = 1): string => `${(100 * share).toFixed(digits)} %`;
 

@@ -1,4 +1,4 @@
-import { sharesModel } from './facts.ts';
+import { sharesModel, work } from './facts.ts';
 import { percent } from './format.ts';
 import { headSection } from './headline.ts';
 import { html, type Markup } from './markup.ts';
@@ -9,6 +9,7 @@ import { matrixPlot } from './plots/matrix.ts';
 import { roundsPlot } from './plots/rounds.ts';
 import { trafficPlot } from './plots/traffic.ts';
 import { worthPlot } from './plots/worth.ts';
+import { privacySection } from './privacy.ts';
 import { settingsList } from './settings.ts';
 import type { Summary } from './summary.ts';
 import { finalTable, qualityTable } from './table.ts';
@@ -37,6 +38,7 @@ export function renderReport(summary: Summary, extras: ReportExtras = {}): strin
 function sectionsOf(summary: Summary, extras: ReportExtras): Section[] {
   const matrix = matrixPlot(summary);
   const leftOut = leftOutTable(summary);
+  const privacy = privacySection(summary);
   const trained = summary.methods.length > 0;
   const sections: (Section | false | undefined)[] = [
     trained && { id: 'worth', short: 'Worth', title: 'What each adapter is worth', body: worth(summary) },
@@ -49,6 +51,7 @@ function sectionsOf(summary: Summary, extras: ReportExtras): Section[] {
       title: 'Every personal adapter on every client',
       body: figure(matrixCaption, matrix),
     },
+    privacy && { id: 'privacy', short: 'Privacy', title: 'What the clients’ privacy costs', body: privacy },
     { id: 'data', short: 'Data', title: 'Who has which data', body: data(summary) },
     trained && {
       id: 'traffic',
@@ -107,9 +110,12 @@ function results(summary: Summary): Markup {
 
 /** Whether the methods did the same work, which a fair comparison needs. */
 function workNote(summary: Summary): string {
-  const work = summary.methods.map((method) => method.labelledTokens);
-  if (work.length < 2) return 'Work is the number of labelled tokens trained on, summed over clients.';
-  const spread = Math.max(...work) / Math.max(1, Math.min(...work)) - 1;
+  const told = summary.methods.flatMap((method) => work(method) ?? []);
+  if (summary.methods.some((method) => work(method) === undefined)) {
+    return 'With privacy clients do not tell how much they trained, so there is no count of work.';
+  }
+  if (told.length < 2) return 'Work is the number of labelled tokens trained on, summed over clients.';
+  const spread = Math.max(...told) / Math.max(1, Math.min(...told)) - 1;
   return spread <= 0.05
     ? `All methods did equal work to within ${percent(spread)}, in labelled tokens trained on.`
     : `The methods did not do equal work: the most is ${(spread + 1).toFixed(1)} times the least, in labelled tokens trained on. Read differences with that in mind.`;

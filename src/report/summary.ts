@@ -46,6 +46,8 @@ export interface RoundSummary {
   readonly trainLoss: number | null;
   /** Global model's loss on the pooled validation rows after this round, where evaluated. */
   readonly validationLoss?: number;
+  /** With the guard `privacy`: ε of the method up to this round, by the RDP accountant. */
+  readonly epsilon?: number;
   readonly seconds: number;
 }
 
@@ -53,7 +55,7 @@ export interface StageSummary {
   readonly name: string;
   readonly rounds: readonly RoundSummary[];
   readonly seconds: number;
-  /** Labelled tokens through forward and backward, summed over clients: the unit of work. */
+  /** Labelled tokens through forward and backward, summed over clients: the unit of work. 0 with the guard `privacy`, where no client tells. */
   readonly labelledTokens: number;
   readonly processedTokens: number;
   /** Bytes per client over the whole stage. */
@@ -66,6 +68,25 @@ export interface StageSummary {
   readonly global: ModelScores;
   /** Personal models after this stage, once there are any. */
   readonly personal?: PersonalScores;
+  /** With the guard `privacy`, where clients sent anything: what the stage cost. */
+  readonly privacy?: StagePrivacy;
+}
+
+/** Rounds whose sum was shown with noise. */
+export interface StagePrivacy {
+  /** The noise multiplier z, and the chance of each client to be in a round. */
+  readonly noise: number;
+  readonly rate: number;
+  readonly rounds: number;
+  /** The clipping bound of the last one. */
+  readonly bound: number;
+}
+
+/** Of a method's global adapters: (ε, δ)-differential privacy of adding or removing one client. docs/privacy.md says what it rests on. */
+export interface PrivacySummary {
+  readonly epsilon: number;
+  readonly delta: number;
+  readonly accountant: 'rdp' | 'prv';
 }
 
 /** What a method is worth to clients who took no part in it: at its end, and in no mean of the others. */
@@ -87,6 +108,8 @@ export interface MethodSummary {
   readonly personal?: PersonalScores;
   /** Where the run has new clients. */
   readonly newClients?: NewClientScores;
+  /** With the guard `privacy`: what all stages cost. */
+  readonly privacy?: PrivacySummary;
   readonly labelledTokens: number;
   readonly seconds: number;
 }

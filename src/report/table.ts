@@ -1,5 +1,5 @@
-import { bytes, duration, loss, percent, plain, short } from './format.ts';
-import { sharesModel, trafficPerClient } from './facts.ts';
+import { bytes, duration, epsilon, loss, percent, plain, short } from './format.ts';
+import { sharesModel, trafficPerClient, work } from './facts.ts';
 import type { MethodSummary, ModelScores, PersonalScores, Summary } from './summary.ts';
 
 /** A table of texts. `right[i]`: column i holds numbers. */
@@ -66,7 +66,8 @@ export function finalTable(summary: Summary): Table {
     ['personal, own rows', (line) => optional(line.personal?.macro.loss, loss)],
     ['personal, pooled', (line) => optional(line.personal?.pooledLoss, loss)],
     ...newClientColumns(summary),
-    ['labelled tokens', (line) => optional(line.method?.labelledTokens, short)],
+    ...privacyColumn(summary),
+    ['labelled tokens', (line) => optional(line.method && work(line.method), short)],
     ['up per client', (line) => optional(traffic(line)?.up, bytes)],
     ['down per client', (line) => optional(traffic(line)?.down, bytes)],
     ['time', (line) => optional(line.method?.seconds, duration)],
@@ -83,6 +84,12 @@ function newClientColumns({ newClients, methods }: Summary): Column[] {
       ? [['new clients, personal', (line) => optional(line.newClients?.personal?.macro.loss, loss)] satisfies Column]
       : []),
   ];
+}
+
+/** ε of each method, where any has one. */
+function privacyColumn({ methods }: Summary): Column[] {
+  if (methods.every(({ privacy }) => privacy === undefined)) return [];
+  return [['ε', (line) => optional(line.method?.privacy?.epsilon, epsilon)]];
 }
 
 /** Shares of right answers, mean over clients: tokens (teacher-forced), and where answers were generated exact match and ROUGE-L. */

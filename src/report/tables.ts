@@ -1,4 +1,4 @@
-import { clientIds, sharesModel, stageTraffic } from './facts.ts';
+import { clientIds, sharesModel, stageTraffic, work } from './facts.ts';
 import { bytes, duration, loss, short, whole } from './format.ts';
 import { html, type Markup } from './markup.ts';
 import { swatch } from './palette.ts';
@@ -45,13 +45,13 @@ const stageHead = [
 /** Each stage of each method: its rounds, what it trained, its work, time, traffic, and the losses it left; a group a method. */
 export function stageMarkup(summary: Summary): Markup {
   const rest = summary.seconds - summary.methods.reduce((sum, method) => sum + method.seconds, 0);
-  const cells = (stage: StageSummary): string[] => {
+  const cells = (stage: StageSummary, told: boolean): string[] => {
     const traffic = stageTraffic(stage);
     return [
       whole(stage.rounds.length),
       whole(stage.trained),
-      short(stage.labelledTokens),
-      short(stage.processedTokens),
+      told ? short(stage.labelledTokens) : none,
+      told ? short(stage.processedTokens) : none,
       duration(stage.seconds),
       traffic ? bytes(traffic.up) : none,
       traffic ? bytes(traffic.down) : none,
@@ -77,7 +77,7 @@ export function stageMarkup(summary: Summary): Markup {
             <tr class="group">
               <th scope="rowgroup" colspan="${stageHead.length}">${swatch(i)}${method.label}</th>
             </tr>
-            ${method.stages.map((stage) => row(stage.name, cells(stage)))}
+            ${method.stages.map((stage) => row(stage.name, cells(stage, work(method) !== undefined)))}
           </tbody>`,
       )}
       <tbody class="group">

@@ -1,6 +1,7 @@
 import type { RunConfig } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
 import { atServer, serverSide } from '../federation/federation.ts';
+import type { Guards } from '../guard/guards.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
 import type { Method } from '../methods/method.ts';
 import { methods as shipped } from '../methods/registry.ts';
@@ -25,6 +26,8 @@ export interface LaidOut {
   readonly use: string;
   readonly options: Readonly<Record<string, unknown>>;
   readonly stages: readonly Stage[];
+  /** What stands around the stages, where anything does. */
+  readonly guards?: Guards;
 }
 
 export function layOut(config: RunConfig, known: ReadonlyMap<string, Method>, layout: LoraLayout): LaidOut[] {

@@ -28,6 +28,8 @@ export type MetricsLine =
       readonly validationLoss?: number;
       readonly clients: number;
       readonly leftOut: number;
+      /** With the guard `privacy`: ε of the method so far, by the RDP accountant. */
+      readonly epsilon?: number;
       readonly tokens: number;
       readonly seconds: number;
     }

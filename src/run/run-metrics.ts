@@ -26,6 +26,7 @@ export async function runMetrics(path: string, journal: Journal): Promise<RunMet
       ...(record.validationLoss !== undefined && { validationLoss: record.validationLoss }),
       clients: record.participants.length,
       leftOut: record.leftOut.length,
+      ...(record.privacy && { epsilon: record.privacy.epsilon }),
       tokens: record.tokens,
       seconds: record.seconds,
     });

@@ -20,6 +20,7 @@ import { compareMethods } from './compare.ts';
 import { evaluation } from './evaluation.ts';
 import type { Progress } from './events.ts';
 import { configText, FRESH, runFolder, runKey, stateOf, type RunFolder } from './folder.ts';
+import { withGuards } from './guards.ts';
 import { forNewClients } from './new-clients.ts';
 import { checkRobust, robustOf } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
@@ -102,10 +103,12 @@ async function* wholeRun(
   const model = await openModel(yield* locate('model', config.model, signal), config.model.hub);
   const initial = await startOf(model, config, options.adapter);
   const { layout } = initial;
-  const methods = layOut(config, known, layout);
+  const laidOut = layOut(config, known, layout);
   const all = await openData(config, yield* locate('dataset', config.data, signal), model, signal);
   const data = options.scoreOn === 'validation' ? onValidation(all) : all;
-  checkRobust(config, methods, data.clients.length, data.proxy.length > 0);
+  const proxy = data.proxy.length > 0;
+  checkRobust(config, laidOut, data.clients.length, proxy);
+  const methods = withGuards(config, laidOut, { clients: data.clients.map(({ id }) => id), proxy, known });
   const identity = {
     configuration: runKey(config),
     model: await modelDigest(model),
@@ -119,7 +122,7 @@ async function* wholeRun(
     layout,
     data: summariseData(data),
     example: data.shown,
-    plan: planOf(methods, config, data.clients.length, data.proxy.length > 0),
+    plan: planOf(methods, config, data.clients.length, proxy),
     resumed: state !== 'fresh',
   };
 

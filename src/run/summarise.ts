@@ -2,9 +2,17 @@ import { labelledTokens } from '../data/batches.ts';
 import type { LoadedData } from '../data/load.ts';
 import type { ClientData } from '../data/types.ts';
 import type { StageResult } from '../federation/events.ts';
+import { epsilonOf } from '../guard/ledger.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
 import { trainableCount } from '../lora/count.ts';
-import type { ClientSummary, MethodSummary, StageSummary, Summary } from '../report/summary.ts';
+import type {
+  ClientSummary,
+  MethodSummary,
+  PrivacySummary,
+  StagePrivacy,
+  StageSummary,
+  Summary,
+} from '../report/summary.ts';
 import type { StageScores, Timed } from './evaluation.ts';
 import type { LaidOut } from './methods.ts';
 import type { OpenModel } from './subject.ts';
@@ -43,11 +51,12 @@ export const summariseClients = (
 export function summariseStage(result: StageResult, scores: Timed<StageScores>, trained: number): StageSummary {
   return {
     name: result.stage,
-    rounds: result.rounds.map(({ round, participants, trainLoss, validationLoss, seconds }) => ({
+    rounds: result.rounds.map(({ round, participants, trainLoss, validationLoss, privacy, seconds }) => ({
       round,
       clients: participants,
       trainLoss,
       ...(validationLoss !== undefined && { validationLoss }),
+      ...(privacy && { epsilon: privacy.epsilon }),
       seconds,
     })),
     seconds: result.seconds,
@@ -58,7 +67,15 @@ export function summariseStage(result: StageResult, scores: Timed<StageScores>, 
     trained,
     global: scores.global,
     ...(scores.personal && { personal: scores.personal }),
+    ...stagePrivacy(result),
   };
+}
+
+function stagePrivacy({ rounds }: StageResult): { readonly privacy?: StagePrivacy } {
+  const last = rounds.at(-1)?.privacy;
+  return last === undefined
+    ? {}
+    : { privacy: { noise: last.noise, rate: last.rate, rounds: rounds.length, bound: last.bound } };
 }
 
 /** A method's end is its last stage's scores; personal ones are the latest that there are. */
@@ -71,9 +88,20 @@ export function summariseMethod(method: LaidOut, stages: readonly StageSummary[]
     stages,
     global: stages.at(-1)!.global,
     ...(personal && { personal }),
+    ...methodPrivacy(method, stages),
     labelledTokens: stages.reduce((sum, stage) => sum + stage.labelledTokens, 0),
     seconds: stages.reduce((sum, stage) => sum + stage.seconds, 0),
   };
+}
+
+function methodPrivacy(
+  { guards }: Pick<LaidOut, 'guards'>,
+  stages: readonly StageSummary[],
+): { readonly privacy?: PrivacySummary } {
+  if (guards?.privacy === undefined) return {};
+  const { delta, accountant } = guards.privacy;
+  const history = stages.flatMap(({ privacy }) => (privacy ? [{ ...privacy, steps: privacy.rounds }] : []));
+  return { privacy: { epsilon: epsilonOf(history, delta, accountant), delta, accountant } };
 }
 
 /** Rank and alpha are the first module's; an adapter read from a folder may have others beside. */

@@ -50,17 +50,29 @@ const stage = z.strictObject({
       clients: z.array(z.string()).describe('whose updates were used'),
       trainLoss: z.number().nullable(),
       validationLoss: z.number().exactOptional(),
+      epsilon: z.number().exactOptional().describe('ε of the method up to this round, by the RDP accountant'),
       seconds: z.number(),
     }),
   ),
   seconds: z.number(),
-  labelledTokens: count.describe('through forward and backward, summed over clients: the unit of work'),
+  labelledTokens: count.describe(
+    'through forward and backward, summed over clients: the unit of work; 0 with the guard privacy, where no client tells',
+  ),
   processedTokens: count,
   traffic: z.record(z.string(), z.strictObject({ up: count, down: count })).describe('bytes per client'),
   leftOut: z.array(z.strictObject({ round: count, client: z.string(), reason: z.string() })),
   trained: count.describe('numbers trained per client'),
   global: modelScores,
   personal: personalScores.exactOptional(),
+  privacy: z
+    .strictObject({
+      noise: z.number().describe('multiplier'),
+      rate: share.describe('chance of each client to be in a round'),
+      rounds: count.describe('whose sum was shown with noise'),
+      bound: z.number().describe('clipping bound of the last one'),
+    })
+    .exactOptional()
+    .describe('with the guard privacy, where clients sent anything'),
 });
 
 const newClients = z
@@ -71,7 +83,9 @@ const newClients = z
       .describe("after the method's local stage, run for each of them alone; absent where it has none"),
     labelledTokens: count.describe('of that stage, in no other count'),
   })
-  .describe('What the method is worth to clients who took no part in it, at its end; they are in no mean of the others.');
+  .describe(
+    'What the method is worth to clients who took no part in it, at its end; they are in no mean of the others.',
+  );
 
 const method = z.strictObject({
   label: z.string(),
@@ -81,7 +95,11 @@ const method = z.strictObject({
   global: modelScores,
   personal: personalScores.exactOptional(),
   newClients: newClients.exactOptional(),
-  labelledTokens: count,
+  privacy: z
+    .strictObject({ epsilon: z.number(), delta: z.number(), accountant: z.enum(['rdp', 'prv']) })
+    .exactOptional()
+    .describe('of the global adapters: differential privacy of adding or removing one client (docs/privacy.md)'),
+  labelledTokens: count.describe('0 with the guard privacy, where no client tells'),
   seconds: z.number(),
 });
 
@@ -112,6 +130,10 @@ export const summarySchema: z.ZodType<Summary> = z.strictObject({
     clients: z.array(client),
   }),
   base: modelScores.describe('the model before any training'),
+  newClients: z
+    .strictObject({ clients: z.array(client), base: modelScores })
+    .exactOptional()
+    .describe('clients who took no part (`clients.new`), and the base model on their rows'),
   methods: z.array(method),
 });
 
