@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { LoraLayout } from '../lora/adapter.ts';
-import { columnsOf, fromColumns, fromRows, rowsOf, svdOfProduct } from '../tensor/linalg.ts';
+import { columnsOf, fromColumns, fromRows, rowsOf } from '../tensor/linalg.ts';
+import { leadingSvdOfProduct } from '../tensor/subspace.ts';
 import { combineFactors, perModule, ranksOption, type CombineRule } from './combine-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
@@ -48,9 +49,10 @@ export const flexlora = defineMethod({
 /** The best approximation of Σ p_k·B_k·A_k at the layout's ranks; scales are equal, so they stay outside. */
 export const truncatedMean = (layout: LoraLayout, split: 'B' | 'both'): CombineRule =>
   perModule(layout, (parts, { rank, inFeatures, outFeatures }, before) => {
-    const { u, sigma, v } = svdOfProduct(
+    const { u, sigma, v } = leadingSvdOfProduct(
       parts.flatMap(({ b, share }) => columnsOf(b).map((column) => column.map((x) => share * x))),
       parts.flatMap(({ a }) => rowsOf(a)),
+      rank,
     );
     const former = rowsOf(before.a);
     const kept = Array.from({ length: rank }, (_, i) => ({ value: sigma[i] ?? 0, left: u[i], right: v[i], at: i }));
