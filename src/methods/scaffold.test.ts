@@ -3,9 +3,11 @@ import { golden } from '../../tests/shared.ts';
 import { begin, contextOf, exactKit, oneRound, plainTraining, type Member } from '../../tests/support/rounds.ts';
 import { toyLayout } from '../../tests/toy-adapter.ts';
 import { keyOfA, keyOfB } from '../lora/adapter.ts';
+import { sgd } from '../optim/sgd.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { mapTensors, tensor } from '../tensor/tensors.ts';
+import { fedit } from './fedit.ts';
 import { scaffold, type ScaffoldState, type Variate } from './scaffold.ts';
 
 interface Round {
@@ -122,6 +124,23 @@ it('settles at .8 with c_1 = .8 and c_2 = −.8 for h = (1, 4), a = (0, 1), and 
     close(variates[0]!, [0.8, 0.8], 4);
     close(variates[1]!, [-0.8, -0.8], 4);
   }
+});
+
+it('is needed there: averaging the same clients, by the same plain SGD, settles at .604126', async () => {
+  const [stage] = fedit.stages(
+    { weights: 'uniform' },
+    contextOf(layout, { train: { ...plainTraining, length: { steps: 10 } } }),
+  );
+  let shared = begin(stage!, { layout, factors: two([0, 0]) });
+  for (let round = 0; round < 60; round++) {
+    const members = [member(0, [1, 1], [0, 0], undefined), member(1, [4, 4], [1, 1], undefined)].map(
+      ({ kit }): Member => ({
+        kit: { ...kit, train: (request) => kit.train({ ...request, optimizer: sgd({ rate: 0.1 }) }) },
+      }),
+    );
+    shared = (await oneRound(stage!, shared, members)).shared;
+  }
+  close(shared as Tensors, [0.604126, 0.604126], 4);
 });
 
 it('refuses to keep the best step of a training', () => {

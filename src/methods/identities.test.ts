@@ -1,0 +1,314 @@
+import { describe, expect, it } from 'vitest';
+import { apart, combined, equal, factorsOf, frobenius, layout } from '../../tests/support/combined.ts';
+import { begin, contextOf, exactKit, oneRound, pair, productOf } from '../../tests/support/rounds.ts';
+import { distance, matrix, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
+import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
+import { onlyA } from '../lora/factors.ts';
+import { deltaOf } from '../lora/merge.ts';
+import { stackAdapter } from '../lora/mix.ts';
+import { sgd } from '../optim/sgd.ts';
+import { columnsOf, rowsOf, svdOfProduct } from '../tensor/linalg.ts';
+import type { Tensor, Tensors } from '../tensor/tensor.ts';
+import { getTensor, subtract, tensor, zeros } from '../tensor/tensors.ts';
+import type { ClientKit } from '../train/kit.ts';
+import { averageFactors } from './average-factors.ts';
+import { fedexLora, residual } from './fedex-lora.ts';
+import { fedit } from './fedit.ts';
+import { flexlora } from './flexlora.ts';
+import { flora } from './flora.ts';
+import { floraNa } from './flora-na.ts';
+import { hetlora } from './hetlora.ts';
+import { correctedMean, loraFair } from './lora-fair.ts';
+
+// Facts that hold for every method of their kind, whatever the reference files have.
+const shares = equal.n_k.map((n) => n / equal.n_k.reduce((sum, x) => sum + x, 0));
+const clients = factorsOf(equal).map((factors, k) => ({ factors, share: shares[k]! }));
+const A = keyOfA('m0');
+const B = keyOfB('m0');
+const minus = (x: Tensor, y: Tensor): Tensor => subtract(new Map([['x', x]]), new Map([['x', y]])).get('x')!;
+const product = (factors: Tensors, on = layout): Tensor => deltaOf({ layout: on, factors }, 'm0');
+/** Σ weight·B·A. */
+const sumOf = (parts: readonly { readonly factors: Tensors; readonly share: number }[], on = layout): Tensor =>
+  deltaOf(stackAdapter(parts.map(({ factors, share }) => ({ adapter: { layout: on, factors }, weight: share }))), 'm0');
+
+describe('the residual of averaging factors', () => {
+  const ofPairs = clients.flatMap((i) =>
+    clients.map((j) => ({ factors: subtract(i.factors, j.factors), share: (i.share * j.share) / 2 })),
+  );
+
+  it('is half the sum over pairs of p_i·p_j·(B_i − B_j)(A_i − A_j), of rank (K − 1)·r at most', () => {
+    const { a, b } = parts(residual(layout, clients, new Map([A, B].map((key) => [key, average(clients, key)]))));
+    const found = product(
+      new Map([
+        [A, a],
+        [B, b],
+      ]),
+      toyLayout({ rank: a.shape[0]!, alpha: 2 * a.shape[0]! }),
+    );
+    expect(distance(found, sumOf(ofPairs))).toBeLessThan(1e-5);
+    const { sigma } = svdOfProduct(columnsOf(b), rowsOf(a));
+    expect(sigma.filter((value) => value > 1e-6).length).toBeLessThanOrEqual((clients.length - 1) * 2);
+  });
+
+  it.each([A, B])('vanishes where clients have %s in common', (key) => {
+    const common = clients.map(({ factors, share }) => ({
+      factors: new Map([...factors, [key, clients[0]!.factors.get(key)!]]),
+      share,
+    }));
+    const mean = new Map([A, B].map((name) => [name, average(common, name)] as const));
+    expect(apart(sumOf(common), product(mean))).toBeLessThan(1e-5);
+    const means = new Map([A, B].map((name) => [name, average(clients, name)] as const));
+    expect(apart(sumOf(clients), product(means))).toBeGreaterThan(0.1);
+  });
+});
+
+function parts(log: Tensors): { a: Tensor; b: Tensor } {
+  const of = (ending: string): Tensor => [...log].find(([key]) => key.includes(ending))![1];
+  return { a: of('lora_A'), b: of('lora_B') };
+}
+
+function average(from: readonly { readonly factors: Tensors; readonly share: number }[], key: string): Tensor {
+  const { shape, data } = getTensor(from[0]!.factors, key);
+  return tensor(
+    shape,
+    data.map((_, i) => from.reduce((sum, { factors, share }) => sum + share * factors.get(key)!.data[i]!, 0)),
+  );
+}
+
+describe('gauge: a client that has (B·Q, Q⁻¹·A) in place of (B, A)', () => {
+  // Q is a rotation and a stretch: no axis of it is one of the rank's.
+  const turned = (factors: Tensors, angle: number): Tensors => {
+    const [c, s] = [Math.cos(angle), Math.sin(angle)];
+    const [q, inverse] = [
+      [2 * c, -s / 2, 2 * s, c / 2],
+      [c / 2, s / 2, -2 * s, 2 * c],
+    ];
+    const [a, b] = [getTensor(factors, A), getTensor(factors, B)];
+    const columns = a.shape[1]!;
+    return new Map([
+      [
+        A,
+        tensor(
+          a.shape,
+          a.data.map((_, i) =>
+            [0, 1].reduce(
+              (sum, r) => sum + inverse[2 * Math.floor(i / columns) + r]! * a.data[r * columns + (i % columns)]!,
+              0,
+            ),
+          ),
+        ),
+      ],
+      [
+        B,
+        tensor(
+          b.shape,
+          b.data.map((_, i) => [0, 1].reduce((sum, r) => sum + b.data[i - (i % 2) + r]! * q[2 * r + (i % 2)]!, 0)),
+        ),
+      ],
+    ]);
+  };
+  const change = async (method: typeof fedit | typeof fedexLora | typeof flora | typeof flexlora): Promise<number> => {
+    const ends = factorsOf(equal);
+    const other = ends.map((factors, k) => turned(factors, k));
+    for (const [k, factors] of other.entries()) expect(apart(product(factors), product(ends[k]!))).toBeLessThan(1e-5);
+    // Where FLoRA's clients begin is subtracted from the model, so it must be nothing.
+    const start = { layout, factors: new Map([...toyAdapter(layout, 5).factors, [B, zeros([6, 2])]]) };
+    const [before, after] = [
+      await combined(method, {}, layout, ends, equal.n_k, start),
+      await combined(method, {}, layout, other, equal.n_k, start),
+    ];
+    return apart(productOf(before.stage, before.shared), productOf(after.stage, after.shared));
+  };
+
+  it.each([fedexLora, flora, flexlora])('$name, which works on products, has the same model', async (method) => {
+    expect(await change(method)).toBeLessThan(1e-4);
+  });
+
+  it.each([fedit, loraFair, floraNa])('$name, which averages factors, has another', async (method) => {
+    expect(await change(method as typeof fedit)).toBeGreaterThan(1e-2);
+  });
+});
+
+describe('clients that end alike', () => {
+  it.each([fedit, fedexLora, flora, flexlora, hetlora, loraFair, floraNa])(
+    '$name has their model, as with one',
+    async (method) => {
+      const one = randomFactors(layout, 3);
+      const start = { layout, factors: new Map([...toyAdapter(layout, 5).factors, [B, zeros([6, 2])]]) };
+      for (const count of [1, 3]) {
+        const ends = Array.from({ length: count }, () => one);
+        const { stage, shared } = await combined(
+          method as typeof fedit,
+          {},
+          layout,
+          ends,
+          [1, 2, 3].slice(0, count),
+          start,
+        );
+        expect(apart(productOf(stage, shared), product(one)) / frobenius(product(one))).toBeLessThan(1e-5);
+      }
+    },
+  );
+});
+
+describe('one full-batch step of plain SGD at every client, weighed by labelled tokens', () => {
+  const tokens = [2, 3, 5];
+  const on: LoraLayout = toyLayout({ alpha: 2 });
+  const start = toyAdapter(on, 1);
+  const goals = tokens.map((_, k) => product(randomFactors(on, 40 + k), on));
+
+  /** Gradients of Σ_k w_k·½‖B·A − goal_k‖² with respect to A and B, at scale 1. */
+  const gradient =
+    (weights: readonly number[]) =>
+    (factors: Tensors): Tensors => {
+      const [a, b] = [getTensor(factors, A), getTensor(factors, B)];
+      const w = product(factors, on);
+      const g = w.data.map((x, i) => weights.reduce((sum, weight, k) => sum + weight * (x - goals[k]!.data[i]!), 0));
+      const at = (o: number, i: number): number => g[o * 5 + i]!;
+      const dA = a.data.map((_, n) =>
+        [0, 1, 2, 3, 4, 5].reduce((sum, o) => sum + b.data[o * 2 + Math.floor(n / 5)]! * at(o, n % 5), 0),
+      );
+      const dB = b.data.map((_, n) =>
+        [0, 1, 2, 3, 4].reduce((sum, i) => sum + at(Math.floor(n / 2), i) * a.data[(n % 2) * 5 + i]!, 0),
+      );
+      return new Map([
+        [A, tensor(a.shape, dA)],
+        [B, tensor(b.shape, dB)],
+      ]);
+    };
+  const own = (k: number): number[] => tokens.map((_, j) => (j === k ? 1 : 0));
+  const plainly = (kit: ClientKit, rate: number): ClientKit => ({
+    ...kit,
+    train: (request) => kit.train({ ...request, optimizer: sgd({ rate }) }),
+  });
+
+  async function step(rate: number) {
+    const [stage] = fedit.stages({ weights: 'tokens' }, contextOf(on));
+    const ends: Tensors[] = [];
+    const kits = tokens.map((labelledTokens, k) => {
+      const kit = plainly(exactKit(gradient(own(k)), { client: `c${k}`, examples: 1 }), rate);
+      return { kit: { ...kit, labelledTokens } };
+    });
+    const { shared, updates } = await oneRound(stage!, begin(stage!, start), kits);
+    for (const update of updates.values())
+      ends.push(
+        new Map(
+          [...update].map(([key, { shape, data }]) => [
+            key,
+            tensor(
+              shape,
+              data.map((x, i) => x + start.factors.get(key)!.data[i]!),
+            ),
+          ]),
+        ),
+      );
+    const pooled = gradient(tokens.map((n) => n / 10))(start.factors);
+    const central = new Map(
+      [...start.factors].map(([key, { shape, data }]) => [
+        key,
+        tensor(
+          shape,
+          data.map((x, i) => x - rate * pooled.get(key)!.data[i]!),
+        ),
+      ]),
+    );
+    const exact = sumOf(
+      ends.map((factors, k) => ({ factors, share: tokens[k]! / 10 })),
+      on,
+    );
+    return { fedit: stage!.models(shared)[0]!.adapter.factors, central, exact };
+  }
+
+  it('is, averaged as FedIT does, the same step on the pooled data; the exact mean of products is O(rate²) away from it', async () => {
+    const away: number[] = [];
+    for (const rate of [0.1, 0.01]) {
+      const { fedit: averaged, central, exact } = await step(rate);
+      for (const key of [A, B]) expect(distance(averaged.get(key), central.get(key))).toBeLessThan(1e-5);
+      away.push(apart(exact, product(central, on)));
+    }
+    expect(away[0]).toBeGreaterThan(0.01);
+    expect(away[0]! / away[1]!).toBeCloseTo(100, -1);
+  });
+
+  it('of A alone goes nowhere where B = 0', async () => {
+    const still = { layout: on, factors: new Map([...start.factors, [B, zeros([6, 2])]]) };
+    const { train } = contextOf(on);
+    const stage = averageFactors({
+      name: 'a',
+      rounds: 1,
+      layout: on,
+      parametrisation: onlyA(),
+      train,
+      weights: 'uniform',
+      optimizerState: 'reset',
+    });
+    const kit = plainly(exactKit(gradient(own(0))), 1);
+    const { updates } = await oneRound(stage as never, still.factors, [{ kit }]);
+    expect(
+      updates
+        .get('c')!
+        .get(A)!
+        .data.every((x) => Math.abs(x) === 0),
+    ).toBe(true);
+  });
+});
+
+// A1 = [1, 0], B1 = [1, 0]ᵀ, A2 = [0, 1], B2 = [0, 1]ᵀ, p = (¾, ¼): the mean product is diag(.75, .25).
+describe('LoRA-FAIR on the toy of two orthogonal clients', () => {
+  const toy = toyLayout({ rank: 1, inFeatures: 2, outFeatures: 2, alpha: 1 });
+  const two = [
+    { factors: pair([[1, 0]], [[1], [0]]), share: 0.75 },
+    { factors: pair([[0, 1]], [[0], [1]]), share: 0.25 },
+  ];
+  const corrected = (lambda: number): Tensors => correctedMean(toy, lambda)(two, two[0]!.factors);
+  const mean = matrix([
+    [0.75, 0],
+    [0, 0.25],
+  ]);
+  const cosine = (x: Tensor): number =>
+    x.data.reduce((sum, v, i) => sum + v * mean.data[i]!, 0) / frobenius(x) / frobenius(mean);
+
+  it('adds ΔB = (.147638, −.147638) at λ = .01', () => {
+    const { data } = getTensor(corrected(0.01), B);
+    expect(data[0]! - 0.75).toBeCloseTo(0.147638, 5);
+    expect(data[1]! - 0.25).toBeCloseTo(-0.147638, 5);
+  });
+
+  it('ends, as λ falls to 0, at B = (.9, .1), nearer in direction, with a residual at right angles to Ā', () => {
+    const free = corrected(1e-12);
+    expect(distance(free.get(B), matrix([[0.9], [0.1]]))).toBeLessThan(1e-6);
+    const averaged = product(
+      new Map([
+        [A, matrix([[0.75, 0.25]])],
+        [B, matrix([[0.75], [0.25]])],
+      ]),
+      toy,
+    );
+    expect([cosine(averaged), cosine(product(free, toy))].map((x) => Number(x.toFixed(6)))).toEqual([
+      0.885438, 0.905539,
+    ]);
+    const left = minus(mean, product(free, toy));
+    for (const row of [0, 1]) expect(left.data[2 * row]! * 0.75 + left.data[2 * row + 1]! * 0.25).toBeCloseTo(0, 6);
+  });
+});
+
+it('averages of B are exact around one A, and not around A’s of clients’ own (FFA-LoRA needs one seed)', () => {
+  const on = toyLayout();
+  const seeded = [1, 2].map((seed) => randomFactors(on, seed));
+  const withOneA = seeded.map((factors) => new Map([...factors, [A, seeded[0]!.get(A)!]]));
+  const gap = (ends: readonly Tensors[]): number => {
+    const halves = ends.map((factors) => ({ factors, share: 0.5 }));
+    return apart(
+      sumOf(halves, on),
+      product(
+        new Map([
+          [A, ends[0]!.get(A)!],
+          [B, average(halves, B)],
+        ]),
+        on,
+      ),
+    );
+  };
+  expect(gap(withOneA)).toBeLessThan(1e-5);
+  expect(gap(seeded)).toBeGreaterThan(0.1);
+});
