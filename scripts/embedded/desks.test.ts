@@ -45,6 +45,16 @@ describe('the task set', () => {
   });
 });
 
+test('a smaller share of conflict leaves the desks divided in fewer skills, down to none', () => {
+  const divided = (conflict: number): number => {
+    const conventions = new Map<string, Set<string>>();
+    for (const { skill, convention } of deskRows(5, conflict))
+      conventions.set(skill, (conventions.get(skill) ?? new Set()).add(convention));
+    return [...conventions.values()].filter(({ size }) => size > 1).length;
+  };
+  expect([1, 0.5, 0].map(divided)).toEqual([6, 3, 0]);
+});
+
 describe('the base training text', () => {
   test('names a convention in half of the prompts and, where it does not, favours none', () => {
     const asked = skills.flatMap((skill) => skill.conventions.map((convention) => convention.asked)).filter(Boolean);
