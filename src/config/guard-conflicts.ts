@@ -70,6 +70,11 @@ function privacyProblems(value: unknown, guards: readonly unknown[], at: number)
       'does not go with the guard `privacy`: its accountant counts on each client being drawn by itself, and on nobody else being asked in addition or in place of a late one';
     problems.push({ path: ['rounds', key], at: 'key', message });
   }
+  if (valueAt(value, ['serve']) !== undefined) {
+    const message =
+      'does not go with the guard `privacy`: clients elsewhere tell how many rows they have and the sums of their losses, which no noise covers; simulate the run, or serve it with other guards';
+    problems.push({ path: ['serve'], at: 'key', message });
+  }
   if (valueAt(value, ['combine', 'robust']) !== undefined) {
     const message =
       'does not go with the guard `privacy`: a robust rule looks at single updates, and the noise covers only their sum';

@@ -77,9 +77,8 @@ function results(summary: Summary): Markup {
   const newClients = newClientTable(summary);
   return html`<p class="note">
       Test losses first. “Pooled” counts all clients’ test rows together, “mean” is the mean over clients, “own rows” is
-      each personal adapter on its client’s rows; its pooled loss shows what it forgot about the others.${
-        summary.base.heldOut && ' “Global test rows” are the split file’s own, which are no client’s.'
-      }${
+      each personal adapter on its client’s rows; its pooled loss shows what it forgot about the
+      others.${summary.base.heldOut && ' “Global test rows” are the split file’s own, which are no client’s.'}${
         newClients &&
         ' “New clients” took part in no round and are in no other figure: the mean over them, with the global adapter and after the local stage for each alone.'
       }

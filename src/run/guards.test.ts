@@ -96,6 +96,10 @@ describe('guards', () => {
       'rounds.replaceLate: does not go with the guard `privacy`: its accountant',
     ],
     [
+      { serve: { clients: ['ann'] } },
+      'serve: does not go with the guard `privacy`: clients elsewhere tell how many rows they have',
+    ],
+    [
       { combine: { robust: { rule: 'median' } } },
       'combine.robust: does not go with the guard `privacy`: a robust rule looks at single updates',
     ],
