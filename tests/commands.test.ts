@@ -250,3 +250,32 @@ describe('methods and usage', () => {
     expect((await fedlora(['--verbose', 'run', folder.at('none.yaml')])).stderr).toMatch(/^ {4}at /m);
   });
 });
+
+describe('a base model that has changed in its place since the run', () => {
+  test('is refused by generate and eval, whose adapters belong to the former weights', async () => {
+    const model = folder.at('moving');
+    cpSync(embeddedModel, model, { recursive: true });
+    const moving = writeConfig(folder.at('moving.yaml'), {
+      ...smallConfig,
+      model: { path: model },
+      rounds: { count: 1 },
+    });
+    const run = folder.at('moved');
+    expect((await fedlora(['run', moving, '--out', run])).code).toBe(0);
+    const adapter = `${run}/adapters/fedit/global`;
+    const asked = ['generate', '--run', run, '--max-new-tokens', '2', 'Please label: fine.'];
+    expect((await fedlora(asked)).code).toBe(0);
+    const weights = `${model}/model.safetensors`;
+    const bytes = readFileSync(weights);
+    bytes[bytes.length - 1]! ^= 1;
+    writeFileSync(weights, bytes);
+    const [generated, evaluated] = [await fedlora(asked), await fedlora(['eval', moving, '--adapter', adapter])];
+    for (const { code, stderr } of [generated, evaluated]) {
+      expect(code).toBe(2);
+      expect(stderr).toContain(`the base model in ${model} has changed since the run in ${run}`);
+    }
+    // An adapter on a model of the caller's choice is the caller's business.
+    const other = await fedlora(['eval', moving, '--adapter', adapter, '--set', `model.path=${embeddedModel}`]);
+    expect(other.code, other.stderr).toBe(0);
+  });
+});

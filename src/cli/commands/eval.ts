@@ -6,6 +6,7 @@ import type { ModelScores } from '../../report/summary.ts';
 import { toText } from '../../report/table.ts';
 import { evaluationOptions } from '../../run/evaluation.ts';
 import { readConfig } from '../../run/read-config.ts';
+import { requireSameBaseOf } from '../../run/same-base.ts';
 import { engineOf, layoutOf, openData, withFiniteWeights } from '../../run/subject.ts';
 import type { Terminal } from '../context.ts';
 import { onInterrupt } from '../exit.ts';
@@ -24,6 +25,7 @@ export async function evalCommand(file: string, flags: EvalFlags, terminal: Term
   const { signal } = interrupt;
   try {
     const model = await openedModel(config.model, terminal, signal);
+    for (const folder of flags.adapter) await requireSameBaseOf(folder, config.model, model);
     const projections = projectionsOf(model.config);
     const adapters = await Promise.all(
       flags.adapter.map(async (folder) => ({ folder, mix: await readMix(folder, projections) })),

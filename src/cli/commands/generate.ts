@@ -9,6 +9,7 @@ import { projectionsOf } from '../../models/weights.ts';
 import { adapterFolders } from '../../run/adapters.ts';
 import { runFolder } from '../../run/folder.ts';
 import { readConfig } from '../../run/read-config.ts';
+import { requireSameBase } from '../../run/same-base.ts';
 import { engineOf, layoutOf } from '../../run/subject.ts';
 import { readSummary } from '../../run/summary-schema.ts';
 import { stream } from '../../tensor/random.ts';
@@ -57,6 +58,7 @@ export async function generateCommand(
   const { signal } = interrupt;
   try {
     const model = await openedModel(speaker.model, terminal, signal);
+    if (flags.run !== undefined) await requireSameBase(flags.run, model);
     const mix: AdapterMix =
       speaker.adapter === undefined
         ? // B = 0: the base model itself.

@@ -1,0 +1,52 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { parse } from 'yaml';
+import { valueAt } from '../config/problems.ts';
+import type { RunConfig } from '../config/schema.ts';
+import { UserError } from '../errors.ts';
+import { runFolder } from './folder.ts';
+import { modelDigest, type OpenModel } from './subject.ts';
+
+/**
+ * Throws UserError where the base model no longer is what a run in `path` was started with: adapters mean nothing beside other
+ * weights. Sees what `modelDigest` sees: config.json, and each weight file's size and ends.
+ */
+export async function requireSameBase(path: string, model: OpenModel): Promise<void> {
+  const { environment } = runFolder(path);
+  const then = valueAt(await read(environment, JSON.parse), ['identity', 'model']);
+  if (typeof then !== 'string') throw new UserError(`${environment} does not say which base model the run had`);
+  if (then === (await modelDigest(model))) return;
+  throw new UserError(
+    `the base model in ${model.folder} has changed since the run in ${path}, whose adapters belong to the former weights: put those back, or run again`,
+  );
+}
+
+/** The same for an adapter, where it lies in the folder of a run on a model from the same place. */
+export async function requireSameBaseOf(adapter: string, source: RunConfig['model'], model: OpenModel): Promise<void> {
+  const path = runAround(adapter);
+  if (path === undefined) return;
+  // Not read as a configuration: it may name methods that only the run's caller knew.
+  const { config } = runFolder(path);
+  const own = await read(config, parse);
+  const same = (['path', 'hub', 'revision'] as const).every((key) => valueAt(own, ['model', key]) === source[key]);
+  if (same) await requireSameBase(path, model);
+}
+
+/** The run in whose `adapters/<method>/global` or `adapters/<method>/clients/<id>` an adapter lies. */
+function runAround(adapter: string): string | undefined {
+  let folder = resolve(adapter);
+  for (let up = 0; up < 4; up++) {
+    folder = dirname(folder);
+    if (existsSync(join(folder, 'environment.json')) && existsSync(join(folder, 'config.yaml'))) return folder;
+  }
+  return undefined;
+}
+
+async function read(path: string, parsed: (text: string) => unknown): Promise<unknown> {
+  try {
+    return parsed(await readFile(path, 'utf8'));
+  } catch (error) {
+    throw new UserError(`${path} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
