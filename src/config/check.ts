@@ -70,10 +70,22 @@ function methodOptions(value: unknown, methods: KnownMethods, problems: Problem[
       ...toProblems(parsed.error.issues, json, own).map((problem) => ({
         ...problem,
         path: [...path, ...problem.path],
+        message: ofOthers(use, problem, methods) ?? problem.message,
       })),
     );
     return {};
   });
+}
+
+/** What to say of an option that a method lacks and others have, with what it means there. */
+function ofOthers(use: string, { path, at }: Problem, methods: KnownMethods): string | undefined {
+  const [key] = path;
+  if (at !== 'key' || path.length !== 1 || typeof key !== 'string') return undefined;
+  const having = [...methods].filter(([, { options }]) => Object.hasOwn(options.shape, key));
+  if (having.length === 0) return undefined;
+  const means = (having[0]![1].options.shape[key] as z.ZodType).description;
+  const names = having.map(([name]) => `\`${name}\``).join(', ');
+  return `\`${use}\` has no such option; it goes with ${names}${means === undefined ? '' : `\n      ${means}`}`;
 }
 
 /** Labels name folders and table rows, so they must differ, whatever the case (some file systems ignore it). */

@@ -1,10 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { collect } from '../../tests/support/collect.ts';
 import { begin, contextOf, exactKit, oneRound, productOf } from '../../tests/support/rounds.ts';
 import { randomFactors, toyLayout } from '../../tests/toy-adapter.ts';
+import { checkConfig } from '../config/check.ts';
+import { isNothing } from '../tensor/state.ts';
+import { ruleAt } from '../federation/robust/rule.ts';
 import { keyOfA, keyOfB, type Adapter } from '../lora/adapter.ts';
 import { deltaOf } from '../lora/merge.ts';
+import { stackAdapter } from '../lora/mix.ts';
 import { columnsOf, thinSvd } from '../tensor/linalg.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
@@ -39,9 +44,16 @@ interface Tried {
 }
 
 /** Clients whose losses pull each number of what is fed towards a number of the client's own. */
-function client(k: number, examples: number, round: number, seen: { moves: Set<string>; ends: Tensor[] }): ClientKit {
-  const gradientAt = (fed: Tensors): Tensors =>
-    new Map(
+function client(
+  k: number,
+  examples: number,
+  round: number,
+  seen: { moves: Set<string>; ends: Tensor[] },
+  listen: (fed: Tensors) => void = () => undefined,
+): ClientKit {
+  const gradientAt = (fed: Tensors): Tensors => {
+    listen(fed);
+    return new Map(
       [...fed].map(([key, { shape, data }]) => [
         key,
         tensor(
@@ -50,6 +62,7 @@ function client(k: number, examples: number, round: number, seen: { moves: Set<s
         ),
       ]),
     );
+  };
   const kit = exactKit(gradientAt, { client: names[k]!, examples, round });
   return {
     ...kit,
@@ -115,6 +128,11 @@ async function averagingStage(method: Method, more: Parameters<typeof tried>[1] 
   return stages.find(({ stage }) => stage.name === 'federated') ?? stages[0]!;
 }
 
+/** New tensors of the same numbers, so that nothing remembered about the old ones answers. */
+const copied = (of: Tensors): Tensors =>
+  new Map([...of].map(([key, { shape, data }]) => [key, tensor(shape, data.slice())]));
+const bits = (of: Tensors) => [...of].map(([key, { data }]) => [key, data.join()] as const);
+
 /** The letters A and B that a cell names, or that keys are of. */
 const named = (cell: string): string => ['A', 'B'].filter((letter) => new RegExp(`\\b${letter}\\b`).test(cell)).join();
 const lettersOf = (keys: readonly string[]): string =>
@@ -157,6 +175,16 @@ describe.each(methods)('$name', (method) => {
     else expect(lettersOf([...received.keys()])).toBe('A');
   });
 
+  it('keeps at the client, and adds to the base, what it says', async () => {
+    const [{ stage, shared, mine }] = (await tried(method, { rounds: 2 })) as [Tried];
+    if (/keeps (its|the others)/.test(cells.onReceipt)) {
+      expect(mine.size).toBe(3);
+      for (const state of mine.values()) expect(isNothing(state)).toBe(false);
+    }
+    const frozen = stage.frozen?.(shared, 2) ?? new Map();
+    expect([...frozen.keys()].some((key) => key.startsWith('gained'))).toBe(/to its base/.test(cells.onReceipt));
+  });
+
   it('weighs its clients as it says', async () => {
     const model = async (examples: readonly number[]): Promise<Tensor> => {
       const { stage, shared } = await averagingStage(method, { examples });
@@ -167,14 +195,56 @@ describe.each(methods)('$name', (method) => {
     else expect(change).toBe(0);
   });
 
-  it('runs with mixed ranks, or refuses them', async () => {
+  it('uses all that it is sent: whatever of it changes, a newcomer or one who was there does something else', async () => {
+    // After a round of everybody's, when there is something to send.
+    for (const { stage, shared, mine } of await tried(method)) {
+      // What the one participant of all rows is told is how long it trains, which the client here does not heed.
+      if (stage.participants === 'pooled') continue;
+      const received = new Map([...(stage.frozen?.(shared, 1) ?? []), ...stage.broadcast(shared, 'c0', 1)]);
+      const does = async (sent: Tensors, own: State | undefined): Promise<string> => {
+        const fed: (readonly [string, string])[] = [];
+        const kit = client(0, 1, 1, { moves: new Set(), ends: [] }, (at) => fed.push(...bits(at)));
+        const { result } = await collect(stage.work(copied(sent), own, kit));
+        return JSON.stringify([fed, bits(result.update)]);
+      };
+      const both = async (sent: Tensors) => [await does(sent, undefined), await does(sent, mine.get('c0'))];
+      const before = await both(received);
+      for (const [key, { shape, data }] of received) {
+        const moved = tensor(
+          shape,
+          data.map((x) => x + 1),
+        );
+        expect(await both(new Map([...received, [key, moved]])), `${stage.name}: ${key}`).not.toEqual(before);
+      }
+    }
+  });
+
+  it('runs with mixed ranks, or refuses them where a configuration is read', async () => {
     const options = { ranks: { c0: 1 } };
+    const config = () =>
+      checkConfig(
+        {
+          model: { path: 'm' },
+          data: { path: 'd', format: 'dolly' },
+          methods: [{ use: method.name, ...needed[method.name], ...options }],
+        },
+        new Map(methods.map((each) => [each.name, each])),
+      );
     if (!cells.mixedRanks) {
       await expect(tried(method, { options })).rejects.toThrow('ranks');
+      expect(config).toThrow(
+        `methods[0].ranks: \`${method.name}\` has no such option; it goes with \`flora\`, \`flexlora\`, \`hetlora\``,
+      );
       return;
     }
-    const [{ uploads }] = (await tried(method, { options })) as [Tried];
+    expect(config).not.toThrow();
+    const [{ stage, shared, uploads, mine }] = (await tried(method, { options })) as [Tried];
     expect(uploads.map((update) => getTensor(update, keyOfA('m0')).shape[0])).toEqual([1, 2, 2]);
+    // A client's own model has its own rank, or is the common one with all that the base gained.
+    const own = stackAdapter(stage.models(shared, mine.get('c0'))).layout.modules[0]!.rank;
+    expect(method.name === 'flora' ? own > 2 : own <= 2).toBe(true);
+    for (const ranks of [{ nobody: 1 }, { c0: 3 }, { c0: 0 }])
+      await expect(tried(method, { options: { ranks } })).rejects.toThrow('ranks');
   });
 
   it('is as exact as it says', async () => {
@@ -206,6 +276,16 @@ describe.each(methods)('$name', (method) => {
         const [{ stage }] = (await tried(method)) as [Tried];
         expect(stage.combine === 'none' || stage.participants === 'pooled').toBe(true);
       }
+    }
+  });
+
+  it('takes a robust rule in place of its sums, or refuses it in a sentence', () => {
+    for (const stage of method.stages({ ...needed[method.name] }, contextOf(layout))) {
+      const rule = () => ruleAt({ stage, robust: { rule: 'median' } });
+      if (stage.combine === 'each') expect(rule).toThrow('combines the clients’ updates itself');
+      else if (stage.exactSums) expect(rule).toThrow('needs the sum of exactly what its clients sent');
+      else
+        expect(rule()?.rule).toBe(stage.combine === 'none' || stage.participants === 'pooled' ? undefined : 'median');
     }
   });
 
