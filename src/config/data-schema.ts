@@ -52,7 +52,7 @@ export const dataSchema = z
     maxLength: whole(2)
       .default(512)
       .describe(
-        'Tokens a row may have; longer rows are cut, never the whole response silently (such rows are counted and reported).',
+        "Tokens a row may have. Longer rows are cut (and counted): the response from its end, down to a quarter of this; then the longest text before it in its middle, so that the template's own marks stay whole.",
       ),
     system: z
       .string()

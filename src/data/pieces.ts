@@ -74,9 +74,10 @@ function turnwise(
     let response: Piece[] = [];
     for (const message of example.messages) {
       if (message.role === 'assistant') {
+        const labelled = message.cut !== true;
         response = [
-          { text: message.content, labelled: true },
-          { ids: [end], labelled: true },
+          { text: message.content, labelled },
+          { ids: [end], labelled },
         ];
       } else if (message.role === 'user') {
         pieces.push(...response, { text: prompt(example, message, first, system), labelled: false });
@@ -103,7 +104,7 @@ export function chatPieces(tokenizer: TemplateTokenizer, system?: string): Piece
     const pieces: Piece[] = [];
     let at = 0;
     let lastPiece = 0;
-    messages.forEach(({ role }, i) => {
+    messages.forEach(({ role, cut }, i) => {
       if (role !== 'assistant') return;
       const before = tokenizer.renderChat(messages.slice(0, i), { addGenerationPrompt: true });
       const after = i === messages.length - 1 ? whole : tokenizer.renderChat(messages.slice(0, i + 1));
@@ -119,7 +120,7 @@ export function chatPieces(tokenizer: TemplateTokenizer, system?: string): Piece
       const response = endTrimmed(after.slice(before.length));
       pieces.push({ text: whole.slice(at, before.length), labelled: false });
       lastPiece = pieces.length;
-      pieces.push({ text: response, labelled: true });
+      pieces.push({ text: response, labelled: cut !== true });
       at = before.length + response.length;
     });
     const ending = endsTurn(tokenizer, pieces[lastPiece]) ? [] : [{ ids: [endOf(tokenizer)], labelled: true }];

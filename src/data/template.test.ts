@@ -175,6 +175,38 @@ describe('rows above the maximum', () => {
     expect('row' in result && marked(result.row)).toBe('ab|<|end|>gh|[ij<|end|>]');
   });
 
+  it('keep the marks of a chat template whole, and cut the longest text before the last response', () => {
+    const chat = createTemplate({ template: 'chat', maxLength: 40 }, bytes);
+    const cutTo = (...turns: string[]): string => marked(rowOf(chat, say(...turns)));
+    const row = cutTo('Say: abcdefghijklmnopqrstuvwxyz?', 'yes');
+    expect(row).toMatch(/^<\|user\|>Say: .*yz\?<\|end\|>\n<\|assistant\|>\[yes<\|end\|>\]$/);
+    // What is left of an earlier response is not learnt.
+    expect(cutTo('a', 'b'.repeat(60), 'c', 'yes')).toMatch(
+      /^<\|user\|>a<\|end\|>\n<\|assistant\|>b+<\|end\|>\n<\|user\|>c<\|end\|>\n<\|assistant\|>\[yes<\|end\|>\]$/,
+    );
+    const prompt = chat.prompt(example(say('x'.repeat(90), '?')), 20);
+    expect(bytes.decode(prompt, { special: true })).toMatch(/^<\|user\|>x+<\|end\|>\n<\|assistant\|>$/);
+    expect(prompt.length).toBe(20);
+  });
+
+  it('keep Alpaca’s headings whole, cutting the input or the instruction', () => {
+    const [instruction, input] = ['Name it.', 'meow '.repeat(80).trim()];
+    const alpaca = createTemplate({ template: 'alpaca', maxLength: 280 }, bytes);
+    const result = alpaca.row(example(say(`${instruction}\n\n${input}`, 'Cat'), { instruction, input }));
+    expect(result).toMatchObject({ truncated: true });
+    const text = 'row' in result ? marked(result.row) : '';
+    expect(text).toMatch(
+      /### Instruction:\nName it\.\n\n### Input:\nmeow [meow ]+ meow\n\n### Response:\n\[Cat<\|end\|>\]$/,
+    );
+    expect('row' in result && result.row.ids.length).toBe(280);
+  });
+
+  it('never hold half a character', () => {
+    const plain = createTemplate({ template: 'plain', maxLength: 24, separator: '|' }, bytes);
+    for (let n = 0; n < 8; n++)
+      expect(marked(rowOf(plain, say(`${'a'.repeat(n)}${'😀'.repeat(20)}`, 'r')))).not.toContain('\ufffd');
+  });
+
   it('are refused where no row can be learned from', () => {
     expect(() => createTemplate({ template: 'plain', maxLength: 1 }, bytes)).toThrow(
       'data.maxLength must be a whole number of at least 2',
@@ -194,7 +226,41 @@ it('drops a row whose only response token has none before it', () => {
   });
 });
 
+/** A row too long by far, by its marks before and after the text that is cut. */
+function expectWhole(template: Template, tokenizer: TemplateTokenizer, most: number): void {
+  const long = `First words. ${'Some more of it, 12 things. '.repeat(60)}Last question?`;
+  const full = template.row(example(say('First question?', 'Right.')));
+  const result = template.row(example(say(long, 'Right.')));
+  if ('drop' in full || 'drop' in result) throw new Error('dropped');
+  expect(result.truncated).toBe(true);
+  expect(result.row.ids.length).toBeLessThanOrEqual(most);
+  expect(result.row.ids.length).toBeGreaterThan(most - 6);
+  const [before, after] = marked(full.row, tokenizer).split('First question?') as [string, string];
+  const text = marked(result.row, tokenizer);
+  expect(text.startsWith(`${before}First words.`)).toBe(true);
+  expect(text.endsWith(`Last question?${after}`)).toBe(true);
+}
+
 describe('with real tokenizers', () => {
+  for (const [path, template, most] of [
+    ['models/smollm2-135m-instruct', 'chat', 128],
+    ['tokenizers/llama2-32k', 'alpaca', 160],
+  ] as const) {
+    const folder = shared(path);
+    it.skipIf(folder === undefined)(
+      `a long prompt keeps the template’s marks: ${path} ${needs(path.split('/')[0]!)}`,
+      async () => {
+        const tokenizer = { ...(await openTokenizer(folder!)), ...(template === 'alpaca' && { eosId: 2 }) };
+        expectWhole(createTemplate({ template, maxLength: most }, tokenizer), tokenizer, most);
+      },
+    );
+  }
+
+  it('a long prompt keeps the template’s marks: the embedded model', async () => {
+    const tokenizer = await openTokenizer(new URL('../../assets/model', import.meta.url).pathname);
+    expectWhole(createTemplate({ template: 'chat', maxLength: 96 }, tokenizer), tokenizer, 96);
+  });
+
   const smollm2 = shared('models/smollm2-135m-instruct');
   it.skipIf(smollm2 === undefined)(`SmolLM2's chat rows are what transformers renders ${needs('models')}`, async () => {
     const tokenizer = await openTokenizer(smollm2!);

@@ -1,5 +1,6 @@
 import { UserError } from '../errors.ts';
 import { alpacaPieces, chatPieces, plainPieces, type Piece, type Pieces, type TemplateTokenizer } from './pieces.ts';
+import { shortened } from './shorten.ts';
 import type { Example, TokenRow } from './types.ts';
 
 export interface TemplateOptions {
@@ -16,12 +17,13 @@ export type Tokenised = { readonly row: TokenRow; readonly truncated: boolean } 
 export interface Template {
   /**
    * Tokens with every response labelled; tokens after the last labelled one teach nothing and are left out.
-   * Above `maxLength` the last response loses tokens from its end, down to a quarter of `maxLength`; then what precedes it
-   * (earlier turns included) loses tokens from its middle, so that its opening and its end stay.
+   * Above `maxLength` the last response loses tokens from its end, down to a quarter of `maxLength`; then the longest text
+   * before it loses its middle, and the next longest, so that the template's own marks stay whole. Only where the marks alone
+   * are too long are they cut in their middle too.
    * A row in which no response token can remain is dropped.
    */
   row(example: Example): Tokenised;
-  /** The tokens before the last response, as in training; the middle is cut out of prompts that leave no room for `newTokens` within `maxLength`. */
+  /** The tokens before the last response, as in training; cut likewise where they leave no room for `newTokens` within `maxLength`. */
   prompt(example: Example, newTokens?: number): Int32Array;
   /** Ids that end a response: end of sequence, and the template's end of turn. */
   readonly stop: readonly number[];
@@ -34,14 +36,27 @@ export function createTemplate(options: TemplateOptions, tokenizer: TemplateToke
     throw new UserError(`data.maxLength must be a whole number of at least 2, not ${maxLength}`);
   const pieces = piecesOf(options, tokenizer);
   const tokenise = tokeniserOf(tokenizer);
+  const whole = (example: Example): Tokens => {
+    const { prompt, response } = pieces(example);
+    return tokenise([...prompt, ...response]);
+  };
+  const parts = options.template === 'alpaca';
   return {
     row(example) {
-      const { prompt, response } = pieces(example);
-      return fitted(example.id, tokenise([...prompt, ...response]), maxLength);
+      const { id } = example;
+      const tokens = whole(example);
+      const { start, room } = borders(tokens, maxLength);
+      if (start <= room) return fitted(id, tokens, maxLength);
+      const cut = shortened(example, room, (shorter) => borders(whole(shorter), maxLength).start, parts);
+      const result = fitted(id, whole(cut), maxLength);
+      return 'row' in result ? { ...result, truncated: true } : result;
     },
     prompt(example, newTokens = 0) {
-      const { ids } = tokenise(pieces(example).prompt);
-      const [head, tail] = kept(ids.length, Math.max(1, maxLength - newTokens));
+      const promptOf = (of: Example): readonly number[] => tokenise(pieces(of).prompt).ids;
+      const room = Math.max(1, maxLength - newTokens);
+      let ids = promptOf(example);
+      if (ids.length > room) ids = promptOf(shortened(example, room, (shorter) => promptOf(shorter).length, parts));
+      const [head, tail] = kept(ids.length, room);
       return new Int32Array([...ids.slice(0, head), ...ids.slice(ids.length - tail)]);
     },
     stop: stopsOf(pieces, tokenise, tokenizer),
@@ -124,12 +139,18 @@ function addJoined(
   });
 }
 
-function fitted(id: string, tokens: Tokens, maxLength: number): Tokenised {
-  const end = tokens.labelled.lastIndexOf(1) + 1;
-  if (end === 0) return { drop: 'no tokens in the response' };
-  const start = tokens.labelled.lastIndexOf(0, end - 1) + 1;
+/** Where the last response begins and ends, and how many tokens there is room for before it. */
+function borders({ labelled }: Tokens, maxLength: number): { start: number; end: number; room: number } {
+  const end = labelled.lastIndexOf(1) + 1;
+  const start = end === 0 ? 0 : labelled.lastIndexOf(0, end - 1) + 1;
   const least = Math.min(start, Math.max(1, Math.floor((3 * maxLength) / 4)));
-  const [head, tail] = kept(start, Math.max(maxLength - (end - start), least));
+  return { start, end, room: Math.max(maxLength - (end - start), least) };
+}
+
+function fitted(id: string, tokens: Tokens, maxLength: number): Tokenised {
+  const { start, end, room } = borders(tokens, maxLength);
+  if (end === 0) return { drop: 'no tokens in the response' };
+  const [head, tail] = kept(start, room);
   const part = (values: readonly number[]): readonly number[] =>
     head === start && end <= maxLength
       ? values.slice(0, end)

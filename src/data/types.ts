@@ -1,6 +1,8 @@
 export interface Message {
   readonly role: 'system' | 'user' | 'assistant';
   readonly content: string;
+  /** Its middle was left out; what is left of a response is then not learnt. */
+  readonly cut?: true;
 }
 
 /** One row of instruction data before a template: the last message is the assistant's; every assistant message is labelled. */
