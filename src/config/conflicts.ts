@@ -9,7 +9,7 @@ const counting = ['krum', 'multi-krum', 'bulyan'];
 /** What a schema of single keys cannot say: [key, message] of every broken rule. Keys are dotted. */
 const rules: readonly Rule[] = [
   (has) => oneOf(has, 'model'),
-  (has) => oneOf(has, 'data'),
+  (has) => (has('serve') ? broughtByClients(has) : oneOf(has, 'data')),
   (has) => (has('model.revision') && !has('model.hub') ? [['model.revision', 'goes with `model.hub` only']] : []),
   (has) => (has('train.steps') && has('train.epochs') ? [['train.epochs', 'give `steps` or `epochs`, not both']] : []),
   (has, get) =>
@@ -100,6 +100,18 @@ function oneOf(has: (key: string) => boolean, section: string): readonly (readon
     ],
   ];
 }
+
+/** Keys without a meaning where each client brings its own data. */
+const notServed = [
+  ...['data.path', 'data.hub', 'data.naturalInstructions.splits'],
+  // The partition's default is in every resolved configuration.
+  ...['column', 'count', 'alpha', 'convention', 'balance', 'file', 'retries', 'proxy'].map((key) => `clients.${key}`),
+];
+
+const broughtByClients = (has: (key: string) => boolean): readonly (readonly [string, string])[] => [
+  ...notServed.filter(has).map((key) => [key, 'has no effect with `serve`: each client brings its own data'] as const),
+  ...(has('guards') ? [['guards', 'go with simulations only so far: leave them out, or `serve`'] as const] : []),
+];
 
 /** Keys that mean something only where another key has one of some values; an unset one has its default. */
 function only(keys: readonly string[], key: string, values: readonly string[], unset?: string): Rule {

@@ -31,6 +31,8 @@ export const paths: readonly KeyPath[] = [
   ['data', 'path'],
   ['data', 'naturalInstructions', 'splits'],
   ['clients', 'file'],
+  ['serve', 'tls', 'cert'],
+  ['serve', 'tls', 'key'],
 ];
 
 /**

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { clientsSchema, dataSchema } from './data-schema.ts';
 import { guardsSchema } from './guards-schema.ts';
 import { hubId, whole } from './parts.ts';
+import { serveSchema } from './serve-schema.ts';
 
 /** Projections of a Llama layer that LoRA can adapt, in the model's order. */
 export const projections = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
@@ -173,6 +174,7 @@ export const runSchema = z.strictObject({
   guards: guardsSchema.exactOptional(),
   evaluate: evaluateSchema.prefault({}),
   runtime: runtimeSchema.prefault({}),
+  serve: serveSchema.exactOptional(),
   seed: whole(0).max(0xffff_ffff).default(1).describe('Seed of every random draw.'),
 });
 

@@ -36,6 +36,8 @@ export async function* locate(
   signal?: AbortSignal,
 ): AsyncGenerator<Fetching, string> {
   if (path !== undefined) return path;
+  if (hub === undefined)
+    throw new UserError('`serve`: the data of this configuration are with its clients. Run it with `fedlora serve`.');
   const request = { kind, id: hub!, ...(revision !== undefined && { revision }), ...(signal && { signal }) };
   const steps = resolveHub(request);
   for (;;) {

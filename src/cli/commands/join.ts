@@ -1,0 +1,113 @@
+import { relative } from 'node:path';
+import { Interrupted } from '../../errors.ts';
+import { bytes, loss, whole } from '../../report/format.ts';
+import type { JoinPlan } from '../../run/join-plan.ts';
+import { join, type Joining } from '../../run/join.ts';
+import type { Terminal } from '../context.ts';
+import { onInterrupt } from '../exit.ts';
+import { numberFlag } from '../flags.ts';
+import { modelSource } from '../open.ts';
+import { printable } from '../style.ts';
+
+export interface JoinFlags {
+  readonly data: string;
+  readonly token?: string;
+  readonly model?: string;
+  readonly out?: string;
+  readonly threads?: string;
+  readonly patience: string;
+  readonly dryRun?: boolean;
+}
+
+/** `fedlora join URL --data PATH --token …` */
+export async function joinCommand(url: string, flags: JoinFlags, terminal: Terminal): Promise<void> {
+  const { say, print } = terminal;
+  const interrupt = onInterrupt(say);
+  const token = flags.token ?? process.env['FEDLORA_TOKEN'];
+  try {
+    const events = join({
+      url,
+      data: flags.data,
+      patience: numberFlag('--patience', flags.patience, { least: 1, most: 2_000_000 }),
+      signal: interrupt.signal,
+      dryRun: flags.dryRun ?? false,
+      ...(token !== undefined && { token }),
+      ...(flags.model !== undefined && { model: modelSource(flags.model) }),
+      ...(flags.out !== undefined && { out: flags.out }),
+      ...(flags.threads !== undefined && {
+        threads: numberFlag('--threads', flags.threads, { least: 1, most: 1024, whole: true }),
+      }),
+    });
+    const folders = new Set<string>();
+    for (;;) {
+      const next = await events.next();
+      if (next.done) {
+        const { how, why } = next.value;
+        if (how === 'stopped') throw new Error(`the server stopped the run: ${printable(why)}`);
+        if (how === 'finished') print('the run is finished');
+        for (const folder of folders) print(`your personal adapter: ${relative('.', folder)}`);
+        return;
+      }
+      if (next.value.kind === 'kept') folders.add(next.value.folder);
+      for (const line of told(next.value)) (next.value.kind === 'plan' && flags.dryRun === true ? print : say)(line);
+    }
+  } catch (error) {
+    if (!interrupt.signal.aborted) throw error;
+    throw new Interrupted('nothing is lost. To go on: the same command', { cause: error });
+  } finally {
+    interrupt.release();
+  }
+}
+
+function told(event: Joining): string[] {
+  switch (event.kind) {
+    case 'plan':
+      return planned(event);
+    case 'joined':
+      return [`joined as ${event.client}; own files in ${relative('.', event.out) || '.'}`];
+    case 'task': {
+      const { task } = event;
+      const at = task.place === null ? 'the base model' : printable(`${task.place.method} · ${task.place.stage}`);
+      return [
+        task.kind === 'train'
+          ? `${at}, round ${task.round + 1}: training`
+          : `${at}: measuring the ${task.of} model on own ${task.rows} rows`,
+      ];
+    }
+    case 'progress': {
+      const { step, steps, loss: now } = event.progress;
+      return step === steps ? [`  step ${step} of ${steps}, loss ${loss(now)}`] : [];
+    }
+    case 'sent':
+      return [event.bytes > 0 ? `  sent ${bytes(event.bytes)}` : '  told the server'];
+    case 'failed':
+      return [`  not done: ${printable(event.reason)}`];
+    case 'accepted':
+      return [`  round ${event.work.round + 1} counted`];
+    case 'refused':
+      return [`  round ${event.work.round + 1} not counted: ${printable(event.reason)}`];
+    case 'waiting':
+      return [printable(event.why)];
+    case 'fetching':
+    case 'kept':
+      return [];
+  }
+}
+
+/** What will be trained, on what, and what leaves this machine. */
+function planned({ run, model, data, stages, resumed }: JoinPlan): string[] {
+  const dropped = Object.entries(data.dropped).map(([why, n]) => `${whole(n)} left out (${why})`);
+  return [
+    `run ${run}${resumed ? ' (going on)' : ''}`,
+    `model ${printable(model.name)}: ${whole(model.parameters)} parameters, ${whole(model.trainable)} trained`,
+    `own data: ${whole(data.train)} rows to train on, ${whole(data.validation)} to validate, ${whole(data.test)} to test${dropped.length > 0 ? `; ${dropped.join(', ')}` : ''}`,
+    ...stages.map(({ method, stage, rounds, numbers, bytes: size }) => {
+      const what =
+        numbers > 0
+          ? `sends ${whole(numbers)} numbers of the adapter (at most ${bytes(size)}) each`
+          : 'sends no tensors';
+      return printable(`${method} · ${stage}: up to ${rounds} round(s), ${what}`);
+    }),
+    'beside these: counts of rows and tokens, training losses, and sums of scores. Rows and the personal adapter stay here.',
+  ];
+}

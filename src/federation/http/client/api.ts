@@ -1,0 +1,223 @@
+import { createHash } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
+import type { z } from 'zod';
+import type { Sums } from '../../../evaluate/sums.ts';
+import {
+  descriptionSchema,
+  emptySchema,
+  errorSchema,
+  joinedSchema,
+  nextSchema,
+  outcomeSchema,
+  UPLOAD_PIECE,
+  uploadSchema,
+  type BlobRef,
+  type DataCounts,
+  type Description,
+  type Next,
+  type OutcomeMessage,
+  type Totals,
+  type UpdateMessage,
+} from '../protocol.ts';
+
+/** The server said no, and will say so again: what was asked has no effect. */
+export class Refused extends Error {
+  override readonly name = 'Refused';
+  readonly status: number;
+  readonly code: string;
+  readonly received: number | undefined;
+
+  constructor(status: number, code: string, message: string, received?: number) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.received = received;
+  }
+}
+
+/** The server could not be reached for as long as the client has patience. */
+export class Unreachable extends Error {
+  override readonly name = 'Unreachable';
+}
+
+export interface ApiOptions {
+  readonly url: string;
+  /** The client's key; not needed to read the description and to join. */
+  readonly key?: string;
+  /** Seconds for which failing connections are tried again, with growing pauses. */
+  readonly patience: number;
+  readonly signal: AbortSignal;
+  /** Seconds for one request; default 120. */
+  readonly limit?: number;
+}
+
+/** A server's questions and answers. Lost connections, overload and a server being started anew are waited out. */
+export interface Api {
+  describe(): Promise<Description>;
+  join(request: { protocol: number; fedlora: string; run: string; key: string }, token: string): Promise<string>;
+  ready(data: DataCounts): Promise<void>;
+  next(wait: number): Promise<Next>;
+  progress(id: string, totals: Totals): Promise<void>;
+  submit(id: string, update: UpdateMessage): Promise<OutcomeMessage>;
+  answer(id: string, sums: Sums | null): Promise<OutcomeMessage>;
+  fail(id: string, reason: string): Promise<OutcomeMessage>;
+  outcome(id: string): Promise<OutcomeMessage>;
+  /** Sends what the server does not have yet of a payload. */
+  upload(digest: string, bytes: Uint8Array): Promise<void>;
+  /** A payload, checked against its name; goes on where a connection was cut. */
+  download(blob: BlobRef): Promise<Uint8Array>;
+}
+
+interface Asked {
+  readonly method: 'GET' | 'POST' | 'PUT';
+  readonly path: string;
+  readonly json?: unknown;
+  readonly bytes?: Uint8Array;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly token?: string;
+}
+
+export const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+export function openApi({ url, key, patience, signal, limit = 120 }: ApiOptions): Api {
+  const base = url.replace(/\/+$/, '');
+
+  async function once({ method, path, json, bytes, headers, token }: Asked): Promise<Response> {
+    const secret = token ?? key;
+    const body = json === undefined ? bytes : JSON.stringify(json);
+    const response = await fetch(`${base}/v1/${path}`, {
+      method,
+      headers: {
+        ...(secret !== undefined && { authorization: `Bearer ${secret}` }),
+        ...(json !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body !== undefined && { body: body as BodyInit }),
+      redirect: 'error',
+      signal: AbortSignal.any([signal, AbortSignal.timeout(limit * 1000)]),
+    });
+    if (response.ok) return response;
+    const said = errorSchema.safeParse(await response.json().catch(() => undefined));
+    const { code, message } = said.success
+      ? said.data.error
+      : { code: 'unknown', message: `the server answered ${response.status}` };
+    throw new Refused(response.status, code, message, said.success ? said.data.received : undefined);
+  }
+
+  /** Tries until there is an answer that will not change. */
+  async function patiently<T>(attempt: () => Promise<T>): Promise<T> {
+    const began = performance.now();
+    for (let pause = 0.2; ; pause = Math.min(2 * pause, 15)) {
+      try {
+        return await attempt();
+      } catch (error) {
+        signal.throwIfAborted();
+        if (error instanceof Refused && error.status !== 429 && error.status < 500) throw error;
+        if (!(error instanceof Refused) && !isConnection(error)) throw error;
+        if ((performance.now() - began) / 1000 + pause > patience) {
+          const why = error instanceof Refused ? error.message : reasonOf(error);
+          throw new Unreachable(`${base} did not answer for ${patience} s: ${why}`, { cause: error });
+        }
+        // Many clients that lost one server come back at different times.
+        await setTimeout(pause * (500 + 1000 * Math.random()), undefined, { signal });
+      }
+    }
+  }
+
+  const ask = <T>(asked: Asked, schema: z.ZodType<T>): Promise<T> =>
+    patiently(async () => {
+      const response = await once(asked);
+      const parsed = schema.safeParse(await response.json());
+      if (parsed.success) return parsed.data;
+      throw new Refused(
+        0,
+        'answer',
+        `${base} answers ${asked.path} with something else than this protocol's: is it a fedlora server?`,
+      );
+    });
+
+  const uploaded = (digest: string): Promise<z.output<typeof uploadSchema>> =>
+    ask({ method: 'GET', path: `uploads/${digest}` }, uploadSchema);
+
+  return {
+    describe: () => ask({ method: 'GET', path: 'run' }, descriptionSchema),
+    join: async (request, token) =>
+      (await ask({ method: 'POST', path: 'join', json: request, token }, joinedSchema)).client,
+    ready: async (data) => void (await ask({ method: 'POST', path: 'ready', json: { data } }, emptySchema)),
+    next: (wait) => ask({ method: 'GET', path: `next?wait=${wait}` }, nextSchema),
+    progress: async (id, totals) =>
+      void (await ask({ method: 'POST', path: `tasks/${id}/progress`, json: totals }, emptySchema)),
+    submit: (id, update) => ask({ method: 'POST', path: `tasks/${id}/update`, json: update }, outcomeSchema),
+    answer: (id, sums) => ask({ method: 'POST', path: `tasks/${id}/sums`, json: { sums } }, outcomeSchema),
+    fail: (id, reason) => ask({ method: 'POST', path: `tasks/${id}/failure`, json: { reason } }, outcomeSchema),
+    outcome: (id) => ask({ method: 'GET', path: `tasks/${id}/outcome` }, outcomeSchema),
+    async upload(digest, bytes) {
+      let { received, complete } = await uploaded(digest);
+      while (!complete) {
+        const piece = bytes.subarray(received, Math.min(received + UPLOAD_PIECE, bytes.length));
+        const headers = { 'content-range': `bytes ${received}-${received + piece.length - 1}/${bytes.length}` };
+        const from = received;
+        ({ received, complete } = await patiently(async () => {
+          try {
+            const response = await once({ method: 'PUT', path: `uploads/${digest}`, bytes: piece, headers });
+            return uploadSchema.parse(await response.json());
+          } catch (error) {
+            // Cut, out of order or still being written: the server says how far it is.
+            if (error instanceof Refused && error.received !== undefined && error.status < 500) return uploaded(digest);
+            if (isConnection(error)) {
+              const now = await uploaded(digest);
+              if (now.received > from || now.complete) return now;
+            }
+            throw error;
+          }
+        }));
+      }
+    },
+    download: (blob) => {
+      const parts: Uint8Array[] = [];
+      let have = 0;
+      return patiently(async () => {
+        const headers = have > 0 ? { range: `bytes=${have}-` } : {};
+        const response = await once({ method: 'GET', path: `blobs/${blob.digest}`, headers });
+        if (response.status !== 206) {
+          parts.length = 0;
+          have = 0;
+        }
+        for await (const chunk of response.body ?? []) {
+          have += chunk.length;
+          if (have > blob.size) throw new Refused(0, 'size', `payload ${blob.digest} is longer than the server said`);
+          parts.push(chunk);
+        }
+        if (have < blob.size) throw new TypeError(`payload ${blob.digest} was cut at byte ${have}`);
+        const bytes = joined(parts, have);
+        if (digestOf(bytes) !== blob.digest) {
+          parts.length = 0;
+          have = 0;
+          throw new TypeError(`payload ${blob.digest} came with other bytes`);
+        }
+        return bytes;
+      });
+    },
+  };
+}
+
+function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
+  const [only] = parts;
+  if (parts.length === 1 && only !== undefined) return only;
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** Failures of a connection: fetch throws TypeError for them, and a timeout is one too. */
+const isConnection = (error: unknown): boolean =>
+  error instanceof TypeError || (error instanceof DOMException && error.name === 'TimeoutError');
+
+function reasonOf(error: unknown): string {
+  const { cause, message } = error as Error;
+  return cause instanceof Error && cause.message !== '' ? cause.message : message;
+}

@@ -1,0 +1,215 @@
+import type { Sums } from '../../../evaluate/sums.ts';
+import type { Contribution } from '../../../methods/stage.ts';
+import { decodeState } from '../../../tensor/encode.ts';
+import type { State } from '../../../tensor/state.ts';
+import type { Tensors } from '../../../tensor/tensor.ts';
+import type { Progress } from '../../../train/kit.ts';
+import { fromPayload, toPayload } from '../payload.ts';
+import type { EvaluateMessage, TaskMessage, Totals, TrainMessage } from '../protocol.ts';
+import { digestOf, Refused, type Api } from './api.ts';
+import type { ClientState, Undecided } from './state.ts';
+
+/** What a client can do with its own data; the same work as in a simulation. */
+export interface Worker {
+  /** Throws where the task is of a stage that is not known here. */
+  train(
+    task: TrainMessage,
+    received: Tensors,
+    mine: State | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<Progress, Contribution<State>>;
+  /** Sums over own rows; null where there is no personal model. `model`: factors, or a stage's shared state. */
+  evaluate(
+    task: EvaluateMessage,
+    model: State | undefined,
+    mine: State | undefined,
+    signal: AbortSignal,
+  ): Promise<Sums | null>;
+}
+
+export type TakingPart =
+  | { readonly kind: 'task'; readonly task: TaskMessage }
+  | { readonly kind: 'progress'; readonly task: TrainMessage; readonly progress: Progress }
+  | { readonly kind: 'sent'; readonly task: TaskMessage; readonly bytes: number }
+  | { readonly kind: 'failed'; readonly task: TaskMessage; readonly reason: string }
+  | { readonly kind: 'accepted'; readonly work: Undecided }
+  | { readonly kind: 'refused'; readonly work: Undecided; readonly reason: string }
+  | { readonly kind: 'waiting'; readonly why: string };
+
+export interface TakePart {
+  readonly api: Api;
+  readonly state: ClientState;
+  readonly worker: Worker;
+  readonly signal: AbortSignal;
+  /** Seconds between two signs of life while working. */
+  readonly beat: number;
+}
+
+/**
+ * Takes part in a run until it is over: fetches tasks, works, sends, and moves its private state when the server has counted the
+ * work. Whatever an earlier process left open is asked for first, so nothing that was acknowledged is done twice.
+ */
+export async function* takePart(
+  part: TakePart,
+): AsyncGenerator<TakingPart, { readonly how: 'finished' | 'stopped'; readonly why: string }> {
+  const { api, signal } = part;
+  let why = '';
+  for (;;) {
+    signal.throwIfAborted();
+    yield* settle(part);
+    const next = await api.next(20);
+    if (next.kind === 'over') {
+      yield* settle(part);
+      return { how: next.how, why: next.why };
+    }
+    if (next.kind === 'wait') {
+      if (next.why !== why) yield { kind: 'waiting', why: next.why };
+      why = next.why;
+      continue;
+    }
+    why = '';
+    yield* settle(part);
+    yield { kind: 'task', task: next.task };
+    yield* next.task.kind === 'train' ? trained(part, next.task) : evaluated(part, next.task);
+  }
+}
+
+/** Asks what became of finished work, and delivers what has not arrived. */
+async function* settle(part: TakePart): AsyncGenerator<TakingPart, void> {
+  const { api, state } = part;
+  for (const work of state.undecided()) {
+    let { outcome, reason = '' } = await asked(() => api.outcome(work.id));
+    if (outcome === 'open') ({ outcome, reason = '' } = await asked(() => deliver(part, work)));
+    if (outcome === 'accepted') {
+      await state.accept(work);
+      yield { kind: 'accepted', work };
+    } else if (outcome === 'refused') {
+      await state.drop(work);
+      yield { kind: 'refused', work, reason };
+    }
+  }
+}
+
+/** A refusal is an outcome: this work will not be counted. */
+async function asked(ask: () => ReturnType<Api['outcome']>): ReturnType<Api['outcome']> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (error instanceof Refused && error.status >= 400 && error.status !== 401)
+      return { outcome: 'refused', reason: error.message };
+    throw error;
+  }
+}
+
+async function deliver({ api, state }: TakePart, work: Undecided): ReturnType<Api['submit']> {
+  const { digest } = work.message;
+  if (digest !== null) {
+    const payload = await state.payload(work);
+    if (payload === undefined) return api.fail(work.id, 'the finished update was lost at the client');
+    await api.upload(digest, payload);
+  }
+  return api.submit(work.id, work.message);
+}
+
+async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<TakingPart, void> {
+  const { api, state, worker } = part;
+  const control = new AbortController();
+  const signal = AbortSignal.any([part.signal, control.signal]);
+  let totals: Totals = { step: 0, steps: 0, tokens: 0, processed: 0, lossSum: 0 };
+  const heart = setInterval(() => {
+    api.progress(task.id, totals).catch((error: unknown) => {
+      // Not needed any more. Anything else passes, or stops the next request as well.
+      if (error instanceof Refused && error.status === 409) control.abort(error);
+    });
+  }, part.beat * 1000);
+  try {
+    const received = await fetched(part, task);
+    const work = worker.train(task, received, state.privateState(task.place), signal);
+    let seconds = 0;
+    for (;;) {
+      const from = performance.now();
+      const next = await work.next();
+      seconds += (performance.now() - from) / 1000;
+      signal.throwIfAborted();
+      if (!next.done) {
+        const { step, steps, loss, tokens, processed } = next.value;
+        totals = {
+          step,
+          steps,
+          tokens: totals.tokens + tokens,
+          processed: totals.processed + processed,
+          lossSum: totals.lossSum + loss * tokens,
+        };
+        yield { kind: 'progress', task, progress: next.value };
+        continue;
+      }
+      const { update, weight, mine } = next.value;
+      const payload = update.size > 0 ? toPayload(update) : undefined;
+      const digest = payload === undefined ? null : digestOf(payload);
+      const done: Undecided = {
+        id: task.id,
+        place: task.place,
+        round: task.round,
+        message: { digest, weight, seconds, totals },
+      };
+      await state.keep(done, payload, mine);
+      const { outcome } = await deliver(part, done);
+      if (outcome === 'received') yield { kind: 'sent', task, bytes: payload?.length ?? 0 };
+      return;
+    }
+  } catch (error) {
+    part.signal.throwIfAborted();
+    const reason = error instanceof Error ? error.message : String(error);
+    // What was kept is settled with its outcome, before the next task.
+    if (error instanceof Refused) {
+      if (error.status === 401) throw error;
+      yield { kind: 'failed', task, reason };
+      return;
+    }
+    if (isOwn(error)) throw error;
+    await asked(() => api.fail(task.id, reason.slice(0, 1000)));
+    yield { kind: 'failed', task, reason };
+  } finally {
+    clearInterval(heart);
+  }
+}
+
+/** Errors that no other task will be spared. */
+const isOwn = (error: unknown): boolean =>
+  error instanceof Error && ['Unreachable', 'JournalFailure', 'Fatal'].includes(error.name);
+
+/** What the task is sent: the pieces that are kept, then the round's own, in the server's order. */
+async function fetched({ api, state }: TakePart, { frozen, sent }: TrainMessage): Promise<Tensors> {
+  const received = new Map<string, Tensors extends ReadonlyMap<string, infer T> ? T : never>();
+  const add = (bytes: Uint8Array, digest: string): void => {
+    for (const [name, tensor] of fromPayload(bytes, `payload ${digest}`)) received.set(name, tensor);
+  };
+  for (const blob of frozen) {
+    const kept = await state.frozen(blob.digest);
+    const bytes = kept ?? (await api.download(blob));
+    if (kept === undefined) await state.keepFrozen(blob.digest, bytes);
+    add(bytes, blob.digest);
+  }
+  if (sent !== null) add(await api.download(sent), sent.digest);
+  return received;
+}
+
+async function* evaluated(
+  { api, state, worker, signal }: TakePart,
+  task: EvaluateMessage,
+): AsyncGenerator<TakingPart, void> {
+  try {
+    const bytes = task.model === null ? undefined : await api.download(task.model);
+    const model =
+      bytes === undefined ? undefined : task.of === 'personal' ? decodeState(bytes) : fromPayload(bytes, 'the model');
+    const mine = task.place === null ? undefined : state.privateState(task.place);
+    await api.answer(task.id, await worker.evaluate(task, model, mine, signal));
+    yield { kind: 'sent', task, bytes: 0 };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (isOwn(error) || (error instanceof Refused && error.status === 401)) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    if (!(error instanceof Refused)) await asked(() => api.fail(task.id, reason.slice(0, 1000)));
+    yield { kind: 'failed', task, reason };
+  }
+}

@@ -1,0 +1,163 @@
+import { z } from 'zod';
+import type { Sums } from '../../evaluate/sums.ts';
+
+/** The version of everything here; both sides refuse another. */
+export const PROTOCOL = 1;
+
+/** Largest JSON message, bytes. */
+export const MESSAGE_BYTES = 64 * 1024;
+
+/** Longest that a request for the next task is left waiting, seconds. */
+export const LONGEST_WAIT = 25;
+
+/** Bytes of one upload request, so that a cut costs little. */
+export const UPLOAD_PIECE = 8 * 2 ** 20;
+
+const count = (): z.ZodNumber => z.number().int().min(0);
+const amount = (): z.ZodNumber => z.number().min(0);
+const label = (): z.ZodString => z.string().min(1).max(200);
+const reason = (): z.ZodString => z.string().max(2000);
+
+/** SHA-256 in hexadecimal: the name of a payload. */
+export const digestSchema = z.string().regex(/^[0-9a-f]{64}$/);
+export const taskIdSchema = z.string().regex(/^[0-9a-f]{32}$/);
+
+/** 256 random bits in base64url: tokens and keys. */
+export const secretSchema = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
+
+/** A client's name: what an operator calls it. */
+export const clientNameSchema = z.string().regex(/^[\p{L}\p{N}][\p{L}\p{N}._-]{0,63}$/u);
+
+export const blobSchema = z.strictObject({ digest: digestSchema, size: count() });
+export type BlobRef = z.output<typeof blobSchema>;
+
+/** What anybody may know of a run before taking part: no names of clients, no paths. */
+export const descriptionSchema = z.strictObject({
+  protocol: z.number().int(),
+  fedlora: z.string().max(100),
+  run: z.string().regex(/^[0-9a-f]{32}$/),
+  model: z.strictObject({
+    name: z.string().max(300),
+    digest: digestSchema,
+    hub: z.string().max(300).exactOptional(),
+    revision: z.string().max(300).exactOptional(),
+  }),
+  clients: count(),
+  /** Seconds after which a silent client is left out of a round. */
+  lease: amount(),
+  /** The run's configuration without model, runtime, paths and names. Read by the configuration's own schema. */
+  config: z.record(z.string(), z.unknown()),
+});
+export type Description = z.output<typeof descriptionSchema>;
+
+/** Counts, never rows: what a client says of its data when it joins. */
+export const dataCountsSchema = z.strictObject({
+  train: count().min(1),
+  validation: count(),
+  test: count(),
+  labelledTokens: count(),
+});
+export type DataCounts = z.output<typeof dataCountsSchema>;
+
+/** The client makes its key, so that a repeated request is the same request. */
+export const joinSchema = z.strictObject({
+  protocol: z.number().int(),
+  fedlora: z.string().max(100),
+  run: z.string().regex(/^[0-9a-f]{32}$/),
+  key: secretSchema,
+});
+export const joinedSchema = z.strictObject({ client: clientNameSchema });
+
+export const readyRequestSchema = z.strictObject({ data: dataCountsSchema });
+export const emptySchema = z.strictObject({});
+
+const placeSchema = z.strictObject({ method: label(), stage: label(), stageIndex: count() });
+
+export const taskSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('train'),
+    id: taskIdSchema,
+    place: placeSchema,
+    round: count(),
+    draw: count(),
+    /** What never changes once it is there, in pieces that a client keeps. */
+    frozen: z.array(blobSchema),
+    /** The round's own tensors; null where there are none. */
+    sent: blobSchema.nullable(),
+  }),
+  z.strictObject({
+    kind: z.literal('evaluate'),
+    id: taskIdSchema,
+    of: z.enum(['base', 'global', 'personal']),
+    rows: z.enum(['test', 'validation']),
+    place: placeSchema.nullable(),
+    /** `global`: the model's factors; `personal`: the stage's shared state; null for `base`. */
+    model: blobSchema.nullable(),
+  }),
+]);
+export type TaskMessage = z.output<typeof taskSchema>;
+export type TrainMessage = Extract<TaskMessage, { kind: 'train' }>;
+export type EvaluateMessage = Extract<TaskMessage, { kind: 'evaluate' }>;
+
+export const nextSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('task'), task: taskSchema }),
+  z.strictObject({ kind: z.literal('wait'), why: reason() }),
+  z.strictObject({ kind: z.literal('over'), how: z.enum(['finished', 'stopped']), why: reason() }),
+]);
+export type Next = z.output<typeof nextSchema>;
+
+/** A task so far, or at its end: the same counters, so that no report is counted twice. */
+export const totalsSchema = z.strictObject({
+  step: count(),
+  steps: count(),
+  /** Labelled and all tokens through forward and backward. */
+  tokens: count(),
+  processed: count(),
+  /** Σ loss·tokens, nats. */
+  lossSum: z.number(),
+});
+export type Totals = z.output<typeof totalsSchema>;
+
+export const updateSchema = z.strictObject({
+  /** The uploaded tensors; null where the stage sends none. */
+  digest: digestSchema.nullable(),
+  weight: z.number().gt(0),
+  seconds: amount(),
+  totals: totalsSchema,
+});
+export type UpdateMessage = z.output<typeof updateSchema>;
+
+export const sumsSchema: z.ZodType<Sums, Sums> = z.strictObject({
+  nll: z.number(),
+  tokens: count(),
+  correct: count(),
+  rows: count(),
+  generated: count(),
+  exact: amount(),
+  rougeL: amount(),
+});
+
+/** Sums over the client's rows; null where it has no model of its own. */
+export const sumsAnswerSchema = z.strictObject({ sums: sumsSchema.nullable() });
+export const failureSchema = z.strictObject({ reason: reason() });
+
+/**
+ * What became of a task. `open`: nothing has come yet; `received`: kept for good, its round goes on; `accepted`: counted, the
+ * client's private state moves; `refused`: not counted, nothing moves.
+ */
+export const outcomeSchema = z.strictObject({
+  outcome: z.enum(['open', 'received', 'accepted', 'refused']),
+  reason: reason().exactOptional(),
+});
+export type OutcomeMessage = z.output<typeof outcomeSchema>;
+
+/** How much of an upload is there. */
+export const uploadSchema = z.strictObject({ received: count(), complete: z.boolean() });
+export type UploadState = z.output<typeof uploadSchema>;
+
+/** Every answer with a status of 400 or more. */
+export const errorSchema = z.strictObject({
+  error: z.strictObject({ code: z.string().max(100), message: z.string().max(4000) }),
+  /** With an upload out of order: where to go on. */
+  received: count().exactOptional(),
+});

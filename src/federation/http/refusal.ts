@@ -1,0 +1,15 @@
+/** A request that is refused: the status, a code for programs, a sentence for people. Nothing was changed. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal';
+  readonly status: number;
+  readonly code: string;
+  /** With an upload out of order: how much is there. */
+  readonly received: number | undefined;
+
+  constructor(status: number, code: string, message: string, received?: number) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.received = received;
+  }
+}

@@ -1,0 +1,89 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncFolder, writeAtomically } from '../../../formats/files/atomic.ts';
+import type { BlobRef } from '../protocol.ts';
+
+/** Files named by the SHA-256 of their bytes, each kept as long as somebody holds it. */
+export interface Blobs {
+  /** Keeps bytes, once, and holds them. `chunks` is called anew for each pass over them. */
+  put(chunks: () => Iterable<Uint8Array>): Promise<BlobRef>;
+  /** Takes over a finished, synced file of this digest, and holds it. */
+  adopt(digest: string, file: string): Promise<void>;
+  /** Holds what an earlier process has left. */
+  hold(digest: string): void;
+  /** Lets go of one hold; with the last the file goes. */
+  release(digest: string): Promise<void>;
+  find(digest: string): Promise<{ readonly path: string; readonly size: number } | undefined>;
+  read(digest: string): Promise<Uint8Array>;
+  /** Removes everything that nobody holds. */
+  sweep(): Promise<void>;
+}
+
+/** Opens a folder of blobs, made where absent. */
+export async function openBlobs(folder: string): Promise<Blobs> {
+  await mkdir(folder, { recursive: true });
+  const pathOf = (digest: string): string => join(folder, digest);
+  const holds = new Map<string, number>();
+  const hold = (digest: string): void => void holds.set(digest, (holds.get(digest) ?? 0) + 1);
+  let last: Promise<unknown> = Promise.resolve();
+  // One change after the other, so that nothing is removed that was just found.
+  const inTurn = <T>(change: () => Promise<T>): Promise<T> => {
+    const result = last.then(change);
+    last = result.catch(() => undefined);
+    return result;
+  };
+  const find: Blobs['find'] = async (digest) => {
+    const path = pathOf(digest);
+    const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw error;
+    });
+    return found?.isFile() === true ? { path, size: found.size } : undefined;
+  };
+  return {
+    async put(chunks) {
+      const hash = createHash('sha256');
+      let size = 0;
+      for (const chunk of chunks()) {
+        hash.update(chunk);
+        size += chunk.length;
+      }
+      const digest = hash.digest('hex');
+      hold(digest);
+      await inTurn(async () => {
+        if ((await find(digest)) === undefined) await writeAtomically(pathOf(digest), chunks());
+      });
+      return { digest, size };
+    },
+    async adopt(digest, file) {
+      hold(digest);
+      await inTurn(async () => {
+        await rename(file, pathOf(digest));
+        await syncFolder(folder);
+      });
+    },
+    hold,
+    async release(digest) {
+      const left = (holds.get(digest) ?? 0) - 1;
+      if (left > 0) holds.set(digest, left);
+      else holds.delete(digest);
+      await inTurn(async () => {
+        if (!holds.has(digest)) await rm(pathOf(digest), { force: true });
+      });
+    },
+    find,
+    read: (digest) => readFile(pathOf(digest)),
+    sweep: () =>
+      inTurn(async () => {
+        for (const name of await readdir(folder)) if (!holds.has(name)) await rm(join(folder, name), { force: true });
+      }),
+  };
+}
+
+/** SHA-256 of a file's bytes so far. */
+export async function hashFile(path: string, hash = createHash('sha256')): Promise<ReturnType<typeof createHash>> {
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+  return hash;
+}

@@ -1,0 +1,80 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeAtomically } from '../../../formats/files/atomic.ts';
+import { Refusal } from '../refusal.ts';
+import type { Store } from './store.ts';
+
+/** Who may take part: one-time tokens that an operator hands out, and the keys that clients make for themselves. */
+export interface Keys {
+  /** Makes a token for every client that has neither a key nor a valid token, each in a file that only this user reads. Gives the folder. */
+  issue(names: readonly string[]): Promise<string>;
+  /** A client's name for its token, which from then on goes with this key only. Refuses unknown, expired and used tokens. */
+  join(token: string, key: string): Promise<string>;
+  /** The client with this key. Refuses all others. */
+  who(key: string): string;
+}
+
+const hashOf = (secret: string): string => createHash('sha256').update(secret).digest('hex');
+
+const same = (a: string, b: string): boolean =>
+  a.length === b.length && timingSafeEqual(Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8'));
+
+/** 256 random bits, base64url. */
+export const newSecret = (): string => randomBytes(32).toString('base64url');
+
+/**
+ * Keys over the store. Secrets have 256 random bits and are compared by their hashes, in constant time.
+ * @param folder where token files go
+ * @param hours how long a token is valid
+ */
+export function keysOf(store: Store, folder: string, hours: number, now: () => number = Date.now): Keys {
+  const known = new Map(store.clients().flatMap(({ name, key }) => (key === undefined ? [] : [[key, name] as const])));
+  const file = (name: string): string => join(folder, `${name}.token`);
+  const find = (entries: Iterable<readonly [string | undefined, string]>, hash: string): string | undefined => {
+    let found: string | undefined;
+    for (const [other, name] of entries) if (other !== undefined && same(other, hash)) found = name;
+    return found;
+  };
+  return {
+    async issue(names) {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      const rows = new Map(store.clients().map((row) => [row.name, row]));
+      for (const name of names) {
+        const row = rows.get(name);
+        if (row?.key !== undefined || (row?.token !== undefined && row.tokenExpires > now())) continue;
+        const token = newSecret();
+        // The file first: a token that nobody can read would block the name until it expires.
+        await writeAtomically(file(name), `${token}\n`, undefined, 0o600);
+        store.setToken(name, hashOf(token), now() + hours * 3_600_000);
+      }
+      return folder;
+    },
+    async join(token, key) {
+      const hash = hashOf(token);
+      const rows = store.clients();
+      const name = find(
+        rows.map(({ token, name }) => [token, name] as const),
+        hash,
+      );
+      const row = rows.find((one) => one.name === name);
+      if (row === undefined) throw new Refusal(401, 'token', 'this enrolment token is not known here');
+      if (row.key !== undefined) {
+        if (same(row.key, hashOf(key))) return row.name;
+        throw new Refusal(409, 'token-used', 'this enrolment token was used already, with another key');
+      }
+      if (row.tokenExpires <= now())
+        throw new Refusal(401, 'token-expired', 'this enrolment token has expired; ask for a new one');
+      store.setKey(row.name, hashOf(key));
+      known.set(hashOf(key), row.name);
+      await rm(file(row.name), { force: true });
+      return row.name;
+    },
+    who(key) {
+      // Found by hash: whoever measures the time of the search learns of hashes, not of keys.
+      const name = known.get(hashOf(key));
+      if (name === undefined) throw new Refusal(401, 'key', 'this key is not known here');
+      return name;
+    },
+  };
+}

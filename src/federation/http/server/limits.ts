@@ -1,0 +1,26 @@
+/** Requests per second in the long run, and how many may come at once. */
+export interface Rate {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+/**
+ * A token bucket for each name. `take` gives 0 where the request may go on, else the seconds until one may.
+ * Buckets that are full again are forgotten, so that strangers cannot fill the memory.
+ */
+export function rateLimiter(rate: Rate, now: () => number = () => performance.now()): { take(name: string): number } {
+  const buckets = new Map<string, { left: number; at: number }>();
+  const full = (bucket: { left: number; at: number }, at: number): boolean =>
+    bucket.left + ((at - bucket.at) / 1000) * rate.perSecond >= rate.burst;
+  return {
+    take(name) {
+      const at = now();
+      if (buckets.size > 10_000) for (const [other, bucket] of buckets) if (full(bucket, at)) buckets.delete(other);
+      const bucket = buckets.get(name) ?? { left: rate.burst, at };
+      const left = Math.min(rate.burst, bucket.left + ((at - bucket.at) / 1000) * rate.perSecond);
+      const allowed = left >= 1;
+      buckets.set(name, { left: allowed ? left - 1 : left, at });
+      return allowed ? 0 : (1 - left) / rate.perSecond;
+    },
+  };
+}

@@ -1,0 +1,119 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { UserError } from '../../../errors.ts';
+import type { Place } from '../../events.ts';
+import type { Journal } from '../../journal.ts';
+import type { Participant } from '../../participant.ts';
+import type { Description } from '../protocol.ts';
+import { openBlobs, type Blobs } from './blobs.ts';
+import { openDesk, type Desk } from './desk.ts';
+import { httpServer, type HttpParts } from './http.ts';
+import { keysOf } from './keys.ts';
+import { remoteParticipant } from './participant.ts';
+import { service, type Over } from './service.ts';
+import { openStore, type Store } from './store.ts';
+import { openUploads } from './uploads.ts';
+
+export interface ServerOptions extends Pick<HttpParts, 'tls' | 'rate' | 'onError'> {
+  /** Where the server keeps its own record, payloads and unused tokens. */
+  readonly folder: string;
+  readonly journal: Journal;
+  readonly description: Omit<Description, 'run'>;
+  /** Names of those who may take part. */
+  readonly clients: readonly string[];
+  readonly host: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  /** Hours for which a new token is valid. */
+  readonly tokenHours: number;
+}
+
+export interface FederationServer {
+  readonly url: string;
+  readonly run: string;
+  /** The folder with tokens that were not used yet. */
+  readonly tokens: string;
+  readonly desk: Desk;
+  readonly store: Store;
+  readonly blobs: Blobs;
+  readonly participant: Participant;
+  /** A round is committed: payloads of its updates go. */
+  committed(at: Place, round: number): Promise<void>;
+  /** Tells everybody who asks that the run is over, until all clients know or so many seconds have passed. */
+  end(over: Over, seconds: number, signal?: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Starts a server, or goes on where its folder stands. Throws UserError where it cannot listen. */
+export async function openServer(options: ServerOptions): Promise<FederationServer> {
+  const { folder, journal, clients, host, port } = options;
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const store = openStore(join(folder, 'server.sqlite'));
+  try {
+    const run = store.meta('run') ?? randomBytes(16).toString('hex');
+    store.setMeta('run', run);
+    const blobs = await openBlobs(join(folder, 'payloads'));
+    for (const digest of store.digests()) blobs.hold(digest);
+    await blobs.sweep();
+    const uploads = openUploads(join(folder, 'uploads'));
+    const keys = keysOf(store, join(folder, 'tokens'), options.tokenHours);
+    const tokens = await keys.issue(clients);
+    const desk = openDesk(store, options.description.lease);
+    const answers = service({
+      description: { ...options.description, run },
+      store,
+      keys,
+      desk,
+      blobs,
+      uploads,
+      journal,
+    });
+    const http = httpServer({ ...options, service: answers, keys, blobs, uploads });
+    await listening(http, host, port);
+    store.audit('started', '', `fedlora ${options.description.fedlora}`);
+    const { port: actual } = http.address() as AddressInfo;
+    return {
+      url: `${options.tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${actual}`,
+      run,
+      tokens,
+      desk,
+      store,
+      blobs,
+      participant: remoteParticipant({ run, desk, blobs }),
+      async committed(at, round) {
+        for (const digest of store.forgetPayloads(at, round)) await blobs.release(digest);
+      },
+      async end(over, seconds, signal = new AbortController().signal) {
+        answers.end(over);
+        const deadline = Date.now() + seconds * 1000;
+        const joined = store.clients().filter(({ key }) => key !== undefined);
+        for (;;) {
+          const left = (deadline - Date.now()) / 1000;
+          if (left <= 0 || signal.aborted || joined.every(({ name }) => answers.told.has(name))) return;
+          await desk.arrival(Math.min(1, left), signal);
+        }
+      },
+      async close() {
+        const closed = new Promise<void>((done) => http.close(() => done()));
+        http.closeAllConnections();
+        await closed;
+        store.close();
+      },
+    };
+  } catch (error) {
+    store.close();
+    throw error;
+  }
+}
+
+function listening(http: ReturnType<typeof httpServer>, host: string, port: number): Promise<void> {
+  return new Promise((done, failed) => {
+    http.once('error', (error: NodeJS.ErrnoException) => {
+      const why = error.code === 'EADDRINUSE' ? 'another program listens there' : error.message;
+      failed(new UserError(`cannot listen on ${host}:${port}: ${why}. Choose another serve.host or serve.port.`));
+    });
+    http.listen({ host, port }, () => done());
+  });
+}

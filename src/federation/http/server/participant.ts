@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto';
+import { encodeState } from '../../../tensor/encode.ts';
+import type { Tensors } from '../../../tensor/tensor.ts';
+import { getTensor } from '../../../tensor/tensors.ts';
+import { idleKit } from '../../../train/idle-kit.ts';
+import type { Progress } from '../../../train/kit.ts';
+import type { Participant, Task } from '../../participant.ts';
+import { fromPayload, payloadChunks } from '../payload.ts';
+import { updateSchema, type BlobRef, type Totals } from '../protocol.ts';
+import type { Blobs } from './blobs.ts';
+import type { Desk } from './desk.ts';
+
+/** A task's name: what it is, for whom, and the very tensors it starts from. The same after a restart. */
+export function taskId(run: string, ...parts: readonly (string | number)[]): string {
+  return createHash('sha256')
+    .update(JSON.stringify([run, ...parts]))
+    .digest('hex')
+    .slice(0, 32);
+}
+
+export const tensorsDigest = (tensors: Tensors): string =>
+  createHash('sha256').update(encodeState(tensors)).digest('hex');
+
+/**
+ * Participants at the other end of a connection: a task is laid on the desk, and its update is read back from what the client
+ * has uploaded, which was checked and made durable before it was acknowledged.
+ */
+export function remoteParticipant(parts: {
+  readonly run: string;
+  readonly desk: Desk;
+  readonly blobs: Blobs;
+}): Participant {
+  const { run, desk, blobs } = parts;
+  const piecesOf = frozenPieces(blobs);
+  return {
+    async *perform(task, signal) {
+      const { method, stage, stageIndex, round, draw, client } = task;
+      const place = { method, stage, stageIndex };
+      const frozen = await piecesOf(task);
+      const own = new Map([...task.received].filter(([name]) => !task.frozen.has(name)));
+      const sent = own.size > 0 ? await blobs.put(() => payloadChunks(own)) : null;
+      try {
+        const id = taskId(run, 'train', method, stageIndex, round, client, tensorsDigest(task.received));
+        const expected = await expectedUpdate(task);
+        const offered = desk.offer(
+          {
+            message: { kind: 'train', id, place, round, draw, frozen, sent },
+            client,
+            place,
+            round,
+            blobs: sent === null ? frozen : [...frozen, sent],
+            expected,
+            received: task.received,
+          },
+          signal,
+        );
+        let seen = nothing;
+        for (;;) {
+          const next = await offered.next();
+          const message = next.done ? updateSchema.parse(next.value.result) : undefined;
+          const totals = message?.totals ?? (next.value as Totals);
+          const progress = between(seen, totals);
+          seen = totals;
+          if (progress !== undefined) yield progress;
+          if (!next.done || message === undefined) continue;
+          const { digest } = next.value;
+          const update: Tensors =
+            digest === undefined ? new Map() : fromPayload(await blobs.read(digest), `the update of ${client}`);
+          return { update: inOrder(update, expected), weight: message.weight, seconds: message.seconds };
+        }
+      } finally {
+        if (sent !== null) await blobs.release(sent.digest);
+      }
+    },
+  };
+}
+
+/** Sums over tensors depend on their order, so it is this side's. */
+const inOrder = (update: Tensors, like: Tensors): Tensors =>
+  new Map([...like.keys()].map((name) => [name, getTensor(update, name)]));
+
+const nothing: Totals = { step: 0, steps: 0, tokens: 0, processed: 0, lossSum: 0 };
+
+/** What was done between two reports; undefined where nothing was. */
+function between(before: Totals, after: Totals): Progress | undefined {
+  const tokens = after.tokens - before.tokens;
+  const processed = after.processed - before.processed;
+  if (tokens <= 0 && processed <= 0) return undefined;
+  const loss = tokens > 0 ? (after.lossSum - before.lossSum) / tokens : 0;
+  return { step: after.step, steps: after.steps, loss, tokens, processed };
+}
+
+/**
+ * What never changes, in pieces as they came to be: a client keeps the pieces that it has. A server that was started anew makes
+ * one piece of all there is by then.
+ */
+function frozenPieces(blobs: Blobs): (task: Task) => Promise<BlobRef[]> {
+  const stages = new Map<string, { readonly names: Set<string>; readonly pieces: BlobRef[] }>();
+  let last: Promise<unknown> = Promise.resolve();
+  const next = async ({ method, stageIndex, frozen }: Task): Promise<BlobRef[]> => {
+    const key = JSON.stringify([method, stageIndex]);
+    const known = stages.get(key) ?? { names: new Set<string>(), pieces: [] };
+    stages.set(key, known);
+    const fresh = new Map([...frozen].filter(([name]) => !known.names.has(name)));
+    if (fresh.size > 0) {
+      known.pieces.push(await blobs.put(() => payloadChunks(fresh)));
+      for (const name of fresh.keys()) known.names.add(name);
+    }
+    return [...known.pieces];
+  };
+  // One after the other: tasks of a round begin together and have the same new tensors.
+  return (task) => {
+    const result = last.then(() => next(task));
+    last = result.catch(() => undefined);
+    return result;
+  };
+}
+
+/** Names and shapes of a task's update, by doing its work without training. */
+export async function expectedUpdate(task: Pick<Task, 'work' | 'received' | 'client' | 'round'>): Promise<Tensors> {
+  const work = task.work(task.received, undefined, idleKit(task.client, task.round));
+  for (;;) {
+    const next = await work.next();
+    if (next.done) return next.value.update;
+  }
+}

@@ -1,0 +1,277 @@
+import { readFile } from 'node:fs/promises';
+import { UserError } from '../../../errors.ts';
+import { shapeDifference } from '../../../tensor/tensors.ts';
+import { updateProblem } from '../../combine.ts';
+import type { Place } from '../../events.ts';
+import type { Journal } from '../../journal.ts';
+import { fromPayload, payloadLimit } from '../payload.ts';
+import {
+  PROTOCOL,
+  type DataCounts,
+  type Description,
+  type Next,
+  type OutcomeMessage,
+  type Totals,
+  type UpdateMessage,
+} from '../protocol.ts';
+import { Refusal } from '../refusal.ts';
+import type { Blobs } from './blobs.ts';
+import type { Desk, Offer } from './desk.ts';
+import type { Keys } from './keys.ts';
+import type { Store, TaskRow } from './store.ts';
+import type { Uploads } from './uploads.ts';
+
+export interface Over {
+  readonly how: 'finished' | 'stopped';
+  readonly why: string;
+}
+
+export interface ServiceParts {
+  readonly description: Description;
+  readonly store: Store;
+  readonly keys: Keys;
+  readonly desk: Desk;
+  readonly blobs: Blobs;
+  readonly uploads: Uploads;
+  readonly journal: Pick<Journal, 'rounds' | 'clients'>;
+}
+
+/** What clients may ask of a server, whatever carries the question. Each throws `Refusal`, and then has changed nothing. */
+export interface Service {
+  readonly description: Description;
+  join(
+    request: { protocol: number; fedlora: string; run: string; key: string },
+    token: string,
+  ): Promise<{ client: string }>;
+  ready(client: string, data: DataCounts): void;
+  next(client: string, seconds: number, signal: AbortSignal): Promise<Next>;
+  progress(client: string, id: string, totals: Totals): void;
+  submit(client: string, id: string, message: UpdateMessage): Promise<OutcomeMessage>;
+  answer(client: string, id: string, answer: object): OutcomeMessage;
+  fail(client: string, id: string, reason: string): OutcomeMessage;
+  outcome(client: string, id: string): OutcomeMessage;
+  /** Bytes that an upload of this client may have at present. */
+  most(client: string): number;
+  mayFetch(client: string, digest: string): boolean;
+  /** The run is over: everybody who asks is told. */
+  end(over: Over): void;
+  /** Who was told so. */
+  readonly told: ReadonlySet<string>;
+}
+
+export function service(parts: ServiceParts): Service {
+  const { description, store, keys, desk, blobs, uploads, journal } = parts;
+  const told = new Set<string>();
+  const writing = new Map<string, Promise<unknown>>();
+  let over: Over | undefined;
+
+  /** One after the other for each task, so that a repeated request meets the first one's result. */
+  function inTurn<T>(id: string, body: () => Promise<T>): Promise<T> {
+    const result = (writing.get(id) ?? Promise.resolve()).then(body);
+    const settled: Promise<void> = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    writing.set(id, settled);
+    void settled.then(() => {
+      if (writing.get(id) === settled) writing.delete(id);
+    });
+    return result;
+  }
+
+  function own(client: string, id: string): TaskRow {
+    const row = store.task(id);
+    // Another client's task and none at all look the same.
+    if (row === undefined || row.client !== client) throw new Refusal(404, 'task', 'you have no such task in this run');
+    return row;
+  }
+
+  function openOffer(row: TaskRow): Offer {
+    const offer = desk.open(row.id);
+    if (offer === undefined) throw new Refusal(409, 'late', late(journal, row));
+    return offer;
+  }
+
+  function outcomeOf(row: TaskRow): OutcomeMessage {
+    const answered = row.result !== undefined;
+    if (row.kind === 'evaluate' || row.place === undefined) {
+      return answered ? { outcome: 'accepted' } : stillOpen(row);
+    }
+    const record = recordOf(journal, row.place, row);
+    if (record === 'accepted' && answered) return { outcome: 'accepted' };
+    if (typeof record === 'object') return { outcome: 'refused', reason: record.reason };
+    return answered ? { outcome: 'received' } : stillOpen(row);
+  }
+
+  const stillOpen = (row: TaskRow): OutcomeMessage =>
+    desk.open(row.id) === undefined ? { outcome: 'refused', reason: late(journal, row) } : { outcome: 'open' };
+
+  async function submitted(client: string, id: string, message: UpdateMessage): Promise<OutcomeMessage> {
+    const row = own(client, id);
+    if (row.kind !== 'train') throw new Refusal(409, 'kind', 'this task asks for sums, not for an update');
+    if (row.result !== undefined) {
+      if ((row.result as UpdateMessage).digest === message.digest) return outcomeOf(row);
+      throw new Refusal(409, 'other-update', 'another update for this task was received before');
+    }
+    const offer = openOffer(row);
+    if (offer.expected.size === 0) {
+      if (message.digest !== null)
+        throw new Refusal(422, 'nothing-sent', 'this task sends no tensors: `digest` must be null');
+    } else {
+      await checked(client, message, offer);
+    }
+    const { digest } = message;
+    if (digest !== null) await blobs.adopt(digest, (await uploads.file(client, digest))!);
+    if (desk.open(id) === undefined) {
+      if (digest !== null) await blobs.release(digest);
+      throw new Refusal(409, 'late', late(journal, row));
+    }
+    // Durable before it is acknowledged, and before the round engine sees it.
+    store.finish(id, message, digest ?? undefined);
+    desk.finished(id, { result: message, digest: digest ?? undefined });
+    return { outcome: 'received' };
+  }
+
+  async function checked(
+    client: string,
+    { digest, weight }: UpdateMessage,
+    { expected, received }: Offer,
+  ): Promise<void> {
+    if (digest === null)
+      throw new Refusal(422, 'no-tensors', 'this task sends tensors: upload them and name their digest');
+    const file = await uploads.file(client, digest);
+    if (file === undefined) throw new Refusal(409, 'not-uploaded', 'upload these tensors first');
+    const update = await readUpdate(file);
+    const difference = shapeDifference(expected, update);
+    if (difference !== undefined)
+      throw new Refusal(422, 'shapes', `the update is not what this task asks for (the first): ${difference}`);
+    const problem = updateProblem({ update, weight }, received);
+    if (problem !== undefined) throw new Refusal(422, 'update', problem);
+  }
+
+  return {
+    description,
+    async join({ protocol, fedlora, run, key }, token) {
+      if (protocol !== PROTOCOL)
+        throw new Refusal(409, 'protocol', `this server speaks version ${PROTOCOL} of the protocol, not ${protocol}`);
+      if (fedlora !== description.fedlora)
+        throw new Refusal(
+          409,
+          'version',
+          `this run is computed by fedlora ${description.fedlora}, and you have ${fedlora}`,
+        );
+      if (run !== description.run) throw new Refusal(409, 'run', 'this server runs another run by now');
+      return { client: await keys.join(token, key) };
+    },
+    ready(client, data) {
+      const before = store.clients().find(({ name }) => name === client)?.data;
+      if (before !== undefined && JSON.stringify(before) !== JSON.stringify(data))
+        throw new Refusal(409, 'data', 'these are not the data with which you joined: their counts differ');
+      if (before === undefined) store.setData(client, data);
+      desk.heard(client);
+    },
+    async next(client, seconds, signal) {
+      desk.heard(client);
+      const task = over === undefined ? await desk.next(client, seconds, signal) : undefined;
+      desk.heard(client);
+      if (over !== undefined) {
+        told.add(client);
+        return { kind: 'over', ...over };
+      }
+      if (task !== undefined) return { kind: 'task', task };
+      const others = desk.waiting();
+      const since = Math.min(...others.map((one) => one.since));
+      const why =
+        others.length === 0
+          ? 'nothing to do at present'
+          : `waiting for ${others.length} client(s) since ${new Date(since).toISOString()}`;
+      return { kind: 'wait', why };
+    },
+    progress(client, id, totals) {
+      desk.heard(client);
+      openOffer(own(client, id));
+      const before = desk.totals(id);
+      if (before !== undefined && (totals.tokens < before.tokens || totals.processed < before.processed))
+        throw new Refusal(422, 'backwards', 'fewer tokens than were reported before');
+      desk.progress(id, totals);
+    },
+    submit: (client, id, message) => {
+      desk.heard(client);
+      return inTurn(id, () => submitted(client, id, message));
+    },
+    answer(client, id, answer) {
+      desk.heard(client);
+      const row = own(client, id);
+      if (row.kind !== 'evaluate') throw new Refusal(409, 'kind', 'this task asks for an update, not for sums');
+      if (row.result !== undefined) {
+        if (JSON.stringify(row.result) === JSON.stringify(answer)) return outcomeOf(row);
+        throw new Refusal(409, 'other-answer', 'another answer to this task was received before');
+      }
+      openOffer(row);
+      store.finish(id, answer, undefined);
+      desk.finished(id, { result: answer, digest: undefined });
+      return { outcome: 'accepted' };
+    },
+    fail(client, id, reason) {
+      desk.heard(client);
+      openOffer(own(client, id));
+      store.audit('failed', client, `${id} ${reason}`);
+      desk.failed(id, reason);
+      return { outcome: 'refused', reason };
+    },
+    outcome: (client, id) => {
+      desk.heard(client);
+      return outcomeOf(own(client, id));
+    },
+    most(client) {
+      desk.heard(client);
+      const open = desk.waiting().filter((one) => one.client === client);
+      return Math.max(0, ...open.map(({ task }) => payloadLimitOf(desk.open(task.id))));
+    },
+    mayFetch(client, digest) {
+      desk.heard(client);
+      return desk.mayFetch(client, digest);
+    },
+    end(value) {
+      over = value;
+      desk.wake();
+    },
+    told,
+  };
+}
+
+const payloadLimitOf = (offer: Offer | undefined): number =>
+  offer === undefined || offer.expected.size === 0 ? 0 : payloadLimit(offer.expected);
+
+async function readUpdate(file: string): Promise<ReturnType<typeof fromPayload>> {
+  try {
+    return fromPayload(await readFile(file), 'the upload');
+  } catch (error) {
+    if (error instanceof UserError) throw new Refusal(422, 'payload', error.message);
+    throw error;
+  }
+}
+
+/** What the journal says of a client's task. */
+function recordOf(
+  journal: ServiceParts['journal'],
+  at: Place,
+  { client, round }: TaskRow,
+): 'accepted' | 'open' | { readonly reason: string } {
+  const done = journal.rounds(at).find((record) => record.round === round);
+  if (done?.participants.includes(client) === true) return 'accepted';
+  const left = done?.leftOut.find((entry) => entry.client === client);
+  if (left !== undefined) return { reason: left.reason };
+  if (done !== undefined) return { reason: `round ${round + 1} of ${at.method} · ${at.stage} ended without it` };
+  // A stage that sends nothing accepts each client by itself.
+  const alone = journal.clients(at, round).find((record) => record.client === client);
+  return alone !== undefined && alone.leftOut === undefined ? 'accepted' : 'open';
+}
+
+function late(journal: ServiceParts['journal'], row: TaskRow): string {
+  if (row.place === undefined) return 'this evaluation is over';
+  const record = row.kind === 'train' ? recordOf(journal, row.place, row) : 'open';
+  if (typeof record === 'object') return record.reason;
+  const what = row.kind === 'train' ? `round ${row.round + 1}` : 'the evaluation';
+  return `${what} of ${row.place.method} · ${row.place.stage} no longer waits for this`;
+}

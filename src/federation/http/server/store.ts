@@ -1,0 +1,169 @@
+import type { Place } from '../../events.ts';
+import { openDatabase, type Row } from '../../database.ts';
+import type { DataCounts, TaskMessage } from '../protocol.ts';
+
+/** A client as the server knows it. Secrets are kept as SHA-256 only. */
+export interface ClientRow {
+  readonly name: string;
+  readonly token: string | undefined;
+  /** Milliseconds since 1970. */
+  readonly tokenExpires: number;
+  readonly key: string | undefined;
+  readonly data: DataCounts | undefined;
+}
+
+/** A task that was offered, and what has come of it. */
+export interface TaskRow {
+  readonly id: string;
+  readonly client: string;
+  readonly kind: TaskMessage['kind'];
+  readonly place: Place | undefined;
+  readonly round: number;
+  /** What the client sent, as it was parsed; undefined where nothing has come. */
+  readonly result: unknown;
+  /** The payload, while it is kept. */
+  readonly digest: string | undefined;
+}
+
+/** The server's own record beside the journal: who may take part, what was offered, what has come. Each write is durable on return, unless it says otherwise. */
+export interface Store {
+  meta(name: string): string | undefined;
+  setMeta(name: string, value: string): void;
+  clients(): readonly ClientRow[];
+  setToken(name: string, hash: string, expires: number): void;
+  setKey(name: string, hash: string): void;
+  setData(name: string, data: DataCounts): void;
+  task(id: string): TaskRow | undefined;
+  /** Notes an offer; durable with the next write that is. */
+  offered(task: Omit<TaskRow, 'result' | 'digest'>): void;
+  /** Keeps what has come of a task, and a line of the audit. */
+  finish(id: string, result: unknown, digest: string | undefined): void;
+  /** Payloads that results still name. */
+  digests(): readonly string[];
+  /** Forgets the payloads of a place's rounds up to this one, and gives them. */
+  forgetPayloads(at: Place, round: number): readonly string[];
+  audit(what: string, client: string, detail: string): void;
+  auditLines(): readonly {
+    readonly time: string;
+    readonly what: string;
+    readonly client: string;
+    readonly detail: string;
+  }[];
+  close(): void;
+}
+
+const tables = `
+  create table if not exists meta (name text primary key, value text not null);
+  create table if not exists clients (name text primary key, token text, expires real not null default 0, key text, data text);
+  create table if not exists tasks (id text primary key, client text not null, kind text not null, place text, method text, stage integer,
+    round integer not null, result text, digest text);
+  create index if not exists tasks_by_place on tasks (method, stage, round);
+  create table if not exists audit (id integer primary key, time text not null, what text not null, client text not null, detail text not null);`;
+
+/** Opens the server's record, or begins one. `now`: milliseconds since 1970. Throws UserError where another process has it. */
+export function openStore(path: string, now: () => number = Date.now): Store {
+  const database = openDatabase(path);
+  database.transaction(() => database.exec(tables));
+  const audit = (what: string, client: string, detail: string): void =>
+    database.run(
+      'insert into audit (time, what, client, detail) values (?, ?, ?, ?)',
+      new Date(now()).toISOString(),
+      what,
+      client,
+      detail,
+    );
+  const one = (sql: string, ...values: string[]): Row | undefined => database.all(sql, ...values)[0];
+  return {
+    meta: (name) => optional(one('select value from meta where name = ?', name)?.['value']),
+    setMeta: (name, value) =>
+      database.transaction(() => database.run('insert or replace into meta values (?, ?)', name, value)),
+    clients: () => database.all('select * from clients order by name').map(clientOf),
+    setToken: (name, hash, expires) =>
+      database.transaction(() => {
+        database.run('insert or replace into clients (name, token, expires) values (?, ?, ?)', name, hash, expires);
+        audit('token made', name, `valid until ${new Date(expires).toISOString()}`);
+      }),
+    setKey: (name, hash) =>
+      database.transaction(() => {
+        database.run('update clients set key = ? where name = ?', hash, name);
+        audit('joined', name, '');
+      }),
+    setData: (name, data) =>
+      database.transaction(() => {
+        database.run('update clients set data = ? where name = ?', JSON.stringify(data), name);
+        audit('ready', name, JSON.stringify(data));
+      }),
+    task: (id) => taskOf(one('select * from tasks where id = ?', id)),
+    offered: ({ id, client, kind, place, round }) =>
+      database.transaction(
+        () =>
+          database.run(
+            'insert or ignore into tasks (id, client, kind, place, method, stage, round) values (?, ?, ?, ?, ?, ?, ?)',
+            id,
+            client,
+            kind,
+            JSON.stringify(place ?? null),
+            place?.method ?? '',
+            place?.stageIndex ?? -1,
+            round,
+          ),
+        'lazily',
+      ),
+    finish: (id, result, digest) =>
+      database.transaction(() => {
+        const client = taskOf(one('select * from tasks where id = ?', id))?.client ?? '';
+        const json = JSON.stringify(result);
+        if (digest === undefined) database.run('update tasks set result = ? where id = ?', json, id);
+        else database.run('update tasks set result = ?, digest = ? where id = ?', json, digest, id);
+        audit('received', client, `${id} ${digest ?? ''}`.trimEnd());
+      }),
+    digests: () =>
+      database.all('select digest from tasks where digest is not null').map((row) => String(row['digest'])),
+    forgetPayloads({ method, stageIndex }, round) {
+      const which = 'method = ? and stage = ? and round <= ? and digest is not null';
+      const rows = database.all(`select digest from tasks where ${which}`, method, stageIndex, round);
+      if (rows.length > 0)
+        database.transaction(() =>
+          database.run(`update tasks set digest = null where ${which}`, method, stageIndex, round),
+        );
+      return rows.map((row) => String(row['digest']));
+    },
+    audit: (what, client, detail) => database.transaction(() => audit(what, client, detail)),
+    auditLines: () =>
+      database.all('select time, what, client, detail from audit order by id').map((row) => ({
+        time: String(row['time']),
+        what: String(row['what']),
+        client: String(row['client']),
+        detail: String(row['detail']),
+      })),
+    close: () => database.close(),
+  };
+}
+
+const optional = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+
+function clientOf(row: Row): ClientRow {
+  const data = optional(row['data']);
+  return {
+    name: String(row['name']),
+    token: optional(row['token']),
+    tokenExpires: Number(row['expires']),
+    key: optional(row['key']),
+    data: data === undefined ? undefined : (JSON.parse(data) as DataCounts),
+  };
+}
+
+function taskOf(row: Row | undefined): TaskRow | undefined {
+  if (row === undefined) return undefined;
+  const result = optional(row['result']);
+  const place = JSON.parse(String(row['place'])) as Place | null;
+  return {
+    id: String(row['id']),
+    client: String(row['client']),
+    kind: row['kind'] === 'train' ? 'train' : 'evaluate',
+    place: place ?? undefined,
+    round: Number(row['round']),
+    result: result === undefined ? undefined : (JSON.parse(result) as unknown),
+    digest: optional(row['digest']),
+  };
+}

@@ -1,0 +1,165 @@
+import { createHash, type Hash } from 'node:crypto';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncFolder } from '../../../formats/files/atomic.ts';
+import type { UploadState } from '../protocol.ts';
+import type { Bytes } from '../ranges.ts';
+import { Refusal } from '../refusal.ts';
+import { hashFile } from './blobs.ts';
+
+/** Files that clients are sending, each client's in a folder of its own: whole and verified, or as much as has come. */
+export interface Uploads {
+  state(client: string, digest: string): Promise<UploadState>;
+  /**
+   * Writes a piece behind what is there. Refuses pieces out of order (saying where to go on), larger totals than `most`, and a
+   * whole whose SHA-256 is not its name: that is thrown away. What came before a cut stays.
+   */
+  append(
+    client: string,
+    digest: string,
+    piece: Bytes & { readonly total: number },
+    body: AsyncIterable<Uint8Array>,
+    most: number,
+  ): Promise<UploadState>;
+  /** A whole upload's file. */
+  file(client: string, digest: string): Promise<string | undefined>;
+}
+
+/** Uploads of one client that are kept at a time; the oldest goes. */
+const KEPT = 2;
+
+interface Open {
+  readonly hash: Hash;
+  received: number;
+  busy: boolean;
+  /** How much of the file is good is not known any more. */
+  broken: boolean;
+}
+
+const partOf = (whole: string): string => `${whole}.part`;
+
+/** Opens a folder of uploads. Unfinished ones go on where they were, also after a kill. */
+export function openUploads(folder: string): Uploads {
+  const open_ = new Map<string, Open>();
+  // A client's name never becomes part of a path.
+  const homeOf = (client: string): string =>
+    join(folder, createHash('sha256').update(client).digest('hex').slice(0, 32));
+  const wholeOf = (client: string, digest: string): string => join(homeOf(client), digest);
+  const sizeOf = async (path: string): Promise<number | undefined> =>
+    stat(path).then(
+      ({ size }) => size,
+      (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return undefined;
+        throw error;
+      },
+    );
+
+  async function state(client: string, digest: string): Promise<UploadState> {
+    const whole = wholeOf(client, digest);
+    const done = await sizeOf(whole);
+    if (done !== undefined) return { received: done, complete: true };
+    return { received: open_.get(whole)?.received ?? (await sizeOf(partOf(whole))) ?? 0, complete: false };
+  }
+
+  /** What is known of an unfinished upload; after a restart its bytes are hashed again. */
+  async function opened(whole: string): Promise<Open> {
+    const known = open_.get(whole);
+    if (known !== undefined) return known;
+    const size = await sizeOf(partOf(whole));
+    const fresh: Open = { hash: createHash('sha256'), received: size ?? 0, busy: false, broken: false };
+    open_.set(whole, fresh);
+    if (size !== undefined && size > 0) {
+      fresh.busy = true;
+      await hashFile(partOf(whole), fresh.hash);
+      fresh.busy = false;
+    }
+    return fresh;
+  }
+
+  /** Makes room for one more. */
+  async function makeRoom(client: string, digest: string): Promise<void> {
+    const home = homeOf(client);
+    await mkdir(home, { recursive: true });
+    const names = (await readdir(home)).filter((name) => !name.startsWith(digest));
+    const aged = await Promise.all(names.map(async (name) => ({ name, at: (await stat(join(home, name))).mtimeMs })));
+    for (const { name } of aged.sort((a, b) => b.at - a.at).slice(KEPT - 1)) {
+      open_.delete(join(home, name.replace(/\.part$/, '')));
+      await rm(join(home, name), { force: true });
+    }
+  }
+
+  async function discard(whole: string): Promise<void> {
+    open_.delete(whole);
+    await rm(partOf(whole), { force: true });
+  }
+
+  return {
+    state,
+    file: async (client, digest) =>
+      (await sizeOf(wholeOf(client, digest))) === undefined ? undefined : wholeOf(client, digest),
+    async append(client, digest, { start, end, total }, body, most) {
+      if (total > most)
+        throw new Refusal(413, 'too-large', `an update for this task has at most ${most} bytes, and this one ${total}`);
+      const whole = wholeOf(client, digest);
+      const before = await state(client, digest);
+      if (before.complete) return before;
+      await makeRoom(client, digest);
+      const upload = await opened(whole);
+      if (upload.busy) throw new Refusal(409, 'busy', 'another request is writing this upload', upload.received);
+      if (start !== upload.received)
+        throw new Refusal(
+          409,
+          'order',
+          `the next byte of this upload is ${upload.received}, not ${start}`,
+          upload.received,
+        );
+      upload.busy = true;
+      try {
+        await write(partOf(whole), upload, end - start + 1, body);
+        if (upload.received < start + (end - start + 1))
+          throw new Refusal(400, 'cut', 'the request ended early', upload.received);
+        if (upload.received < total) return { received: upload.received, complete: false };
+        const found = upload.hash.digest('hex');
+        if (found !== digest) {
+          await discard(whole);
+          throw new Refusal(422, 'digest', `the upload's SHA-256 is ${found}, not its name; it was thrown away`);
+        }
+        await rename(partOf(whole), whole);
+        await syncFolder(homeOf(client));
+        open_.delete(whole);
+        return { received: total, complete: true };
+      } finally {
+        upload.busy = false;
+        if (upload.broken) await discard(whole);
+      }
+    },
+  };
+}
+
+/** Writes up to `length` bytes of a body behind what is there, hashing them; synced when the body has ended, however it did. */
+async function write(path: string, upload: Open, length: number, body: AsyncIterable<Uint8Array>): Promise<void> {
+  const handle = await open(path, 'a');
+  let left = length;
+  try {
+    for await (const chunk of body) {
+      if (chunk.length > left)
+        throw new Refusal(400, 'length', 'the request has more bytes than its Content-Range', upload.received);
+      try {
+        await handle.appendFile(chunk);
+      } catch (error) {
+        upload.broken = true;
+        throw new Refusal(507, 'storage', `the server cannot store this: ${(error as Error).message}`, upload.received);
+      }
+      upload.hash.update(chunk);
+      upload.received += chunk.length;
+      left -= chunk.length;
+    }
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    // A connection that broke: what has come is kept, and the client asks how much that is.
+    throw new Refusal(400, 'cut', 'the request ended early', upload.received);
+  } finally {
+    await handle.sync();
+    await handle.close();
+  }
+}

@@ -1,0 +1,193 @@
+import { join as joinPath, resolve } from 'node:path';
+import { checkConfig } from '../config/check.ts';
+import type { RunConfig } from '../config/schema.ts';
+import type { LoadedData } from '../data/load.ts';
+import { UserError } from '../errors.ts';
+import { openApi, Refused, type Api } from '../federation/http/client/api.ts';
+import { openClientState } from '../federation/http/client/state.ts';
+import { takePart, type TakingPart } from '../federation/http/client/take-part.ts';
+import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
+import { writeMix } from '../formats/files/mix.ts';
+import { trainableCount } from '../lora/count.ts';
+import { initAdapter } from '../lora/init.ts';
+import { projectionsOf } from '../models/weights.ts';
+import { evaluationOptions } from './evaluation.ts';
+import { enrolled, readKey } from './join-key.ts';
+import { countsOf, stagesOf, type JoinPlan } from './join-plan.ts';
+import { fileNames } from './file-names.ts';
+import { withGuards } from './guards.ts';
+import { knownMethods, layOut } from './methods.ts';
+import {
+  dataDigest,
+  engineOf,
+  layoutOf,
+  locate,
+  modelDigest,
+  openData,
+  openModel,
+  type Fetching,
+  type OpenModel,
+} from './subject.ts';
+import { version } from './version.ts';
+import { clientWorker } from './worker.ts';
+
+export interface JoinOptions {
+  /** Of the server, e.g. `https://federation.example:8470`. */
+  readonly url: string;
+  /** Own data, in the format that the run asks for. */
+  readonly data: string;
+  /** The client's folder: its key, private states and adapters. Default: `runs/joined-<run>`. */
+  readonly out?: string;
+  /** The enrolment token; needed the first time. */
+  readonly token?: string;
+  /** The base model: a folder, or an id on the Hub. Default: as the server names it on the Hub. */
+  readonly model?: RunConfig['model'];
+  readonly threads?: number;
+  /** Seconds for which a server that does not answer is tried again. */
+  readonly patience: number;
+  /** Only tells what would be done. */
+  readonly dryRun?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export type Joining =
+  | Fetching
+  | TakingPart
+  | JoinPlan
+  | { readonly kind: 'joined'; readonly client: string; readonly out: string }
+  | { readonly kind: 'kept'; readonly folder: string };
+
+/**
+ * Takes part in a server's run with own data until it is over. Private states and the personal adapter stay in the client's
+ * folder; after a kill the same call goes on. Throws UserError for what does not fit, `Unreachable` where patience ends.
+ */
+export async function* join(
+  options: JoinOptions,
+): AsyncGenerator<Joining, { readonly how: 'finished' | 'stopped' | 'dry run'; readonly why: string }> {
+  const signal = options.signal ?? new AbortController().signal;
+  requireEncryption(options.url);
+  const open = (key?: string): Api =>
+    openApi({ url: options.url, patience: options.patience, signal, ...(key !== undefined && { key }) });
+  const description = await refusedToUser(open().describe());
+  if (description.protocol !== PROTOCOL || description.fedlora !== version)
+    throw new UserError(
+      `${options.url} runs fedlora ${description.fedlora} (protocol ${description.protocol}), and this is fedlora ${version} (protocol ${PROTOCOL}): install the server's version`,
+    );
+  const source = options.model ?? sourceOf(description);
+  const config = configOf(description, source, options);
+  const model = await openModel(yield* locate('model', source, signal), source.hub);
+  await requireModel(model, description);
+  const layout = layoutOf(model, config.lora);
+  const known = knownMethods();
+  // A client's part of the guards does not depend on who else there is.
+  const methods = withGuards(config, layOut(config, known, layout), { clients: ['me'], proxy: false, known });
+  const out = resolve(options.out ?? joinPath('runs', `joined-${description.run.slice(0, 8)}`));
+  const saved = await readKey(out, description.run);
+
+  const plan = async (data: LoadedData): Promise<JoinPlan> => ({
+    kind: 'plan',
+    run: description.run,
+    model: { name: model.name, parameters: model.parameters, trainable: trainableCount(layout, 'AB') },
+    data: { ...countsOf(data), rows: data.rows, truncated: data.truncated, dropped: data.dropped },
+    stages: await stagesOf(methods, initAdapter(layout, config.seed), data),
+    resumed: saved !== undefined,
+  });
+  const ownData = async (client: string): Promise<LoadedData> =>
+    openData(config, resolve(options.data), model, signal, client);
+
+  if (options.dryRun === true) {
+    yield await plan(await ownData(saved?.client ?? 'me'));
+    return { how: 'dry run', why: '' };
+  }
+  const { client, key } =
+    saved?.client === undefined
+      ? await refusedToUser(enrolled(open(), out, description.run, options.token, saved))
+      : { client: saved.client, key: saved.key };
+  const data = await ownData(client);
+  yield await plan(data);
+  const api = open(key);
+  await refusedToUser(api.ready(countsOf(data)));
+  yield { kind: 'joined', client, out };
+
+  const closing: (() => void | Promise<void>)[] = [];
+  try {
+    const state = await openClientState(out, client, { run: description.run, data: dataDigest(data) });
+    closing.push(() => state.close());
+    const runtime = { ...config.runtime, ...(options.threads !== undefined && { threads: options.threads }) };
+    const engine = await engineOf(model, layout, runtime);
+    closing.push(() => engine.close());
+    const folders = fileNames(methods.map(({ label }) => label));
+    const kept: string[] = [];
+    const worker = clientWorker({
+      stages: (label) => methods.find((method) => method.label === label)?.stages,
+      client: data.clients[0]!,
+      engine,
+      seed: config.seed,
+      options: evaluationOptions(config, model.tokenizer, data.template.stop, signal),
+      async keep(label, personal) {
+        const folder = joinPath(out, 'adapters', folders.get(label)!);
+        await writeMix(folder, personal, {
+          baseModel: source.hub ?? model.folder,
+          projections: projectionsOf(model.config),
+          signal,
+        });
+        kept.push(folder);
+      },
+    });
+    const taking = takePart({ api, state, worker, signal, beat: Math.min(10, description.lease / 4) });
+    for (;;) {
+      const next = await refusedToUser(taking.next());
+      if (next.done) return next.value;
+      yield next.value;
+      for (const folder of kept.splice(0)) yield { kind: 'kept', folder };
+    }
+  } finally {
+    for (const close of closing.reverse()) await close();
+  }
+}
+
+function requireEncryption(url: string): void {
+  let parsed: URL;
+  try {
+    parsed = new URL(url);
+  } catch {
+    throw new UserError(`${url} is no address: expected https://HOST:PORT`);
+  }
+  const { protocol, hostname } = parsed;
+  const here = ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
+  if (protocol === 'https:' || (protocol === 'http:' && here)) return;
+  throw new UserError(`${url}: tokens would travel unencrypted; use https://, or a server on this machine`);
+}
+
+function sourceOf({ model: { hub, revision, name } }: Description): RunConfig['model'] {
+  if (hub !== undefined) return { hub, ...(revision !== undefined && { revision }) };
+  throw new UserError(`the server's base model “${name}” is not on the Hub: give your copy with --model FOLDER`);
+}
+
+/** The run's configuration as it is here; read strictly, like a file. */
+function configOf(description: Description, model: RunConfig['model'], { data, threads }: JoinOptions): RunConfig {
+  const { data: section, serve: _, runtime: __, ...rest } = description.config;
+  const own = { ...(section as object), path: resolve(data) };
+  return checkConfig(
+    { ...rest, model, data: own, runtime: threads === undefined ? {} : { threads } },
+    knownMethods(),
+    () => ({ text: 'the run of this server', order: 0 }),
+  );
+}
+
+async function requireModel(model: OpenModel, { model: { digest, name } }: Description): Promise<void> {
+  if ((await modelDigest(model)) === digest) return;
+  throw new UserError(
+    `${model.folder} is not the base model of this run (${name}): config.json or the weight files differ. Give the same model with --model`,
+  );
+}
+
+/** What the server refuses is for the user to mend. */
+async function refusedToUser<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof Refused) throw new UserError(`the server refuses: ${error.message}`, { cause: error });
+    throw error;
+  }
+}

@@ -1,0 +1,289 @@
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { checkConfig } from '../config/check.ts';
+import type { RunConfig, RunConfigInput } from '../config/schema.ts';
+import { Interrupted, UserError } from '../errors.ts';
+import { sortedNames } from '../federation/clients.ts';
+import type { MethodResult, RunEvent } from '../federation/events.ts';
+import { serverSide } from '../federation/federation.ts';
+import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
+import type { Waiting } from '../federation/http/server/desk.ts';
+import { openServer, type FederationServer } from '../federation/http/server/open.ts';
+import { openJournal } from '../federation/journal.ts';
+import { runRounds } from '../federation/rounds.ts';
+import { writeAtomically } from '../formats/files/atomic.ts';
+import { initAdapter } from '../lora/init.ts';
+import type { Summary } from '../report/summary.ts';
+import { writeAdapters } from './adapters.ts';
+import { compareMethods } from './compare.ts';
+import { environment } from './environment.ts';
+import type { Progress } from './events.ts';
+import { farEvaluation } from './far-evaluation.ts';
+import { configText, FRESH, runFolder, runKey, stateOf } from './folder.ts';
+import { withGuards } from './guards.ts';
+import { knownMethods, layOut, planOf, type LaidOut } from './methods.ts';
+import { checkRobust, robustOf } from './robust.ts';
+import { runMetrics } from './run-metrics.ts';
+import { layoutOf, locate, modelDigest, openModel, type OpenModel } from './subject.ts';
+import { summariseModel } from './summarise.ts';
+import { readSummary } from './summary-schema.ts';
+import { version } from './version.ts';
+
+export interface ServeOptions {
+  /** The data folder: new, empty, or (with `resume`) of this very run. */
+  readonly out: string;
+  readonly resume?: boolean;
+  /** Stops the server; it can be started again with `resume`. */
+  readonly signal?: AbortSignal;
+  /** Told of errors that are the server's own and stop nothing. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** What a server tells beside the run itself. */
+export type Serving =
+  | {
+      readonly kind: 'serving';
+      readonly url: string;
+      /** The folder with the tokens that were not used yet, one file for each client. */
+      readonly tokens: string;
+      readonly clients: readonly string[];
+      /** Whom the run waits for at this moment, and since when. */
+      readonly waiting: () => readonly Pick<Waiting, 'client' | 'since' | 'heard'>[];
+    }
+  | { readonly kind: 'gathered'; readonly missing: readonly string[] };
+
+/**
+ * Coordinates a run whose clients come over HTTP: the round engine, journal, summary and report of a simulation. Throws UserError
+ * for mistakes in what was given, `Interrupted` once `signal` is aborted; whatever it was, `resume` goes on from there.
+ */
+export async function* serve(
+  given: RunConfigInput,
+  options: ServeOptions,
+): AsyncGenerator<Progress | Serving, Summary> {
+  const signal = options.signal ?? new AbortController().signal;
+  const known = knownMethods();
+  const config = checkConfig(given, known);
+  const settings = config.serve;
+  if (settings === undefined)
+    throw new UserError('this configuration has no section `serve`, which says who may take part: docs/deploy.md');
+  requireEncryption(settings);
+  const folder = runFolder(resolve(options.out));
+  const { state } = await stateOf(folder, config, options.resume ?? false);
+  if (state === 'finished') {
+    const summary = await readSummary(folder.summary);
+    yield { kind: 'finished', summary, out: folder.path, report: folder.report };
+    return summary;
+  }
+  const model = await openModel(yield* locate('model', config.model, signal), config.model.hub);
+  const initial = initAdapter(layoutOf(model, config.lora), config.seed);
+  const names = sortedNames(settings.clients);
+  const laidOut = layOut(config, known, initial.layout);
+  const methods = withGuards(config, laidOut, { clients: names, proxy: false, known });
+  requireClients(methods);
+  checkRobust(config, methods, names.length, false);
+  const digest = await modelDigest(model);
+  const identity = { configuration: runKey(config), model: digest, data: 'at the clients', start: FRESH };
+
+  const closing: (() => void | Promise<void>)[] = [];
+  try {
+    const tls = settings.tls && {
+      cert: await readText(settings.tls.cert, 'serve.tls.cert'),
+      key: await readText(settings.tls.key, 'serve.tls.key'),
+    };
+    if (state === 'fresh') await writeAtomically(folder.config, configText(config));
+    const journal = openJournal({ path: folder.journal, identity, resume: state !== 'fresh' });
+    closing.push(() => journal.close());
+    await writeAtomically(folder.config, configText(config));
+    const about = await environment(config.runtime, identity);
+    await writeAtomically(folder.environment, `${JSON.stringify(about, undefined, 2)}\n`);
+    const metrics = await runMetrics(folder.metrics, journal);
+    closing.push(() => metrics.close());
+    const server = await openServer({
+      folder: join(folder.path, 'server'),
+      journal,
+      description: describe(config, model, digest, names.length, settings.lease),
+      clients: names,
+      host: settings.host,
+      port: settings.port,
+      tokenHours: settings.tokens,
+      onError: options.onError,
+      ...(tls && { tls }),
+    });
+    closing.push(() => server.close());
+    const joined = joining(server, names);
+    yield { kind: 'serving', url: server.url, tokens: server.tokens, clients: names, waiting: joined.waiting };
+    try {
+      // A run that has begun goes on with whoever is there.
+      if (journal.recorded('started') === undefined) {
+        const missing = await joined.all(settings.gather, config.rounds.minimum, signal);
+        yield { kind: 'gathered', missing };
+      }
+      const data = summariseClients(server, names);
+      yield {
+        kind: 'opened',
+        out: folder.path,
+        model: summariseModel(model, initial.layout),
+        layout: initial.layout,
+        data,
+        example: [],
+        plan: planOf(methods, config, names.length, false),
+        resumed: state !== 'fresh',
+      };
+      const evaluate = farEvaluation({ config, server, journal, signal });
+      const federate = ({ label, stages }: LaidOut): AsyncGenerator<RunEvent, MethodResult> =>
+        lettingGo(
+          server,
+          runRounds({
+            label,
+            stages,
+            initial,
+            clients: names,
+            hasProxy: false,
+            participant: server.participant,
+            journal,
+            rounds: config.rounds,
+            ...robustOf(config),
+            seed: config.seed,
+            signal,
+            evaluateRound: evaluate.round,
+            concurrency: names.length,
+          }),
+        );
+      const summary = yield* compareMethods({
+        config,
+        folder,
+        about: { model: summariseModel(model, initial.layout), data },
+        methods,
+        initial,
+        federate,
+        journal,
+        metrics,
+        evaluate,
+        // Personal models are with their clients.
+        keep: (label, models) => writeAdapters({ config, folder, model, data: { clients: [] }, signal }, label, models),
+        report: true,
+      });
+      await server.end({ how: 'finished', why: 'the run is finished' }, settings.linger, signal);
+      return summary;
+    } catch (error) {
+      if (signal.aborted && !(error instanceof Interrupted)) {
+        throw new Interrupted('stopped on request; the run can be resumed', { cause: error });
+      }
+      // Clients of a server that is only interrupted wait for it to come back.
+      if (!signal.aborted) await server.end({ how: 'stopped', why: reasonOf(error) }, Math.min(10, settings.linger));
+      throw error;
+    }
+  } finally {
+    for (const close of closing.reverse()) await close();
+  }
+}
+
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error)).slice(0, 1500);
+
+function requireEncryption({ host, tls }: NonNullable<RunConfig['serve']>): void {
+  if (tls !== undefined || ['127.0.0.1', '::1', 'localhost'].includes(host)) return;
+  throw new UserError(
+    `serve.host: ${host} is reached from other machines, and tokens would travel unencrypted: give \`serve.tls\`, or listen on 127.0.0.1 behind a proxy that has a certificate`,
+  );
+}
+
+function requireClients(methods: readonly LaidOut[]): void {
+  for (const [i, { label, stages }] of methods.entries()) {
+    const own = stages.find((stage) => serverSide(stage) !== undefined);
+    if (own === undefined) continue;
+    const what = own.participants === 'pooled' ? 'all clients’ rows in one place' : 'rows of the server’s own';
+    throw new UserError(
+      `methods[${i}] (${label}): its stage “${own.name}” needs ${what}, which a federation does not have`,
+    );
+  }
+}
+
+/** What anybody may know: nothing of paths, machines and names. */
+function describe(
+  { model: { hub, revision }, runtime: _runtime, serve: _serve, ...rest }: RunConfig,
+  model: OpenModel,
+  digest: string,
+  clients: number,
+  lease: number,
+): Omit<Description, 'run'> {
+  return {
+    protocol: PROTOCOL,
+    fedlora: version,
+    model: {
+      name: model.name,
+      digest,
+      ...(hub !== undefined && { hub }),
+      ...(revision !== undefined && { revision }),
+    },
+    clients,
+    lease,
+    config: rest,
+  };
+}
+
+/** Who has joined and was heard from since the server started. */
+function joining(server: FederationServer, names: readonly string[]) {
+  const started = Date.now();
+  let gathering = false;
+  const missing = (): string[] => {
+    const ready = new Set(server.store.clients().flatMap(({ name, data }) => (data === undefined ? [] : [name])));
+    return names.filter((name) => !ready.has(name) || server.desk.lastHeard(name) === undefined);
+  };
+  return {
+    waiting: (): readonly Pick<Waiting, 'client' | 'since' | 'heard'>[] =>
+      gathering
+        ? missing().map((client) => ({ client, since: started, heard: server.desk.lastHeard(client) }))
+        : server.desk.waiting(),
+    /** Waits for all; gives who is missing after so many seconds. Throws where too few have joined. */
+    async all(seconds: number, minimum: number, signal: AbortSignal): Promise<readonly string[]> {
+      const end = Date.now() + seconds * 1000;
+      gathering = true;
+      while (missing().length > 0 && Date.now() < end) {
+        await server.desk.arrival((end - Date.now()) / 1000, signal);
+        if (signal.aborted) throw new Interrupted('stopped on request; the run can be resumed');
+      }
+      gathering = false;
+      const absent = missing();
+      if (names.length - absent.length >= minimum) return absent;
+      throw new UserError(
+        `${names.length - absent.length} of ${names.length} clients joined within ${seconds} s (serve.gather), and rounds.minimum is ${minimum}. Missing: ${absent.slice(0, 10).join(', ')}${absent.length > 10 ? ' …' : ''}. With --resume it waits again.`,
+      );
+    },
+  };
+}
+
+function summariseClients({ store }: FederationServer, names: readonly string[]): Summary['data'] {
+  const counts = new Map(store.clients().map(({ name, data }) => [name, data]));
+  const clients = names.map((id) => {
+    const { train, validation, test, labelledTokens } = counts.get(id) ?? {
+      train: 0,
+      validation: 0,
+      test: 0,
+      labelledTokens: 0,
+    };
+    return { id, train, validation, test, labelledTokens, histogram: {} };
+  });
+  const rows = clients.reduce((sum, { train, validation, test }) => sum + train + validation + test, 0);
+  return { name: 'data of the clients', partition: 'each client its own', rows, dropped: {}, truncated: 0, clients };
+}
+
+/** Payloads of a round's updates go when the round is committed. */
+async function* lettingGo(
+  server: FederationServer,
+  events: AsyncGenerator<RunEvent, MethodResult>,
+): AsyncGenerator<RunEvent, MethodResult> {
+  for (;;) {
+    const next = await events.next();
+    if (next.done) return next.value;
+    if (next.value.kind === 'round done') await server.committed(next.value, next.value.round);
+    yield next.value;
+  }
+}
+
+async function readText(path: string, key: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new UserError(`${key}: ${(error as Error).message}`, { cause: error });
+  }
+}

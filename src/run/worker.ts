@@ -1,0 +1,60 @@
+import type { ClientData } from '../data/types.ts';
+import type { EvaluationOptions } from '../evaluate/options.ts';
+import { scoreRows, sumsOf } from '../evaluate/score.ts';
+import type { Sums } from '../evaluate/sums.ts';
+import type { Worker } from '../federation/http/client/take-part.ts';
+import type { AdapterMix } from '../lora/adapter.ts';
+import { stack } from '../lora/mix.ts';
+import type { Stage } from '../methods/stage.ts';
+import type { Engine } from '../runtime/engine.ts';
+import type { Tensors } from '../tensor/tensor.ts';
+import { clientKit } from '../train/client-kit.ts';
+import { differs } from './evaluation.ts';
+
+export interface WorkerParts {
+  /** A method's stages by its label. */
+  readonly stages: (label: string) => readonly Stage[] | undefined;
+  readonly client: ClientData;
+  readonly engine: Engine;
+  readonly seed: number;
+  readonly options: Omit<EvaluationOptions, 'signal'>;
+  /** Told of each personal model that is measured. */
+  readonly keep?: (label: string, personal: AdapterMix) => Promise<void>;
+}
+
+/** A client's work on its own rows: the kit, seeds and stages of a simulation, so the bits of a simulation. */
+export function clientWorker({ stages, client, engine, seed, options, keep }: WorkerParts): Worker {
+  const stageAt = ({
+    method,
+    stage: name,
+    stageIndex,
+  }: {
+    method: string;
+    stage: string;
+    stageIndex: number;
+  }): Stage => {
+    const stage = stages(method)?.[stageIndex];
+    if (stage?.name !== name) throw new Error(`this client knows no stage ${stageIndex + 1} “${name}” of “${method}”`);
+    return stage;
+  };
+  return {
+    train({ place, round, draw }, received, mine, signal) {
+      const kit = clientKit({ client, engine, seed, stage: place.stage, round, draw, signal });
+      return stageAt(place).work(received, mine, kit);
+    },
+    async evaluate({ of, rows, place }, model, mine, signal) {
+      const measure = (factors: Tensors | undefined): Promise<Sums> =>
+        rows === 'test'
+          ? sumsOf(engine, factors, client, { ...options, signal })
+          : scoreRows(engine, factors!, client.validation, { batchSize: options.batchSize, signal });
+      if (of === 'base') return measure(undefined);
+      if (of === 'global') return measure(model as Tensors);
+      if (place === null || model === undefined) throw new Error('a personal model needs its stage and shared state');
+      const stage = stageAt(place);
+      const personal = mine === undefined ? undefined : differs(stage.models(model, mine), stage.models(model));
+      if (personal === undefined) return null;
+      await keep?.(place.method, personal);
+      return measure(stack(personal));
+    },
+  };
+}

@@ -1,0 +1,200 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { fedlora, start, type Started } from './support/cli.ts';
+import { contents, embeddedModel, embeddedTasks, smallConfig, workspace, writeConfig } from './support/workspace.ts';
+
+const names = ['aurora', 'birch', 'cobalt'];
+const shared = {
+  lora: { rank: 2, alpha: 4 },
+  methods: [
+    { use: 'fedit', local: { steps: 2 } },
+    { use: 'fedlora-optimizer', global: { rounds: 2, rows: 4 }, local: { steps: 2 }, optimizerState: 'keep' },
+  ],
+  rounds: { count: 2 },
+  train: { batchSize: 4, steps: 3, rate: 1e-3 },
+  runtime: { threads: 1 },
+  seed: 5,
+};
+const split = { limit: 24, split: { validation: 2, test: 4 } };
+const { path: _, ...format } = smallConfig.data;
+
+type Folder = ReturnType<typeof workspace>;
+
+/** Each client's rows in a file of its own, and all together. */
+function deal(folder: Folder): void {
+  const lines = readFileSync(embeddedTasks, 'utf8').trimEnd().split('\n');
+  const of = (name: string): string[] =>
+    lines.filter((line) => (JSON.parse(line) as { client: string }).client === name);
+  for (const name of names) writeFileSync(folder.at(`${name}.jsonl`), `${of(name).join('\n')}\n`);
+  writeFileSync(folder.at('all.jsonl'), `${names.flatMap(of).join('\n')}\n`);
+}
+
+/** What a process has said so far, also of its earlier lives. */
+function listening(log: { text: string }, { child }: Started): void {
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (log.text += text));
+}
+
+async function until(what: string, true_: () => boolean): Promise<void> {
+  for (let i = 0; !true_(); i++) {
+    if (i > 6000) throw new Error(`waited too long until ${what}`);
+    await setTimeout(20);
+  }
+}
+
+async function serving(
+  folder: Folder,
+  log: { text: string },
+  args: readonly string[],
+): Promise<Started & { url: string }> {
+  log.text = '';
+  const started = start(['serve', folder.at('serve.yaml'), '--out', folder.at('server'), ...args], { limit: 220_000 });
+  listening(log, started);
+  const over = started.ended.then((ended) => (log.text += `\nended: ${ended.stderr}`));
+  void over;
+  await until(`the server listens (${log.text})`, () => /^(serving on .*|ended: [^]*)$/m.test(log.text));
+  const url = /^serving on (.*)$/m.exec(log.text)?.[1];
+  if (url === undefined) throw new Error(log.text);
+  return { ...started, url };
+}
+
+function joining(folder: Folder, url: string, name: string, log: { text: string }): Started {
+  const token = readFile(folder.at('server', 'server', 'tokens', `${name}.token`));
+  const started = start(
+    [
+      'join',
+      url,
+      '--data',
+      folder.at(`${name}.jsonl`),
+      '--model',
+      embeddedModel,
+      '--threads',
+      '1',
+      '--out',
+      folder.at(name),
+      '--patience',
+      '120',
+    ],
+    { limit: 220_000, env: token === undefined ? {} : { FEDLORA_TOKEN: token.trim() } },
+  );
+  listening(log, started);
+  return started;
+}
+
+function readFile(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+/** Tasks that a client worked on, and those it sent, in order, over all its lives. */
+function work(log: string): { done: string; sent: boolean }[] {
+  const list: { done: string; sent: boolean }[] = [];
+  for (const line of log.split('\n')) {
+    const training = /^(.*): training$/.exec(line);
+    if (training) list.push({ done: training[1]!, sent: false });
+    else if (/^ {2}(sent|told)/.test(line) && list.length > 0) list.at(-1)!.sent = true;
+  }
+  return list;
+}
+
+describe('a federation of processes', () => {
+  test(
+    'ends with the simulation’s adapters bit for bit, though the server and a client are killed hard on the way',
+    { timeout: 240_000 },
+    async () => {
+      using folder = workspace();
+      deal(folder);
+      const simulated = writeConfig(folder.at('run.yaml'), {
+        ...shared,
+        model: { path: embeddedModel },
+        data: { ...format, path: folder.at('all.jsonl') },
+        clients: { partition: 'column', column: 'client', ...split },
+      });
+      writeConfig(folder.at('serve.yaml'), {
+        ...shared,
+        model: { path: embeddedModel },
+        data: format,
+        clients: split,
+        serve: { clients: names, port: 0 },
+      });
+      const simulation = await fedlora(['run', simulated, '--out', folder.at('simulation')]);
+      expect(simulation.code, simulation.stderr).toBe(0);
+
+      const log = { text: '' };
+      const first = await serving(folder, log, []);
+      const { url } = first;
+      const dry = await fedlora([
+        'join',
+        url,
+        '--data',
+        folder.at('birch.jsonl'),
+        '--model',
+        embeddedModel,
+        '--dry-run',
+      ]);
+      expect(dry.code, dry.stderr).toBe(0);
+      expect(dry.stdout).toContain('own data: 18 rows to train on, 2 to validate, 4 to test');
+      expect(dry.stdout).toContain('fedlora-optimizer · local: up to 1 round(s), sends no tensors');
+
+      const logs = new Map(names.map((name) => [name, { text: '' }]));
+      const clients = new Map(names.map((name) => [name, joining(folder, url, name, logs.get(name)!)]));
+      const metrics = (): string => readFile(folder.at('server', 'metrics.jsonl')) ?? '';
+
+      // The server dies when the second round of the first method has begun.
+      await until('a round is committed', () => metrics().includes('"kind":"round"'));
+      await until('the next one is under way', () => logs.get('birch')!.text.includes('round 2: training'));
+      first.child.kill('SIGKILL');
+      await first.ended;
+      const again = await serving(folder, log, ['--resume', '--set', `serve.port=${new URL(url).port}`]);
+
+      // A client dies in the middle of the second method, and comes back without its token.
+      await until('the second method trains', () =>
+        logs.get('cobalt')!.text.includes('fedlora-optimizer · federated, round 1: training'),
+      );
+      clients.get('cobalt')!.child.kill('SIGKILL');
+      await clients.get('cobalt')!.ended;
+      clients.set('cobalt', joining(folder, url, 'cobalt', logs.get('cobalt')!));
+
+      const ended = await again.ended;
+      expect(ended.code, ended.stderr).toBe(0);
+      for (const [name, { ended: over }] of clients) {
+        const { code, stderr } = await over;
+        expect(code, `${name}: ${stderr}`).toBe(0);
+      }
+
+      for (const method of ['fedit', 'fedlora-optimizer']) {
+        const global = contents(folder.at('simulation', 'adapters', method, 'global'));
+        expect(contents(folder.at('server', 'adapters', method, 'global'))).toEqual(global);
+        for (const name of names) {
+          const own = contents(folder.at('simulation', 'adapters', method, 'clients', name));
+          expect(own.size).toBe(2);
+          expect(contents(folder.at(name, 'adapters', method)), `${method} of ${name}`).toEqual(own);
+        }
+      }
+      // Two rounds and a local one; two rounds, two global ones and a local one: nobody does again what was acknowledged.
+      for (const name of names) {
+        const tasks = work(logs.get(name)!.text);
+        const sent = tasks.filter((task) => task.sent).map(({ done }) => done);
+        expect(new Set(sent).size, logs.get(name)!.text).toBe(sent.length);
+        for (const [i, { done, sent: before }] of tasks.entries())
+          if (before) expect(tasks.slice(i + 1).map((task) => task.done)).not.toContain(done);
+        expect(new Set(tasks.map(({ done }) => done)).size).toBe(3 + 5);
+      }
+      // Personal adapters are nowhere at the server.
+      expect([...contents(folder.at('server', 'adapters')).keys()].filter((path) => path.includes('clients'))).toEqual(
+        [],
+      );
+
+      const scores = (out: string): unknown => {
+        const { methods } = JSON.parse(readFileSync(folder.at(out, 'summary.json'), 'utf8')) as {
+          methods: { global: { clients: object }; personal: { clients: object } }[];
+        };
+        return methods.map(({ global, personal }) => [global.clients, personal.clients]);
+      };
+      expect(scores('server')).toEqual(scores('simulation'));
+    },
+  );
+});

@@ -1,0 +1,157 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, expect } from 'vitest';
+import type { MethodResult, RunEvent } from '../../src/federation/events.ts';
+import { openApi, type Api } from '../../src/federation/http/client/api.ts';
+import { openClientState, type ClientState } from '../../src/federation/http/client/state.ts';
+import { takePart, type TakingPart, type Worker } from '../../src/federation/http/client/take-part.ts';
+import { PROTOCOL } from '../../src/federation/http/protocol.ts';
+import { newSecret } from '../../src/federation/http/server/keys.ts';
+import { openServer, type FederationServer, type ServerOptions } from '../../src/federation/http/server/open.ts';
+import type { Journal } from '../../src/federation/journal.ts';
+import { runRounds } from '../../src/federation/rounds.ts';
+import type { Stage } from '../../src/methods/stage.ts';
+import { clientWorker } from '../../src/run/worker.ts';
+import { clients, everyone, initial, journalIn, layout } from './federation.ts';
+import { fakeEngine } from './fake-engine.ts';
+import { averaging, local } from './stages.ts';
+import { temporaryFolder } from './temporary.ts';
+
+// A federation over real HTTP in one process, with a loss in closed form.
+
+export const three = clients.slice(0, 3);
+export const names = three.map(({ id }) => id);
+export const stages = (): Stage[] => [
+  averaging(layout, { rounds: 2, steps: 2 }),
+  averaging(layout, { name: 'second', rounds: 2, steps: 1, combine: 'each' }),
+  local(layout, { steps: 2 }),
+];
+const seed = 3;
+
+export interface Served {
+  readonly server: FederationServer;
+  readonly journal: Journal;
+  close(): Promise<void>;
+}
+
+/** Everything that a test opens is closed after it. */
+export function federationTools() {
+  const root = temporaryFolder();
+  const closing: (() => Promise<void> | void)[] = [];
+  const control = new AbortController();
+  afterEach(async () => {
+    for (const close of closing.splice(0).reverse()) await close();
+  });
+  let folders = 0;
+  const tools = {
+    signal: control.signal,
+    folder(): string {
+      const folder = join(root, `f${folders++}`);
+      mkdirSync(folder);
+      return folder;
+    },
+    async serve(folder: string, more: Partial<ServerOptions> = {}): Promise<Served> {
+      const journal = journalIn(folder, 'journal.sqlite');
+      const server = await openServer({
+        folder: join(folder, 'server'),
+        journal,
+        description: {
+          protocol: PROTOCOL,
+          fedlora: '1',
+          model: { name: 'm', digest: '0'.repeat(64) },
+          clients: 3,
+          lease: 60,
+          config: {},
+        },
+        clients: names,
+        host: '127.0.0.1',
+        port: 0,
+        tokenHours: 1,
+        onError: (error) => {
+          throw error;
+        },
+        ...more,
+      });
+      let open = true;
+      const close = async (): Promise<void> => {
+        if (!open) return;
+        open = false;
+        await server.close();
+        journal.close();
+      };
+      closing.push(close);
+      return { server, journal, close };
+    },
+    api: (url: string, key?: string): Api =>
+      openApi({ url, ...(key !== undefined && { key }), patience: 5, signal: control.signal }),
+    token: (server: FederationServer, name: string): string =>
+      readFileSync(join(server.tokens, `${name}.token`), 'utf8').trim(),
+    async joined(server: FederationServer, name: string): Promise<{ readonly api: Api; readonly key: string }> {
+      const key = newSecret();
+      const stranger = tools.api(server.url);
+      const { run } = await stranger.describe();
+      const request = { protocol: PROTOCOL, fedlora: '1', run, key };
+      expect(await stranger.join(request, tools.token(server, name))).toBe(name);
+      const api = tools.api(server.url, key);
+      await api.ready({ train: 3, validation: 0, test: 0, labelledTokens: 9 });
+      return { api, key };
+    },
+    async state(server: FederationServer, folder: string, name: string): Promise<ClientState> {
+      const state = await openClientState(join(folder, name), name, { run: server.run });
+      closing.push(() => state.close());
+      return state;
+    },
+    /** A client from joining to the end of the run. */
+    async takesPart(
+      server: FederationServer,
+      folder: string,
+      name: string,
+    ): Promise<{ readonly events: TakingPart[]; readonly state: ClientState }> {
+      const { api } = await tools.joined(server, name);
+      const state = await tools.state(server, folder, name);
+      const taking = takePart({ api, state, worker: workerOf(name), signal: control.signal, beat: 0.05 });
+      const events: TakingPart[] = [];
+      for (;;) {
+        const next = await taking.next();
+        if (next.done) return { events, state };
+        events.push(next.value);
+      }
+    },
+  };
+  return tools;
+}
+
+export const workerOf = (name: string, own = stages()): Worker =>
+  clientWorker({
+    stages: (label) => (label === 'method' ? own : undefined),
+    client: three.find(({ id }) => id === name)!,
+    engine: fakeEngine(layout),
+    seed,
+    options: { seed, batchSize: 2 },
+  });
+
+/** The rounds at a server; payloads of committed rounds go. */
+export async function* rounds(
+  { server, journal }: Pick<Served, 'server' | 'journal'>,
+  more: { readonly stages?: readonly Stage[]; readonly deadline?: number; readonly signal?: AbortSignal } = {},
+): AsyncGenerator<RunEvent, MethodResult> {
+  const events = runRounds({
+    label: 'method',
+    stages: more.stages ?? stages(),
+    initial,
+    clients: names,
+    hasProxy: false,
+    participant: server.participant,
+    journal,
+    rounds: { ...everyone, ...(more.deadline !== undefined && { deadline: more.deadline }) },
+    seed,
+    concurrency: names.length,
+    ...(more.signal && { signal: more.signal }),
+  });
+  for (;;) {
+    const next = await events.next();
+    if (next.done) return next.value;
+    if (next.value.kind === 'round done') await server.committed(next.value, next.value.round);
+    yield next.value;
+  }
+}
