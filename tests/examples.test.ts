@@ -2,6 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Summary } from '../src/report/summary.ts';
+import { readSweep } from '../src/experiments/read-sweep.ts';
+import { knownMethods } from '../src/run/methods.ts';
 import { readConfig } from '../src/run/read-config.ts';
 import { needs, shared } from './shared.ts';
 import { smollm2 } from './smollm2.ts';
@@ -9,12 +11,19 @@ import { fedlora } from './support/cli.ts';
 import { contents, workspace } from './support/workspace.ts';
 
 const examples = resolve(import.meta.dirname, '../examples');
-const files = readdirSync(examples).filter((name) => name.endsWith('.yaml'));
+const yaml = readdirSync(examples).filter((name) => name.endsWith('.yaml'));
+const sweeps = yaml.filter((name) => name.startsWith('sweep-'));
+const files = yaml.filter((name) => !sweeps.includes(name));
 
 describe('every example', () => {
   test.each(files)('%s is a right configuration', async (name) => {
     const config = await readConfig(join(examples, name));
     expect(config.methods.length).toBeGreaterThan(0);
+  });
+
+  test.each(sweeps)('%s is a right sweep', async (name) => {
+    const sweep = await readSweep(join(examples, name), knownMethods());
+    expect(sweep.arms.length).toBeGreaterThan(1);
   });
 });
 

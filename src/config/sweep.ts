@@ -25,6 +25,8 @@ export interface Sweep {
   readonly arms: readonly UnfoldedArm[];
   /** The configuration of an arm's run, with tuned values put in. */
   readonly config: (arm: UnfoldedArm, seed: number, chosen?: readonly Choice[]) => RunConfig;
+  /** The keys of the run that an arm puts over the base, as they were given. */
+  readonly differs: (arm: UnfoldedArm, chosen: readonly Choice[]) => Readonly<Record<string, unknown>>;
 }
 
 /** Tries that an arm's tuning takes. */
@@ -66,6 +68,7 @@ export function checkSweep(sweep: Given, base: Given | undefined, methods: Known
     ...(file.tuning && { tuning: file.tuning }),
     arms,
     config: (arm, seed, chosen = []) => problemsOf(merged(arm, seed, chosen), methods).config!,
+    differs: (arm, chosen) => withChoices(file.arms[arm.index]!, [...arm.choices, ...chosen]).run ?? {},
   };
 }
 

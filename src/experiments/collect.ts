@@ -1,7 +1,9 @@
 import type { UnfoldedArm } from '../config/arms.ts';
+import type { Sweep } from '../config/sweep.ts';
 import type { MethodSummary, Summary } from '../report/summary.ts';
 import type { Cell } from './cells.ts';
-import type { SweepArm, SweepCell, Tried } from './results.ts';
+import type { SweepArm, SweepCell } from './results.ts';
+import type { Tuned } from './tuning.ts';
 
 /** A finished run as the cell of a sweep's results. */
 export function sweepCell(cell: Cell, { base, methods: [method] }: Summary): SweepCell {
@@ -17,7 +19,8 @@ function curveOf({ stages }: MethodSummary): SweepCell['curve'] {
 }
 
 /** An arm with the options that its runs had. */
-export function sweepArm(arm: UnfoldedArm, cell: Cell, tried: readonly Tried[]): SweepArm {
-  const { use, label: _label, ...options } = cell.config.methods[0]!;
-  return { label: arm.label, use, options, tried };
+export function sweepArm(sweep: Sweep, arm: UnfoldedArm, seed: number, { chosen, tried }: Tuned): SweepArm {
+  const { use, label: _label, ...options } = sweep.config(arm, seed, chosen).methods[0]!;
+  const run = sweep.differs(arm, chosen);
+  return { label: arm.label, use, options, ...(Object.keys(run).length > 0 && { run }), tried };
 }

@@ -17,6 +17,8 @@ export interface SweepArm {
   readonly use: string;
   /** The method's options as resolved, with the chosen values of those that were tuned. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** Keys of the run in which the arm differs from the base, with chosen values; absent where there are none. */
+  readonly run?: Readonly<Record<string, unknown>>;
   /** Every value that was tried, in order; empty where nothing was tuned. */
   readonly tried: readonly Tried[];
 }

@@ -111,6 +111,50 @@ describe('a sweep', () => {
     await expect(missing).rejects.toThrow(/rows-3\.jsonl/);
   });
 
+  test('chooses values on validation rows, with what was chosen before, and says what was tried', async () => {
+    using folder = workspace();
+    const [first] = small.arms;
+    const tuned: SweepInput = {
+      ...small,
+      seeds: [1],
+      tuning: { seeds: [7, 8], unequal: true },
+      arms: [first!, { ...small.arms[1]!, tune: [{ 'run.train.rate': [1e-4, 3e-3] }, { 'local.rate': [1e-2, 1e-9] }] }],
+    };
+    const { results, events } = await told(tuned, folder.at('out'));
+    const [none, arm] = results.arms;
+    expect(none!.tried).toEqual([]);
+    const losses = arm!.tried.map(({ validationLoss }) => validationLoss);
+    const [rate, local] = [losses[0]! <= losses[1]! ? 1e-4 : 3e-3, losses[2]! <= losses[3]! ? 1e-2 : 1e-9];
+    expect(arm!.tried.map(({ options, seeds }) => [options, seeds])).toEqual([
+      [{ 'run.train.rate': 1e-4 }, [7, 8]],
+      [{ 'run.train.rate': 3e-3 }, [7, 8]],
+      [{ 'run.train.rate': rate, 'local.rate': 1e-2 }, [7, 8]],
+      [{ 'run.train.rate': rate, 'local.rate': 1e-9 }, [7, 8]],
+    ]);
+    expect(arm).toMatchObject({ options: { local: { rate: local } }, run: { train: { rate } } });
+    expect(events.filter(({ kind }) => kind === 'tuned')).toEqual([
+      {
+        kind: 'tuned',
+        arm: 'FedIT + local',
+        tried: arm!.tried,
+        chosen: { 'run.train.rate': rate, 'local.rate': local },
+      },
+    ]);
+    // What decided: the mean over seeds and clients of the personal models' loss on two validation rows each.
+    const alone = await Promise.all(
+      [7, 8].map(async (seed) => {
+        const method = { use: 'fedit', label: 'x', rounds: 2, local: { steps: 2, rate: 1e-2 } };
+        const config = { ...base, train: { ...base.train, rate }, methods: [method], seed } as Parameters<
+          typeof run
+        >[0];
+        const summary = await run(config, { out: folder.at(`${seed}`), report: false, scoreOn: 'validation' });
+        expect(Object.values(summary.base.clients).map(({ rows }) => rows)).toEqual([2, 2]);
+        return summary.methods[0]!.personal!.macro.loss;
+      }),
+    );
+    expect(losses[2]).toBeCloseTo((alone[0]! + alone[1]!) / 2, 12);
+  });
+
   test('goes on past a run whose rounds fail, and names it in the end', async () => {
     using folder = workspace();
     const broken = defineMethod({

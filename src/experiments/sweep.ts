@@ -1,64 +1,82 @@
-import { mkdir, readdir } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
+import { mkdir, readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { Choice, UnfoldedArm } from '../config/arms.ts';
+import type { UnfoldedArm } from '../config/arms.ts';
 import type { Sweep } from '../config/sweep.ts';
 import type { SweepInput } from '../config/sweep-schema.ts';
-import { UserError } from '../errors.ts';
+import { Interrupted, UserError } from '../errors.ts';
 import { openDatabase } from '../federation/database.ts';
-import { RoundFailed } from '../federation/fatal.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
 import type { Method } from '../methods/method.ts';
 import type { Summary } from '../report/summary.ts';
-import type { Progress } from '../run/events.ts';
 import { knownMethods } from '../run/methods.ts';
-import { runEvents } from '../run/run.ts';
-import { locate, openModel, type OpenModel } from '../run/subject.ts';
-import { cellOf, isDone, sweepFolder, type Cell, type SweepFolder } from './cells.ts';
+import { openedModel } from './base-model.ts';
+import { cellOf, sweepFolder, type Cell, type SweepFolder } from './cells.ts';
 import { sweepArm, sweepCell } from './collect.ts';
 import { ordered, shareable } from './order.ts';
 import { readSweep } from './read-sweep.ts';
 import { resultsCsv } from './results-csv.ts';
-import type { SweepCell, SweepResults } from './results.ts';
+import type { SweepCell, SweepResults, Tried } from './results.ts';
+import { runCells, type CellEvent, type Failed, type Planned, type Runner } from './run-cells.ts';
+import { runnerHere } from './runner.ts';
+import { tuneArms, type Tuned } from './tuning.ts';
+import { runnerApart } from './workers.ts';
 
 export interface SweepOptions {
   /** The output folder: new, empty, or of an earlier state of this sweep, of which everything that still counts is kept. */
   readonly out: string;
+  /** Runs at a time, each in a process of its own where there are several; the results' bits do not depend on it. Default: 1. */
+  readonly jobs?: number;
   /** Stops after the current step; the same call goes on. */
   readonly signal?: AbortSignal;
-  /** Own methods that arms may use. */
+  /** Own methods that arms may use, in one process. */
   readonly methods?: readonly Method[];
   readonly onEvent?: (event: SweepEvent) => void;
 }
 
-/** What a sweep tells while it goes on. */
+/** What a sweep tells while it goes on: first of tuning, if there is any, then of the runs that are its results. */
 export type SweepEvent =
   | {
       readonly kind: 'planned';
+      readonly tuning: boolean;
       readonly arms: readonly string[];
       readonly seeds: readonly number[];
       readonly cells: readonly Cell[];
     }
-  | { readonly kind: 'cell started'; readonly cell: Cell; readonly known: boolean }
-  | { readonly kind: 'cell'; readonly cell: Cell; readonly event: Progress }
-  | { readonly kind: 'cell done'; readonly cell: Cell; readonly summary: Summary }
-  | { readonly kind: 'cell failed'; readonly cell: Cell; readonly reason: string };
+  | CellEvent
+  | {
+      readonly kind: 'tuned';
+      readonly arm: string;
+      readonly tried: readonly Tried[];
+      readonly chosen: Tried['options'];
+    };
 
 /**
  * Runs every arm of a sweep under every seed, computing what they share once, and gives the results, which are also in the
  * output folder. Goes on where an earlier process was stopped or killed; in an edited sweep only what is missing is computed.
  * Throws UserError for mistakes in what was given, `Interrupted` once `signal` is aborted, and after everything else is done
  * an Error that names the runs that failed.
+ * @example const results = await sweep('sweep.yaml', { out: 'runs/sweep' });
  */
 export async function sweep(given: string | SweepInput, options: SweepOptions): Promise<SweepResults> {
-  const checked = await readSweep(given, knownMethods(options.methods));
+  const { jobs = 1, signal = new AbortController().signal, methods } = options;
+  if (jobs > 1 && methods !== undefined)
+    throw new UserError('own methods run in one process: leave `jobs` out, or write what they do as a shipped method');
+  const checked = await readSweep(given, knownMethods(methods));
   const folder = sweepFolder(resolve(options.out));
   await requireOwn(folder);
   await mkdir(folder.path, { recursive: true });
   const lock = openDatabase(folder.lock);
+  const runners =
+    jobs > 1 ? Array.from({ length: jobs }, () => runnerApart(folder.shelf)) : [runnerHere(folder.shelf, methods)];
   try {
-    return await wholeSweep(checked, folder, options);
+    return await wholeSweep({ checked, folder, runners, signal, methods, tell: options.onEvent ?? (() => undefined) });
+  } catch (error) {
+    if (signal.aborted && !(error instanceof Interrupted))
+      throw new Interrupted('stopped on request', { cause: error });
+    throw error;
   } finally {
+    for (const runner of runners) runner.close();
     lock.close();
   }
 }
@@ -70,30 +88,47 @@ async function requireOwn(folder: SweepFolder): Promise<void> {
     throw new UserError(`${folder.path} is not empty and holds no sweep of fedlora: choose another output folder`);
 }
 
-async function wholeSweep(checked: Sweep, folder: SweepFolder, options: SweepOptions): Promise<SweepResults> {
-  const tell = options.onEvent ?? (() => undefined);
-  const chosen = new Map<string, readonly Choice[]>();
-  const known = knownMethods(options.methods);
-  const cell = (arm: UnfoldedArm, seed: number): Cell =>
-    cellOf(checked, folder, arm, seed, chosen.get(arm.label) ?? [], false);
-  const cells = checked.seeds.flatMap((seed) => checked.arms.map((arm) => cell(arm, seed)));
-  tell({ kind: 'planned', arms: checked.arms.map(({ label }) => label), seeds: checked.seeds, cells });
+interface Sweeping {
+  readonly checked: Sweep;
+  readonly folder: SweepFolder;
+  readonly runners: readonly Runner[];
+  readonly signal: AbortSignal;
+  readonly methods: readonly Method[] | undefined;
+  readonly tell: (event: SweepEvent) => void;
+}
 
-  const done: SweepCell[] = [];
-  const results = (): SweepResults => ({
-    baseline: checked.baseline,
-    seeds: checked.seeds,
-    arms: checked.arms.map((arm) => sweepArm(arm, cell(arm, checked.seeds[0]!), [])),
-    cells: cells.flatMap(({ arm, seed }) => done.filter((one) => one.arm === arm && one.seed === seed)),
-  });
-  const model = await modelOf(cells[0]!, options.signal);
-  const inOrder = checked.seeds.flatMap((seed) =>
-    ordered(
-      cells.filter((one) => one.seed === seed).map((one) => ({ ...one, stages: shareable(one.config, known, model) })),
-    ),
+async function wholeSweep(sweeping: Sweeping): Promise<SweepResults> {
+  const { checked, folder, tell } = sweeping;
+  const { arms, seeds, baseline } = checked;
+  const labels = arms.map(({ label }) => label);
+  const doAll = await planner(sweeping);
+
+  const tuned = await tuneArms(
+    checked,
+    (arm, seed, chosen) => cellOf(checked, folder, arm, seed, chosen, true),
+    async (cells) => {
+      tell({ kind: 'planned', tuning: true, arms: labels, seeds: checked.tuning!.seeds, cells });
+      const summaries = new Map<Cell, Summary>();
+      const failed = await doAll(cells, async (cell, summary) => void summaries.set(cell, summary));
+      if (failed.length > 0) throw failure(failed, cells.length);
+      return summaries;
+    },
   );
-  const failed = await runCells(inOrder, folder, options, async (one, summary) => {
-    done.push(sweepCell(one, summary));
+  for (const { label, tune } of arms) if (tune.length > 0) tell(choiceOf(label, tuned.get(label)!));
+
+  const cell = (arm: UnfoldedArm, seed: number): Cell =>
+    cellOf(checked, folder, arm, seed, tuned.get(arm.label)!.chosen, false);
+  const cells = seeds.flatMap((seed) => arms.map((arm) => cell(arm, seed)));
+  tell({ kind: 'planned', tuning: false, arms: labels, seeds, cells });
+  const done = new Map<Cell, SweepCell>();
+  const results = (): SweepResults => ({
+    baseline,
+    seeds,
+    arms: arms.map((arm) => sweepArm(checked, arm, seeds[0]!, tuned.get(arm.label)!)),
+    cells: cells.flatMap((one) => done.get(one) ?? []),
+  });
+  const failed = await doAll(cells, async (one, summary) => {
+    done.set(one, sweepCell(one, summary));
     await writeAtomically(folder.results, `${JSON.stringify(results(), undefined, 2)}\n`);
   });
   await writeResults(folder, results());
@@ -101,72 +136,41 @@ async function wholeSweep(checked: Sweep, folder: SweepFolder, options: SweepOpt
   return results();
 }
 
+type DoAll = (
+  cells: readonly Cell[],
+  finished: (cell: Cell, summary: Summary) => Promise<void>,
+) => Promise<readonly Failed[]>;
+
+/** How runs are done: seed by seed, those that others can begin with first. */
+async function planner({ checked, runners, signal, methods, tell }: Sweeping): Promise<DoAll> {
+  const known = knownMethods(methods);
+  const model = await openedModel(checked.config(checked.arms[0]!, checked.seeds[0]!).model, signal);
+  return async (cells, finished) => {
+    const origins = new Map<Planned, Cell>();
+    const planned = cells.map((cell): Planned => {
+      const one = { ...cell, stages: shareable(cell.config, known, model) };
+      origins.set(one, cell);
+      return one;
+    });
+    const seeds = [...new Set(cells.map(({ seed }) => seed))];
+    const inOrder = seeds.flatMap((seed) => ordered(planned.filter((one) => one.seed === seed)));
+    return runCells(inOrder, runners, tell, (one, summary) => finished(origins.get(one)!, summary), signal);
+  };
+}
+
+const choiceOf = (arm: string, { tried, chosen }: Tuned): SweepEvent => ({
+  kind: 'tuned',
+  arm,
+  tried,
+  chosen: Object.fromEntries(chosen.map(({ key, value }) => [key, value])),
+});
+
 /** What people look at. */
 async function writeResults(folder: SweepFolder, results: SweepResults): Promise<void> {
   await writeAtomically(folder.csv, resultsCsv(results));
   // Loaded here: plots take longer to load than everything else.
   const { renderSweepReport } = await import('./sweep-report.ts');
   await writeAtomically(folder.report, renderSweepReport(results));
-}
-
-/** The base model, read as far as its headers: all runs have the same. */
-async function modelOf({ config: { model } }: Cell, signal?: AbortSignal): Promise<OpenModel> {
-  const steps = locate('model', model, signal);
-  for (;;) {
-    const next = await steps.next();
-    if (next.done) return openModel(next.value, model.hub);
-  }
-}
-
-interface Failed {
-  readonly cell: Cell;
-  readonly reason: string;
-}
-
-/** Does runs one after another; one whose rounds fail is left, and the others go on. */
-async function runCells(
-  cells: readonly Cell[],
-  folder: SweepFolder,
-  options: SweepOptions,
-  finished: (cell: Cell, summary: Summary) => Promise<void>,
-): Promise<Failed[]> {
-  const tell = options.onEvent ?? (() => undefined);
-  const failed: Failed[] = [];
-  for (const cell of cells) {
-    tell({ kind: 'cell started', cell, known: isDone(cell) });
-    try {
-      const summary = await runCell(cell, folder, options, (event) => tell({ kind: 'cell', cell, event }));
-      await finished(cell, summary);
-      tell({ kind: 'cell done', cell, summary });
-    } catch (error) {
-      if (!(error instanceof RoundFailed)) throw error;
-      failed.push({ cell, reason: error.message });
-      tell({ kind: 'cell failed', cell, reason: error.message });
-    }
-  }
-  return failed;
-}
-
-async function runCell(
-  { config, out, tried }: Cell,
-  folder: SweepFolder,
-  { signal, methods }: SweepOptions,
-  tell: (event: Progress) => void,
-): Promise<Summary> {
-  const events = runEvents(config, {
-    out,
-    resume: true,
-    report: false,
-    shelf: folder.shelf,
-    scoreOn: tried === undefined ? 'test' : 'validation',
-    ...(signal && { signal }),
-    ...(methods && { methods }),
-  });
-  for (;;) {
-    const next = await events.next();
-    if (next.done) return next.value;
-    tell(next.value);
-  }
 }
 
 function failure(failed: readonly Failed[], all: number): Error {

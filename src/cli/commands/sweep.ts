@@ -3,14 +3,17 @@ import { Interrupted } from '../../errors.ts';
 import { sweep } from '../../experiments/sweep.ts';
 import type { Terminal } from '../context.ts';
 import { onInterrupt } from '../exit.ts';
+import { numberFlag } from '../flags.ts';
 import { sweepView } from '../sweep-view.ts';
 
 export interface SweepFlags {
   readonly out?: string;
+  readonly jobs: string;
 }
 
 /** `fedlora sweep SWEEP.yaml` */
 export async function sweepCommand(file: string, flags: SweepFlags, terminal: Terminal): Promise<void> {
+  const jobs = numberFlag('--jobs', flags.jobs, { least: 1, most: 256, whole: true });
   const out = flags.out ?? join('runs', basename(file, extname(file)));
   const view = sweepView(terminal.log, terminal.paint);
   const interrupt = onInterrupt((text) => {
@@ -18,7 +21,7 @@ export async function sweepCommand(file: string, flags: SweepFlags, terminal: Te
     terminal.say(text);
   });
   try {
-    await sweep(file, { out, signal: interrupt.signal, onEvent: (event) => view.tell(event) });
+    await sweep(file, { out, jobs, signal: interrupt.signal, onEvent: (event) => view.tell(event) });
     view.clear();
     terminal.print(`results: ${join(out, 'results.csv')}\nreport: ${join(out, 'report.html')}`);
   } catch (error) {

@@ -1,0 +1,121 @@
+import { RoundFailed } from '../federation/fatal.ts';
+import type { Summary } from '../report/summary.ts';
+import type { Cell } from './cells.ts';
+import { isDone } from './cells.ts';
+import { comesAfter, type Shareable } from './order.ts';
+
+/** How far a run is. */
+export interface CellProgress {
+  /** Share of its clients' tasks, 0 … 1. */
+  readonly share: number;
+  /** Stages done, which others may begin with. */
+  readonly stages: number;
+  /** Latest loss of a training step. */
+  readonly loss?: number;
+}
+
+/** Whoever does runs, one at a time. */
+export interface Runner {
+  run(cell: Cell, tell: (progress: CellProgress) => void, signal: AbortSignal): Promise<Summary>;
+  close(): void;
+}
+
+export interface Planned extends Cell {
+  readonly stages: Shareable;
+}
+
+export interface Failed {
+  readonly cell: Cell;
+  readonly reason: string;
+}
+
+/** What is told of runs as they go on. `known`: an earlier process had finished it. */
+export type CellEvent =
+  | { readonly kind: 'cell started'; readonly cell: Cell; readonly known: boolean }
+  | { readonly kind: 'cell progress'; readonly cell: Cell; readonly progress: CellProgress }
+  | { readonly kind: 'cell done'; readonly cell: Cell; readonly summary: Summary }
+  | { readonly kind: 'cell failed'; readonly cell: Cell; readonly reason: string };
+
+/**
+ * Does runs with as many runners as there are, in their order; one waits while another computes what it can begin with. A run
+ * whose rounds fail is left and the others go on; any other error stops them all.
+ */
+export async function runCells(
+  cells: readonly Planned[],
+  runners: readonly Runner[],
+  tell: (event: CellEvent) => void,
+  finished: (cell: Planned, summary: Summary) => Promise<void>,
+  signal: AbortSignal,
+): Promise<readonly Failed[]> {
+  const stop = new AbortController();
+  const either = AbortSignal.any([signal, stop.signal]);
+  const waiting = [...cells];
+  const free = [...runners];
+  const busy = new Map<Planned, CellProgress>();
+  const failed: Failed[] = [];
+  const change = latch();
+
+  const begin = async (cell: Planned, runner: Runner): Promise<void> => {
+    busy.set(cell, { share: 0, stages: 0 });
+    tell({ kind: 'cell started', cell, known: isDone(cell) });
+    try {
+      const progress = (now: CellProgress): void => {
+        if (now.stages !== busy.get(cell)?.stages) change.now();
+        busy.set(cell, now);
+        tell({ kind: 'cell progress', cell, progress: now });
+      };
+      const summary = await runner.run(cell, progress, either);
+      await finished(cell, summary);
+      tell({ kind: 'cell done', cell, summary });
+    } catch (error) {
+      if (error instanceof RoundFailed) {
+        failed.push({ cell, reason: error.message });
+        tell({ kind: 'cell failed', cell, reason: error.message });
+      } else {
+        stop.abort(error);
+      }
+    } finally {
+      busy.delete(cell);
+      free.push(runner);
+      change.now();
+    }
+  };
+
+  for (;;) {
+    while (free.length > 0 && !stop.signal.aborted) {
+      const next = waiting.findIndex((cell) => !mustWait(cell, waiting, busy));
+      if (next < 0) break;
+      const [cell] = waiting.splice(next, 1);
+      void begin(cell!, free.pop()!);
+    }
+    if (busy.size === 0) break;
+    await change.wait();
+  }
+  // The first reason; others are its consequence.
+  stop.signal.throwIfAborted();
+  return failed;
+}
+
+/** Whether another run is about to leave what this one can begin with. */
+function mustWait(cell: Planned, waiting: readonly Planned[], busy: ReadonlyMap<Planned, CellProgress>): boolean {
+  if (waiting.some((other) => comesAfter(cell.stages, other.stages))) return true;
+  return [...busy].some(([other, { stages: passed }]) =>
+    cell.stages.some(({ family, rounds }, i) => {
+      const theirs = other.stages[i];
+      return theirs?.family === family && theirs.rounds <= rounds && passed <= i;
+    }),
+  );
+}
+
+/** Lets one wait for what another reports; a report that nobody waited for is not lost. */
+function latch(): { now(): void; wait(): Promise<void> } {
+  let open = (): void => undefined;
+  let next = new Promise<void>((resolve) => (open = resolve));
+  return {
+    now: () => open(),
+    async wait() {
+      await next;
+      next = new Promise<void>((resolve) => (open = resolve));
+    },
+  };
+}
