@@ -3,6 +3,8 @@ import { version } from '../run/version.ts';
 import type { Terminal } from './context.ts';
 import type { AnalyzeFlags } from './commands/analyze.ts';
 import type { EvalFlags } from './commands/eval.ts';
+import type { JoinFlags } from './commands/join.ts';
+import type { ServeFlags } from './commands/serve.ts';
 import type { GenerateFlags } from './commands/generate.ts';
 import type { InspectFlags } from './commands/inspect.ts';
 import type { MethodsFlags } from './commands/methods.ts';
@@ -42,6 +44,32 @@ export function program(terminal: Terminal): Command {
     .option('--jobs <number>', 'runs at a time, each in a process of its own; the results do not depend on it', '1')
     .action(async (file: string, flags: SweepFlags) =>
       (await import('./commands/sweep.ts')).sweepCommand(file, flags, terminal),
+    );
+
+  fedlora
+    .command('serve')
+    .description('coordinate a run whose clients join from elsewhere (docs/deploy.md)')
+    .argument('<config.yaml>', 'the configuration, with a section `serve`')
+    .option('--out <folder>', "the server's data folder (default: runs/<name of the configuration>)")
+    .option('--resume', 'go on with an unfinished run')
+    .option('--set <key=value>', 'override a key, e.g. --set serve.port=0 (repeatable)', collect, [])
+    .action(async (file: string, flags: ServeFlags) =>
+      (await import('./commands/serve.ts')).serveCommand(file, flags, terminal),
+    );
+
+  fedlora
+    .command('join')
+    .description('take part in the run of a server with own data, which stay here')
+    .argument('<url>', 'of the server, e.g. https://federation.example:8470')
+    .requiredOption('--data <path>', 'own data, in the format that the run asks for')
+    .option('--token <token>', 'the enrolment token, the first time (or FEDLORA_TOKEN)')
+    .option('--model <folder or id>', 'own copy of the base model (default: as the server names it on the Hub)')
+    .option('--out <folder>', 'own folder: key, private states, adapter (default: runs/joined-<run>)')
+    .option('--threads <number>', 'CPU threads of one step (default: all cores)')
+    .option('--patience <seconds>', 'how long a server that does not answer is tried again', '3600')
+    .option('--dry-run', 'only tell what would be trained, and what would be sent')
+    .action(async (url: string, flags: JoinFlags) =>
+      (await import('./commands/join.ts')).joinCommand(url, flags, terminal),
     );
 
   fedlora
