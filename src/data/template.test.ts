@@ -7,6 +7,7 @@ import { openTokenizer } from '../formats/files/tokenizer.ts';
 import { describeRow } from './describe.ts';
 import type { TemplateTokenizer } from './pieces.ts';
 import { createTemplate, type Template } from './template.ts';
+import type { Tokenizer } from './tokenizer.ts';
 import type { Example, Message, TokenRow } from './types.ts';
 
 const say = (...turns: string[]): Message[] =>
@@ -227,7 +228,7 @@ it('drops a row whose only response token has none before it', () => {
 });
 
 /** A row too long by far, by its marks before and after the text that is cut. */
-function expectWhole(template: Template, tokenizer: TemplateTokenizer, most: number): void {
+function expectWhole(template: Template, tokenizer: Tokenizer, most: number): void {
   const long = `First words. ${'Some more of it, 12 things. '.repeat(60)}Last question?`;
   const full = template.row(example(say('First question?', 'Right.')));
   const result = template.row(example(say(long, 'Right.')));

@@ -1,43 +1,17 @@
 import { expect, test } from 'vitest';
 import { collect } from '../../tests/support/collect.ts';
-import {
-  fakeAdapter,
-  fakeClient,
-  fakeEngine,
-  fakeLayout,
-  goal,
-  labelledOf,
-  POISON,
-  row,
-} from '../../tests/support/fake-engine.ts';
+import { fakeClient, fakeEngine, labelledOf, POISON, row } from '../../tests/support/fake-engine.ts';
+import { from, kitsOf, layout, meanGoal } from '../../tests/support/fake-kit.ts';
 import { directionOfA } from '../lora/direction.ts';
 import { factors } from '../lora/factors.ts';
-import type { TokenRow } from '../data/types.ts';
-import { clientKit } from './client-kit.ts';
 import type { WorkContext } from './context.ts';
 
-const layout = fakeLayout();
-const from = fakeAdapter(layout);
 const client = fakeClient('a', 9, 2);
-const kitFor = (more: Partial<WorkContext> = {}) =>
-  clientKit({
-    client,
-    engine: fakeEngine(layout),
-    seed: 5,
-    stage: 's',
-    round: 0,
-    signal: new AbortController().signal,
-    ...more,
-  });
+const kitFor = kitsOf(client);
 const plain = { from, parametrisation: factors(), params: from.factors } as const;
 
-const meanOf = (rows: readonly TokenRow[]): number => {
-  const goals = labelledOf(rows).map(goal);
-  return goals.reduce((sum, value) => sum + value, 0) / goals.length;
-};
-
 test('over all rows it is the token-mean gradient, whatever the batch size', async () => {
-  const mean = meanOf(client.train);
+  const mean = meanGoal(client.train);
   for (const batchSize of [1, 2, 4, 9, 100]) {
     const { yielded, result } = await collect(kitFor().gradient({ ...plain, rows: 'all', batchSize }));
     for (const [name, { data }] of result.gradients) {

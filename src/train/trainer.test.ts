@@ -1,15 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { collect } from '../../tests/support/collect.ts';
-import {
-  fakeAdapter,
-  fakeClient,
-  fakeEngine,
-  fakeLayout,
-  goal,
-  labelledOf,
-  POISON,
-  row,
-} from '../../tests/support/fake-engine.ts';
+import { fakeClient, fakeEngine, labelledOf, POISON, row } from '../../tests/support/fake-engine.ts';
+import { from, kitsOf, layout, meanGoal } from '../../tests/support/fake-kit.ts';
 import { pack } from '../data/batches.ts';
 import type { ClientData } from '../data/types.ts';
 import { UserError } from '../errors.ts';
@@ -19,25 +11,12 @@ import { sgd } from '../optim/sgd.ts';
 import type { Engine } from '../runtime/engine.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { addScaled, sameBits, scale, zerosLike } from '../tensor/tensors.ts';
-import { clientKit } from './client-kit.ts';
 import type { WorkContext } from './context.ts';
 import type { TrainRequest } from './kit.ts';
 import { NonFinite } from './non-finite.ts';
 
-const layout = fakeLayout();
-const from = fakeAdapter(layout);
 const client = fakeClient('a', 7, 3);
-
-const kitFor = (more: Partial<WorkContext> = {}) =>
-  clientKit({
-    client,
-    engine: fakeEngine(layout),
-    seed: 5,
-    stage: 's',
-    round: 0,
-    signal: new AbortController().signal,
-    ...more,
-  });
+const kitFor = kitsOf(client);
 
 const request = (more: Partial<TrainRequest> = {}): TrainRequest => ({
   from,
@@ -49,11 +28,6 @@ const request = (more: Partial<TrainRequest> = {}): TrainRequest => ({
 });
 
 const numbers = (tensors: Tensors): number[] => [...tensors.values()].flatMap(({ data }) => [...data]);
-const meanGoal = (of: ClientData): number => {
-  const goals = labelledOf(of.train).map(goal);
-  return goals.reduce((sum, value) => sum + value, 0) / goals.length;
-};
-
 /** Records the batches an engine is fed. */
 function spied(engine: Engine = fakeEngine(layout)): { engine: Engine; ids: number[][] } {
   const ids: number[][] = [];
@@ -68,7 +42,7 @@ describe('training', () => {
   test('full batches follow the closed form of gradient descent', async () => {
     // f ← f − 0.1·(f − c̄) = c̄ + 0.9·(f − c̄).
     const { yielded, result } = await collect(kitFor().train(request({ length: { steps: 3 }, batchSize: 7 })));
-    const mean = meanGoal(client);
+    const mean = meanGoal(client.train);
     const expected = numbers(from.factors).map((f) => mean + 0.9 ** 3 * (f - mean));
     numbers(result.params).forEach((value, i) => expect(value).toBeCloseTo(expected[i]!, 6));
     expect(sameBits(result.adapter.factors, result.params)).toBe(true);

@@ -1,34 +1,10 @@
-import { lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { lstat, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { dataset, first, model, weights } from '../../../tests/hub-fixture.ts';
-import { startHub, type TestHub } from '../../../tests/hub-server.ts';
+import { describe, expect, it } from 'vitest';
+import { model, weights } from '../../../tests/hub-fixture.ts';
+import { fetched, home, hub, repo, request, snapshot } from '../../../tests/support/hub.ts';
 import { UserError } from '../../errors.ts';
-import { hubFolder, type HubRequest } from './hub.ts';
-
-let hub: TestHub;
-let home: string;
-beforeEach(async () => {
-  home = await mkdtemp(join(tmpdir(), 'fedlora-'));
-  hub = await startHub(model, dataset);
-});
-afterEach(async () => {
-  await hub.close();
-  await rm(home, { recursive: true, force: true });
-});
-
-const request = (change: Partial<HubRequest> = {}): HubRequest => ({
-  kind: 'model',
-  id: 'org/tiny',
-  limits: { pause: 1, tries: 3, silenceMs: 2000 },
-  ...change,
-  env: { HF_HOME: home, HF_ENDPOINT: hub.endpoint, ...change.env },
-});
-const fetched = () =>
-  hub.requests.filter((r) => r.includes('/resolve/')).map((r) => r.replace(/^.*\/resolve\/[^/]*\//, ''));
-const repo = () => join(home, 'hub', 'models--org--tiny');
-const snapshot = (commit = first) => join(repo(), 'snapshots', commit);
+import { hubFolder } from './hub.ts';
 
 describe('a download that fails', () => {
   const blob = async () => (await readdir(join(repo(), 'blobs'))).find((name) => name.endsWith('.incomplete'));
@@ -86,7 +62,9 @@ describe('a download that fails', () => {
     hub.faults.set('config.json', ['hang']);
     const stop = new AbortController();
     const running = hubFolder(request({ signal: stop.signal }));
-    setTimeout(() => stop.abort(new Error('stopped')), 100);
+    running.catch(() => undefined);
+    await expect.poll(() => fetched().includes('config.json'), { timeout: 60_000 }).toBe(true);
+    stop.abort(new Error('stopped'));
     await expect(running).rejects.toThrow(/^stopped$/);
     expect(await readdir(join(home, 'hub', '.locks', 'models--org--tiny'))).toEqual([]);
   });

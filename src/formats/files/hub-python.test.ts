@@ -1,35 +1,10 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { dataset, first, model } from '../../../tests/hub-fixture.ts';
-import { startHub, type TestHub } from '../../../tests/hub-server.ts';
-import { hubFolder, type HubRequest } from './hub.ts';
-
-let hub: TestHub;
-let home: string;
-beforeEach(async () => {
-  home = await mkdtemp(join(tmpdir(), 'fedlora-'));
-  hub = await startHub(model, dataset);
-});
-afterEach(async () => {
-  await hub.close();
-  await rm(home, { recursive: true, force: true });
-});
-
-const request = (change: Partial<HubRequest> = {}): HubRequest => ({
-  kind: 'model',
-  id: 'org/tiny',
-  limits: { pause: 1, tries: 3, silenceMs: 2000 },
-  ...change,
-  env: { HF_HOME: home, HF_ENDPOINT: hub.endpoint, ...change.env },
-});
-const fetched = () =>
-  hub.requests.filter((r) => r.includes('/resolve/')).map((r) => r.replace(/^.*\/resolve\/[^/]*\//, ''));
-const repo = () => join(home, 'hub', 'models--org--tiny');
-const snapshot = (commit = first) => join(repo(), 'snapshots', commit);
+import { describe, expect, it } from 'vitest';
+import { fetched, home, hub, repo, request, snapshot } from '../../../tests/support/hub.ts';
+import { hubFolder } from './hub.ts';
 
 const python = process.env['FEDLORA_PEFT_PYTHON'];
 describe.skipIf(python === undefined)(

@@ -1,36 +1,12 @@
-import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { dataset, first, model, second } from '../../../tests/hub-fixture.ts';
-import { startHub, type TestHub } from '../../../tests/hub-server.ts';
+import { emptyHub, fetched, home, hub, repo, request, snapshot } from '../../../tests/support/hub.ts';
 import { UserError } from '../../errors.ts';
 import { hubSettings } from './hub-cache.ts';
 import { hubFolder, resolveHub, type HubProgress, type HubRequest } from './hub.ts';
 import { readTensors } from './safetensors.ts';
-
-let hub: TestHub;
-let home: string;
-beforeEach(async () => {
-  home = await mkdtemp(join(tmpdir(), 'fedlora-'));
-  hub = await startHub(model, dataset);
-});
-afterEach(async () => {
-  await hub.close();
-  await rm(home, { recursive: true, force: true });
-});
-
-const request = (change: Partial<HubRequest> = {}): HubRequest => ({
-  kind: 'model',
-  id: 'org/tiny',
-  limits: { pause: 1, tries: 3, silenceMs: 2000 },
-  ...change,
-  env: { HF_HOME: home, HF_ENDPOINT: hub.endpoint, ...change.env },
-});
-const fetched = () =>
-  hub.requests.filter((r) => r.includes('/resolve/')).map((r) => r.replace(/^.*\/resolve\/[^/]*\//, ''));
-const repo = () => join(home, 'hub', 'models--org--tiny');
-const snapshot = (commit = first) => join(repo(), 'snapshots', commit);
 
 describe('a model of the Hub', () => {
   it('is fetched into the cache of huggingface_hub: only what is needed, as blobs, links and a ref', async () => {
@@ -105,7 +81,7 @@ describe('a model of the Hub', () => {
     await expect(other.next()).rejects.toThrow(
       /model org\/other cannot be fetched: .*ECONNREFUSED.*set HF_ENDPOINT to a mirror, or give the path of a local folder/,
     );
-    hub = await startHub();
+    await emptyHub();
   });
 
   it('in shards is fetched by its index', async () => {
