@@ -1,7 +1,7 @@
 import { outcomeOf, type Outcome } from '../evaluate/outcomes.ts';
 import { cellsOf, models, scoresOf, type ModelKind } from './compare-arms.ts';
 import type { SweepResults } from './results.ts';
-import { mean } from './statistics.ts';
+import { mean, standardDeviation } from './statistics.ts';
 
 /** In how many seeds a client was worse off. */
 export interface WorseOff {
@@ -25,6 +25,37 @@ export interface ArmOutcome {
   readonly worseThanLocal: number | undefined;
   readonly whoLocal: readonly WorseOff[];
 }
+
+/** Mean loss of clients who took no part: over them, then over seeds. */
+export interface NewClientValues {
+  readonly label: string;
+  /** How many there are. */
+  readonly clients: number;
+  readonly global: { readonly mean: number; readonly sd: number | undefined };
+  /** After the method's local stage, run for each alone; undefined where it has none. */
+  readonly personal: { readonly mean: number; readonly sd: number | undefined } | undefined;
+}
+
+const overSeeds = (values: readonly number[]): NewClientValues['global'] => ({
+  mean: mean(values),
+  sd: values.length > 1 ? standardDeviation(values) : undefined,
+});
+
+/** New clients' scores of every arm that has them. */
+export const newClientValues = (results: SweepResults): NewClientValues[] =>
+  results.arms.flatMap(({ label }): NewClientValues[] => {
+    const scores = cellsOf(results, label).flatMap(({ method }) => method.newClients ?? []);
+    const personal = scores.flatMap((one) => one.personal?.macro.loss ?? []);
+    if (scores.length === 0) return [];
+    return [
+      {
+        label,
+        clients: Math.max(...scores.map(({ global }) => Object.keys(global.clients).length)),
+        global: overSeeds(scores.map(({ global }) => global.macro.loss)),
+        personal: personal.length > 0 ? overSeeds(personal) : undefined,
+      },
+    ];
+  });
 
 /** The method that trains without sharing anything. */
 const alone = 'local-only';

@@ -1,4 +1,4 @@
-import { trafficPerClient } from '../report/facts.ts';
+import { trafficPerClient, work } from '../report/facts.ts';
 import { cellsOf } from './compare-arms.ts';
 import type { SweepResults } from './results.ts';
 import { mean } from './statistics.ts';
@@ -10,8 +10,8 @@ export const equalWithin = 0.05;
 export interface ArmCost {
   readonly label: string;
   readonly seeds: number;
-  /** Labelled tokens through forward and backward, summed over clients. */
-  readonly labelledTokens: number;
+  /** Labelled tokens through forward and backward, summed over clients; undefined where privacy keeps them at the clients. */
+  readonly labelledTokens: number | undefined;
   /** Bytes per client over the whole run, mean over the clients that it reached; 0 where nothing was sent. */
   readonly up: number;
   readonly down: number;
@@ -32,6 +32,8 @@ export interface Spread {
   readonly most: { readonly label: string; readonly value: number };
   /** Whether the most is at most 5 % above the least. */
   readonly equal: boolean;
+  /** Arms for which it is not known. */
+  readonly untold: readonly string[];
 }
 
 export interface Equality {
@@ -49,12 +51,13 @@ export function equalityOf(results: SweepResults): Equality {
   const costs = results.arms.flatMap(({ label, tried }): ArmCost[] => {
     const cells = cellsOf(results, label);
     if (cells.length === 0) return [];
+    const tokens = cells.flatMap(({ method }) => work(method) ?? []);
     const traffic = cells.map(({ method }) => trafficPerClient(method) ?? { up: 0, down: 0 });
     return [
       {
         label,
         seeds: cells.length,
-        labelledTokens: mean(cells.map(({ method }) => method.labelledTokens)),
+        labelledTokens: tokens.length === cells.length ? mean(tokens) : undefined,
         up: mean(traffic.map(({ up }) => up)),
         down: mean(traffic.map(({ down }) => down)),
         seconds: mean(cells.map(({ seconds }) => seconds)),
@@ -80,10 +83,11 @@ export function equalityOf(results: SweepResults): Equality {
 
 function spreadOf(costs: readonly ArmCost[], quantity: Quantity): Spread {
   const sorted = costs
-    .map((cost) => ({ label: cost.label, value: cost[quantity] }))
+    .map((cost) => ({ label: cost.label, value: cost[quantity] ?? 0 }))
     .toSorted((a, b) => a.value - b.value);
   const [least, most] = [sorted[0]!, sorted.at(-1)!];
-  return { quantity, least, most, equal: most.value <= (1 + equalWithin) * least.value };
+  const untold = costs.filter((cost) => cost[quantity] === undefined).map(({ label }) => label);
+  return { quantity, least, most, equal: untold.length === 0 && most.value <= (1 + equalWithin) * least.value, untold };
 }
 
 /** What tells one base model on one set of rows from another: loss, tokens and rows of every client. */

@@ -1,3 +1,4 @@
+import { work } from '../report/facts.ts';
 import type { Score } from '../report/summary.ts';
 import { metrics, scoresOf } from './compare-arms.ts';
 import type { SweepCell, SweepResults } from './results.ts';
@@ -6,7 +7,7 @@ const head = ['arm', 'method', 'seed', 'client', 'model', 'metric', 'value'];
 
 /**
  * A sweep's raw numbers, a row per arm, seed, client and metric (RFC 4180: CRLF, quoted where needed). `model` is `base`,
- * `global` or `personal`. What belongs to no single client (work, time, the pooled loss) has an empty client. Losses are nats
+ * `global` or `personal`, and of clients who took no part `newGlobal` or `newPersonal`. What belongs to no single client (work, time, the pooled loss) has an empty client. Losses are nats
  * per labelled token, shares 0 … 1, bytes over the whole run, seconds. Numbers have all their digits.
  */
 export function resultsCsv(results: SweepResults): string {
@@ -24,17 +25,20 @@ type Row = readonly [client: string, model: string, metric: string, value: numbe
 
 function rowsOf({ method, base, seconds }: SweepCell): Row[] {
   const global = scoresOf(method, 'global');
+  const tokens = work(method);
   return [
     ...clientRows('base', base.clients),
     ...(global ? clientRows('global', global) : []),
     ...(method.personal ? clientRows('personal', method.personal.clients) : []),
+    ...(method.newClients ? clientRows('newGlobal', method.newClients.global.clients) : []),
+    ...(method.newClients?.personal ? clientRows('newPersonal', method.newClients.personal.clients) : []),
     ...trafficRows(method),
     ['', 'base', 'pooledLoss', base.micro.loss],
     ...(global ? [['', 'global', 'pooledLoss', method.global.micro.loss] as const] : []),
     ...(method.personal?.pooledLoss === undefined
       ? []
       : [['', 'personal', 'pooledLoss', method.personal.pooledLoss] as const]),
-    ['', '', 'labelledTokens', method.labelledTokens],
+    ...(tokens === undefined ? [] : [['', '', 'labelledTokens', tokens] as const]),
     ['', '', 'seconds', seconds],
   ];
 }

@@ -3,7 +3,7 @@ import { figure, renderPage, type Section } from '../report/page.ts';
 import { optionsText } from '../report/settings.ts';
 import { tableMarkup } from '../report/tables.ts';
 import { version } from '../run/version.ts';
-import { armOutcomes } from './client-outcomes.ts';
+import { armOutcomes, newClientValues } from './client-outcomes.ts';
 import { alpha, analyseSweep, claimedSeeds, type Comparison, type SweepAnalysis } from './compare-arms.ts';
 import { armCurves, convergedWithin, fewestPoints, type ArmCurve } from './convergence.ts';
 import { equalityOf } from './equality.ts';
@@ -11,7 +11,14 @@ import { clientDifferencesPlot } from './plots/client-differences.ts';
 import { curvesPlot } from './plots/curves.ts';
 import { forestPlot } from './plots/forest.ts';
 import type { SweepResults } from './results.ts';
-import { comparisonTable, convergenceTable, costTable, outcomesTable, triedTable } from './sweep-table.ts';
+import {
+  comparisonTable,
+  convergenceTable,
+  costTable,
+  newClientsTable,
+  outcomesTable,
+  triedTable,
+} from './sweep-table.ts';
 import {
   comparisonName,
   equalityNote,
@@ -147,12 +154,18 @@ function clients(
   main: Comparison | undefined,
   order: readonly string[],
 ): Markup {
+  const newClients = newClientsTable(newClientValues(results));
   return html`<p class="note">
       Means over seeds. Worst 10 %: the mean loss of the tenth of clients that fare worst, at least one. Worse: clients
       whose loss is above the base model’s on the same rows, that is above what they had before federation, or above
       training alone.
     </p>
     ${tableMarkup(outcomesTable(armOutcomes(results)))}
+    ${
+      newClients &&
+      html`<p class="note">New clients took part in no round and are in no other figure; mean ± sd over seeds.</p>
+        ${tableMarkup(newClients)}`
+    }
     ${
       main &&
       figure(

@@ -1,7 +1,7 @@
 import { bytes, duration, loss, short, whole } from '../report/format.ts';
 import { optionsText } from '../report/settings.ts';
 import { toText, type Table } from '../report/table.ts';
-import type { ArmOutcome, WorseOff } from './client-outcomes.ts';
+import type { ArmOutcome, NewClientValues, WorseOff } from './client-outcomes.ts';
 import { analyseSweep, type Comparison, type Metric } from './compare-arms.ts';
 import { armCurves, type ArmCurve } from './convergence.ts';
 import { equalityOf, type Equality } from './equality.ts';
@@ -89,6 +89,21 @@ function worseText(count: number, who: readonly WorseOff[], { seeds, clients }: 
   return `${seeds > 1 ? count.toFixed(1) : whole(count)} of ${clients}: ${names.join(', ')}${more}`;
 }
 
+/** What each arm is worth to clients who took no part; undefined where the sweep has none. */
+export function newClientsTable(values: readonly NewClientValues[]): Table | undefined {
+  if (values.length === 0) return undefined;
+  return {
+    head: ['arm', 'new clients', 'loss with the global adapter', 'after the local stage, each for itself'],
+    right: [false, true, true, true],
+    rows: values.map(({ label, clients, global, personal }) => [
+      label,
+      whole(clients),
+      spread('loss', global),
+      personal ? spread('loss', personal) : none,
+    ]),
+  };
+}
+
 /** What each arm cost, mean over its seeds. */
 export const costTable = ({ costs }: Equality): Table => ({
   head: ['arm', 'seeds', 'labelled tokens', 'up per client', 'down per client', 'time', 'values tried', 'tuning runs'],
@@ -96,7 +111,7 @@ export const costTable = ({ costs }: Equality): Table => ({
   rows: costs.map((cost) => [
     cost.label,
     whole(cost.seeds),
-    short(cost.labelledTokens),
+    cost.labelledTokens === undefined ? none : short(cost.labelledTokens),
     bytes(cost.up),
     bytes(cost.down),
     duration(cost.seconds),

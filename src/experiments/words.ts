@@ -16,7 +16,7 @@ export function signed(metric: Metric, value: number): string {
 }
 
 /** `1.234 ± 0.010` over seeds, or the value alone with one seed. */
-export const spread = (metric: Metric, { mean, sd }: ArmValues): string =>
+export const spread = (metric: Metric, { mean, sd }: Pick<ArmValues, 'mean' | 'sd'>): string =>
   sd === undefined
     ? shown(metric, mean)
     : `${shown(metric, mean)} ± ${metric === 'loss' ? loss(sd) : (100 * sd).toFixed(1)}`;
@@ -30,12 +30,12 @@ export const pText = (p: number | undefined): string =>
   p === undefined ? none : p < 0.0001 ? '< 0.0001' : p < 0.1 ? p.toPrecision(2) : p.toFixed(2);
 
 /** What a difference may say, in a word or two. */
-export const verdictText = ({ verdict, seeds }: Difference): string =>
+export const verdictText = ({ verdict }: Difference): string =>
   ({
     better: 'better',
     worse: 'worse',
     undecided: 'cannot be told apart',
-    descriptive: `descriptive: ${seeds.length} seeds`,
+    descriptive: 'descriptive',
     unmeasured: 'one seed: no interval',
   })[verdict];
 
@@ -101,8 +101,10 @@ function sentence(one: Difference, { metric }: Comparison, baseline: string): st
   const p = `p ${holm !== undefined && holm < 0.0001 ? '' : '= '}${pText(holm)} after Holm`;
   if (verdict === 'unmeasured')
     return `${label}: ${by} with one seed. There is no interval, and nothing follows from it.`;
-  if (verdict === 'descriptive')
-    return `${label}: ${by} (${range}). With ${seeds.length} seeds this is descriptive: it says what was seen, not what would be seen again.`;
+  if (verdict === 'descriptive') {
+    const zero = overSeeds!.low <= 0 && overSeeds!.high >= 0 ? ' and cannot be told apart from 0' : '';
+    return `${label}: ${by} (${range}); with ${seeds.length} seeds this is descriptive${zero}.`;
+  }
   if (verdict !== 'undecided') return `${label} is ${verdict} than ${baseline}: ${by} (${range}, ${p}).`;
   const excludes = overSeeds!.low > 0 || overSeeds!.high < 0;
   return `${label} cannot be told apart from ${baseline}: ${by} (${range}, ${p}).${
@@ -134,8 +136,9 @@ const quantityName: Readonly<Record<Quantity, string>> = {
 const quantityShown = (of: Quantity, value: number): string =>
   of === 'up' || of === 'down' ? bytes(value) : of === 'labelledTokens' ? short(value) : whole(value);
 
-function spreadText({ quantity: of, least, most, equal }: Spread): string {
+function spreadText({ quantity: of, least, most, equal, untold }: Spread): string {
   const name = quantityName[of];
+  if (untold.length > 0) return `${name}: not known for ${untold.join(', ')}, where privacy keeps it at the clients.`;
   if (most.value === 0)
     return of === 'up' || of === 'down' ? `${name}: nothing was sent.` : `${name}: none in any arm.`;
   if (most.value === least.value) return `${name}: the same in every arm.`;

@@ -2,6 +2,7 @@ import { sharesModel, work } from './facts.ts';
 import { percent } from './format.ts';
 import { headSection } from './headline.ts';
 import { html, type Markup } from './markup.ts';
+import { outcomeTable } from './outcomes.ts';
 import { figure, renderPage, type Section } from './page.ts';
 import { clientsPlot, comparesPersonal, namedClients } from './plots/clients.ts';
 import { dataPlot, isMixed } from './plots/data.ts';
@@ -138,12 +139,17 @@ function clients(summary: Summary): Markup {
     personal && summary.methods.some((method) => method.personal && !sharesModel(method))
       ? ' Where nothing was shared, the base model takes the global adapter’s place.'
       : '';
-  return figure(
-    many
-      ? `One bar per client: the change of its test loss from ${from} to ${to}. Below zero the client gains; orange bars lose.${alone}`
-      : `One line per client: its test loss with ${from} (ring) and with ${to} (dot, and the number at the right). Orange lines got worse.${alone}`,
-    clientsPlot(summary),
-  );
+  return html`${figure(
+      many
+        ? `One bar per client: the change of its test loss from ${from} to ${to}. Below zero the client gains; orange bars lose.${alone}`
+        : `One line per client: its test loss with ${from} (ring) and with ${to} (dot, and the number at the right). Orange lines got worse.${alone}`,
+      clientsPlot(summary),
+    )}
+    <p class="note">
+      What means hide. Worst 10 %: the mean loss of the tenth of clients that fare worst, at least one. Worse: clients
+      whose loss is above what they had before federation, the base model’s, or above training alone.
+    </p>
+    ${tableMarkup(outcomeTable(summary))}`;
 }
 
 const matrixCaption =
