@@ -47,6 +47,6 @@ export interface Federation {
   readonly seed: number;
   readonly signal?: AbortSignal;
   readonly evaluateRound?: EvaluateRound;
-  /** Tasks at a time; the result's bits do not depend on it. Default 1. */
+  /** Tasks at a time; the result's bits do not depend on it. Default 1, which is best for one engine. */
   readonly concurrency?: number;
 }

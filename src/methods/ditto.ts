@@ -8,7 +8,7 @@ import { proximalGradient } from './fedprox.ts';
 import { personalModel } from './local-training.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
-import { federatedOptions, localOptions, withLocal } from './options.ts';
+import { federatedOptions, federatedRounds, localOptions, withLocal } from './options.ts';
 import { keepOptimizer, keptOptimizer, privateState, type PrivateState } from './private-state.ts';
 import type { Stage } from './stage.ts';
 
@@ -30,16 +30,12 @@ export const ditto = defineMethod({
       .describe('weight λ of the pull; 0 is local training, with the work of each round'),
     local: localOptions.prefault({}).describe('the personal training of each round; by default as `train`'),
   }),
-  stages: ({ lambda, local, ...options }, { layout, rounds, train }) => [
+  stages: ({ lambda, local, ...options }, context) => [
     pulled({
-      ...options,
-      name: 'federated',
-      rounds: options.rounds ?? rounds,
-      layout,
-      train,
+      ...federatedRounds(options, context),
       parametrisation: allFactors(),
       lambda,
-      personal: withLocal(train, local),
+      personal: withLocal(context.train, local),
     }),
   ],
 });

@@ -7,7 +7,7 @@ import { training, type TrainSettings } from '../train/settings.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { prefixed, unprefixed } from './named.ts';
-import { ownRounds } from './options.ts';
+import { federatedRounds, ownRounds } from './options.ts';
 import { keepOptimizer, keptOptimizer, optimizerState, privateState, type PrivateState } from './private-state.ts';
 import type { Combined, Stage } from './stage.ts';
 
@@ -28,12 +28,11 @@ export const fedalt = defineMethod({
     onReceipt: 'overwrites the frozen mean of the others’ A, B; keeps its own and its mixer',
   },
   options: z.strictObject({ rounds: ownRounds, optimizerState }),
-  stages: (options, { layout, rounds, train }) => [
-    individual({ layout, train, rounds: options.rounds ?? rounds, optimizerState: options.optimizerState }),
-  ],
+  stages: (options, context) => [individual(federatedRounds(options, context))],
 });
 
 interface Individual {
+  readonly name: string;
   readonly layout: LoraLayout;
   readonly train: TrainSettings;
   readonly rounds: number;
@@ -43,7 +42,6 @@ interface Individual {
 /** The sums over all clients that have taken part, of their own adapters as last accepted and of 1. */
 type Sums = { readonly start: Tensors; readonly sum: Tensors; readonly joined: number };
 
-const name = 'federated';
 const START = 'start';
 const JOINED = 'joined';
 const count = (of: Tensors): number => of.get(JOINED)!.data[0]!;
@@ -52,7 +50,7 @@ const withCount = (factors: Tensors, joined: number): Tensors => new Map([...fac
 const factorsOf = (of: Tensors, like: Tensors): Tensors => new Map([...like.keys()].map((key) => [key, of.get(key)!]));
 
 function individual(options: Individual): Stage<Sums, PrivateState> {
-  const { layout, train, rounds } = options;
+  const { name, layout, train, rounds } = options;
   return {
     name,
     rounds,

@@ -8,7 +8,7 @@ import { training, type TrainSettings } from '../train/settings.ts';
 import { averageFactors, type AveragedTraining } from './average-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
-import { federatedOptions, localOptions, withLocal } from './options.ts';
+import { federatedOptions, federatedRounds, localOptions, withLocal } from './options.ts';
 import { privateState, type PrivateState } from './private-state.ts';
 import type { Stage } from './stage.ts';
 
@@ -45,15 +45,9 @@ export const feddpa = defineMethod({
     factor: z.number().gt(0).max(1).default(0.5).describe('`likeness`: α = factor · mean cosine'),
     local: localOptions.prefault({}).describe('the training of local adapters; by default as `train`'),
   }),
-  stages: ({ variant, mix, local, mixing, prompts, factor, ...options }, { layout, rounds, train }) => {
-    const federated: AveragedTraining = {
-      ...options,
-      name: 'federated',
-      rounds: options.rounds ?? rounds,
-      layout,
-      train,
-      parametrisation: allFactors(),
-    };
+  stages: ({ variant, mix, local, mixing, prompts, factor, ...options }, context) => {
+    const { layout, train } = context;
+    const federated: AveragedTraining = { ...federatedRounds(options, context), parametrisation: allFactors() };
     const likeness = mixing === 'likeness' ? { prompts, factor } : undefined;
     const dual: Dual = { layout, mix, train: withLocal(train, local), ...(likeness && { likeness }) };
     return variant === 'T' ? [together(federated, dual)] : [averageFactors(federated), afterwards(dual)];

@@ -10,7 +10,7 @@ import { clientFactors, type ClientFactors } from './combine-factors.ts';
 import { gained, gainedBefore, increment, stacked, withoutGained } from './increments.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
-import { ownRounds } from './options.ts';
+import { federatedRounds, ownRounds } from './options.ts';
 import type { Stage } from './stage.ts';
 import { weighting } from './weights.ts';
 
@@ -33,9 +33,7 @@ export const fedexLora = defineMethod({
     secureAggregation: false,
   },
   options: z.strictObject({ rounds: ownRounds, weights: weighting.default('uniform') }),
-  stages: (options, { layout, rounds, train }) => [
-    exact({ name: 'federated', rounds: options.rounds ?? rounds, layout, train, weights: options.weights }),
-  ],
+  stages: (options, context) => [exact(federatedRounds(options, context))],
 });
 
 function exact(options: Omit<AveragedTraining, 'parametrisation' | 'optimizerState'>): Stage<Grown> {

@@ -4,7 +4,7 @@ import { averageFactors } from './average-factors.ts';
 import { localTraining } from './local-training.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
-import { federatedOptions, localOptions, withLocal } from './options.ts';
+import { federatedOptions, federatedRounds, localOptions, withLocal } from './options.ts';
 
 /** FedIT (Zhang et al., "Towards Building the Federated GPT", arXiv 2305.05644): federated averaging of the factors A and B. */
 export const fedit = defineMethod({
@@ -16,17 +16,17 @@ export const fedit = defineMethod({
     ...federatedOptions,
     local: localOptions.optional().describe('fine-tune A and B at each client afterwards'),
   }),
-  stages: (options, { layout, rounds, train }) => [
-    averageFactors({
-      ...options,
-      name: 'federated',
-      rounds: options.rounds ?? rounds,
-      layout,
-      parametrisation: factors(),
-      train,
-    }),
-    ...(options.local
-      ? [localTraining({ name: 'local', layout, parametrisation: factors(), train: withLocal(train, options.local) })]
+  stages: ({ local, ...options }, context) => [
+    averageFactors({ ...federatedRounds(options, context), parametrisation: factors() }),
+    ...(local
+      ? [
+          localTraining({
+            name: 'local',
+            layout: context.layout,
+            parametrisation: factors(),
+            train: withLocal(context.train, local),
+          }),
+        ]
       : []),
   ],
 });

@@ -5,7 +5,7 @@ import { addScaled, subtract } from '../tensor/tensors.ts';
 import { averageFactors } from './average-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
-import { federatedOptions } from './options.ts';
+import { federatedOptions, federatedRounds } from './options.ts';
 
 /** FedProx (Li et al. 2020, arXiv 1812.06127): FedIT whose clients are held near the server's factors by a quadratic term. */
 export const fedprox = defineMethod({
@@ -18,14 +18,10 @@ export const fedprox = defineMethod({
     ...federatedOptions,
     mu: z.number().min(0).default(0.01).describe('weight μ of the proximal term; 0 is FedIT'),
   }),
-  stages: ({ mu, ...options }, { layout, rounds, train }) => [
+  stages: ({ mu, ...options }, context) => [
     averageFactors({
-      ...options,
-      name: 'federated',
-      rounds: options.rounds ?? rounds,
-      layout,
+      ...federatedRounds(options, context),
       parametrisation: factors(),
-      train,
       ...(mu > 0 && { correct: (start: Tensors) => proximalGradient(start, mu) }),
     }),
   ],

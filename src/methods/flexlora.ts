@@ -5,7 +5,7 @@ import { leadingSvdOfProduct } from '../tensor/subspace.ts';
 import { combineFactors, perModule, ranksOption, type CombineRule } from './combine-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
-import { ownRounds } from './options.ts';
+import { federatedRounds, ownRounds } from './options.ts';
 import { weighting } from './weights.ts';
 
 /** FlexLoRA (Bai et al. 2024, arXiv 2402.11505): the server averages the products and sends their best approximation at each rank. */
@@ -30,15 +30,11 @@ export const flexlora = defineMethod({
       .describe('where the singular values go: all into B, or their roots into both factors'),
     ranks: ranksOption,
   }),
-  stages: ({ split, ...options }, { layout, rounds, train }) => [
+  stages: ({ split, ...options }, context) => [
     {
       ...combineFactors({
-        ...options,
-        name: 'federated',
-        rounds: options.rounds ?? rounds,
-        layout,
-        train,
-        rule: truncatedMean(layout, split),
+        ...federatedRounds(options, context),
+        rule: truncatedMean(context.layout, split),
       }),
       // Every round's SVD is a new basis.
       guards: 'memoryless' as const,

@@ -6,7 +6,7 @@ import { weightedSum } from '../tensor/weighted.ts';
 import { combineFactors, perModule, type CombineRule, type ModulePart } from './combine-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
-import { ownRounds } from './options.ts';
+import { federatedRounds, ownRounds } from './options.ts';
 import { weighting } from './weights.ts';
 
 /** FLoRA-NA: the server looks for the weights of the A's and of the B's with which the product of sums is nearest to the mean product. */
@@ -23,15 +23,8 @@ export const floraNa = defineMethod({
     weights: weighting.default('examples'),
     iterations: z.int().positive().default(50).describe('alternations of the least squares'),
   }),
-  stages: ({ iterations, ...options }, { layout, rounds, train }) => [
-    combineFactors({
-      ...options,
-      name: 'federated',
-      rounds: options.rounds ?? rounds,
-      layout,
-      train,
-      rule: nearlyAccurate(layout, iterations),
-    }),
+  stages: ({ iterations, ...options }, context) => [
+    combineFactors({ ...federatedRounds(options, context), rule: nearlyAccurate(context.layout, iterations) }),
   ],
 });
 

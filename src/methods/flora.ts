@@ -11,7 +11,7 @@ import type { Grown } from './fedex-lora.ts';
 import { gained, gainedBefore, increment, stacked, withoutGained } from './increments.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
-import { ownRounds } from './options.ts';
+import { federatedRounds, ownRounds } from './options.ts';
 import type { Stage } from './stage.ts';
 import { weighting } from './weights.ts';
 
@@ -30,9 +30,7 @@ export const flora = defineMethod({
     secureAggregation: false,
   },
   options: z.strictObject({ rounds: ownRounds, weights: weighting.default('examples'), ranks: ranksOption }),
-  stages: (options, { layout, rounds, train }) => [
-    stacking({ ...options, name: 'federated', rounds: options.rounds ?? rounds, layout, train }),
-  ],
+  stages: (options, context) => [stacking(federatedRounds(options, context))],
 });
 
 interface Stacking extends Omit<AveragedTraining, 'parametrisation' | 'optimizerState'> {

@@ -10,7 +10,7 @@ import { trainFactors } from './average-factors.ts';
 import { combineFactors, ranksOption, type CombinedTraining, type CombineRule } from './combine-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
-import { ownRounds } from './options.ts';
+import { federatedRounds, ownRounds } from './options.ts';
 import type { Stage } from './stage.ts';
 
 /** HetLoRA (Cho et al. 2024, arXiv 2401.06432): ranks of their own, zero-padded, weighted by ‖B_k·A_k‖, with self-pruning. */
@@ -39,16 +39,8 @@ export const hetlora = defineMethod({
     lambda: z.number().min(0).default(1e-3).describe('weight λ of the penalty ‖tail of A‖·‖tail of B‖ of each module'),
     prune: z.boolean().default(true).describe('whether a client whose tail has shrunk in training drops it'),
   }),
-  stages: ({ rounds: own, ...options }, { layout, rounds, train }) => [
-    pruning({
-      name: 'federated',
-      rounds: own ?? rounds,
-      layout,
-      train,
-      weights: 'uniform',
-      rule: normWeighted(layout),
-      ...options,
-    }),
+  stages: (options, context) => [
+    pruning({ ...federatedRounds(options, context), weights: 'uniform', rule: normWeighted(context.layout) }),
   ],
 });
 

@@ -5,7 +5,7 @@ import { weightedSum } from '../tensor/weighted.ts';
 import { combineFactors, perModule, type CombineRule } from './combine-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
-import { ownRounds } from './options.ts';
+import { federatedRounds, ownRounds } from './options.ts';
 import { weighting } from './weights.ts';
 
 /** LoRA-FAIR (Bian et al. 2024, arXiv 2411.14961): FedIT whose server corrects B̄ towards the exact mean of the products. */
@@ -22,15 +22,8 @@ export const loraFair = defineMethod({
     weights: weighting.default('examples'),
     lambda: z.number().positive().default(0.01).describe('weight λ of ‖ΔB‖²; the larger, the nearer to fedit'),
   }),
-  stages: ({ lambda, ...options }, { layout, rounds, train }) => [
-    combineFactors({
-      ...options,
-      name: 'federated',
-      rounds: options.rounds ?? rounds,
-      layout,
-      train,
-      rule: correctedMean(layout, lambda),
-    }),
+  stages: ({ lambda, ...options }, context) => [
+    combineFactors({ ...federatedRounds(options, context), rule: correctedMean(context.layout, lambda) }),
   ],
 });
 

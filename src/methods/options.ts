@@ -1,6 +1,8 @@
 import { z } from 'zod';
+import type { LoraLayout } from '../lora/adapter.ts';
 import type { TrainSettings } from '../train/settings.ts';
 import { optimizerState } from './private-state.ts';
+import type { MethodContext } from './stage.ts';
 import { weighting } from './weights.ts';
 
 /** Federated rounds, where a method may have its own number of them. */
@@ -8,6 +10,19 @@ export const ownRounds = z.int().positive().optional().describe('federated round
 
 /** What every method that averages clients' trainings lets one choose. */
 export const federatedOptions = { rounds: ownRounds, weights: weighting.default('examples'), optimizerState };
+
+/** A method's options with what every stage of federated rounds is made of: its name, their number, what is trained, and how. */
+export function federatedRounds<Options extends { readonly rounds?: number | undefined }>(
+  options: Options,
+  { layout, rounds, train }: MethodContext,
+): Omit<Options, 'rounds'> & {
+  readonly name: 'federated';
+  readonly rounds: number;
+  readonly layout: LoraLayout;
+  readonly train: TrainSettings;
+} {
+  return { ...options, name: 'federated', rounds: options.rounds ?? rounds, layout, train };
+}
 
 /** How long and how fast a personal training goes on; what is left out comes from the run's `train` section. */
 export const localOptions = z.strictObject({

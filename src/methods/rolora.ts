@@ -3,7 +3,7 @@ import { onlyA, onlyB } from '../lora/factors.ts';
 import { averageFactors } from './average-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
-import { ownRounds } from './options.ts';
+import { federatedRounds, ownRounds } from './options.ts';
 import { weighting } from './weights.ts';
 import type { Stage } from './stage.ts';
 
@@ -16,17 +16,9 @@ export const rolora = defineMethod({
     'so that a client that was away is never stale; each round starts a fresh optimizer, so that none leaks between the factors.',
   capabilities: { ...averaging, trains: 'B, A in turn', uploads: 'B, A in turn', exact: 'yes' },
   options: z.strictObject({ rounds: ownRounds, weights: weighting.default('examples') }),
-  stages: (options, { layout, rounds, train }) => {
+  stages: (options, context) => {
     const turn = (parametrisation: ReturnType<typeof onlyA>) =>
-      averageFactors({
-        name: 'federated',
-        rounds: options.rounds ?? rounds,
-        layout,
-        parametrisation,
-        train,
-        weights: options.weights,
-        optimizerState: 'reset',
-      });
+      averageFactors({ ...federatedRounds(options, context), parametrisation, optimizerState: 'reset' });
     return [alternating(turn(onlyB()), turn(onlyA()))];
   },
 });

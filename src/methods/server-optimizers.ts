@@ -6,7 +6,7 @@ import { add, addScaled, mapTensors, scale, zerosLike } from '../tensor/tensors.
 import { averageFactors, meanUpdate, type AveragedTraining } from './average-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod, type Method } from './method.ts';
-import { federatedOptions } from './options.ts';
+import { federatedOptions, federatedRounds } from './options.ts';
 import type { PrivateState } from './private-state.ts';
 import type { MethodContext, Stage } from './stage.ts';
 
@@ -108,21 +108,8 @@ export function serverOptimized(
 const stagesWith = (
   rule: ServerRule,
   options: Pick<AveragedTraining, 'weights' | 'optimizerState'> & { readonly rounds?: number | undefined },
-  { layout, rounds, train }: MethodContext,
-): Stage[] => [
-  serverOptimized(
-    {
-      name: 'federated',
-      rounds: options.rounds ?? rounds,
-      layout,
-      parametrisation: factors(),
-      train,
-      weights: options.weights,
-      optimizerState: options.optimizerState,
-    },
-    rule,
-  ),
-];
+  context: MethodContext,
+): Stage[] => [serverOptimized({ ...federatedRounds(options, context), parametrisation: factors() }, rule)];
 
 const positive = (initial: number, what: string) => z.number().positive().default(initial).describe(what);
 const fraction = (initial: number, what: string) => z.number().min(0).lt(1).default(initial).describe(what);

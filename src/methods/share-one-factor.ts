@@ -4,7 +4,7 @@ import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
 import { patternFor } from '../lora/patterns.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
-import { federatedOptions } from './options.ts';
+import { federatedOptions, federatedRounds } from './options.ts';
 import { sharePart } from './share-part.ts';
 
 const isA = (key: string): boolean => key === keyOfA(moduleOf(key));
@@ -25,9 +25,7 @@ export const fedsaLora = defineMethod({
     exact: 'per client',
   },
   options: z.strictObject(federatedOptions),
-  stages: (options, { layout, rounds, train }) => [
-    sharePart({ ...options, name: 'federated', rounds: options.rounds ?? rounds, layout, train, shares: isA }),
-  ],
+  stages: (options, context) => [sharePart({ ...federatedRounds(options, context), shares: isA })],
 });
 
 /** Fed-ALoRA: the opposite choice, B is shared and every client keeps its own A. */
@@ -42,16 +40,7 @@ export const fedAlora = defineMethod({
     exact: 'per client',
   },
   options: z.strictObject(federatedOptions),
-  stages: (options, { layout, rounds, train }) => [
-    sharePart({
-      ...options,
-      name: 'federated',
-      rounds: options.rounds ?? rounds,
-      layout,
-      train,
-      shares: (key) => !isA(key),
-    }),
-  ],
+  stages: (options, context) => [sharePart({ ...federatedRounds(options, context), shares: (key) => !isA(key) })],
 });
 
 /** FedPer (Arivazhagan et al. 2019, arXiv 1912.00818) on LoRA: a filter of names says which factors stay local. */
@@ -73,18 +62,9 @@ export const fedper = defineMethod({
         'patterns of what stays local, each the end of a factor’s or module’s path, e.g. `v_proj`, `lora_B`, `layers\\.2[0-9]\\..*`; none: fedit, all: local training',
       ),
   }),
-  stages: ({ local, ...options }, { layout, rounds, train }) => {
-    const kept = localKeys(layout, local);
-    return [
-      sharePart({
-        ...options,
-        name: 'federated',
-        rounds: options.rounds ?? rounds,
-        layout,
-        train,
-        shares: (key) => !kept.has(key),
-      }),
-    ];
+  stages: ({ local, ...options }, context) => {
+    const kept = localKeys(context.layout, local);
+    return [sharePart({ ...federatedRounds(options, context), shares: (key) => !kept.has(key) })];
   },
 });
 
