@@ -1,4 +1,4 @@
-import { bytes, duration, loss, percent, short } from '../report/format.ts';
+import { bytes, duration, epsilon, loss, percent, short } from '../report/format.ts';
 import type { Progress } from '../run/events.ts';
 import { printable, type Paint } from './style.ts';
 import { timeLeft } from './time-left.ts';
@@ -102,10 +102,11 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
         const { trainLoss, validationLoss, participants, privacy } = event.record;
         const training = trainLoss === null ? '' : `, training loss ${loss(trainLoss)}`;
         const validation = validationLoss === undefined ? '' : `, validation loss ${loss(validationLoss)}`;
-        const spent = privacy ? `, ε ${privacy.epsilon.toFixed(2)}` : '';
-        const rate = `${short(speed.perSecond())} tok/s`;
+        const spent = privacy ? `, ε ≤ ${epsilon(privacy.epsilon)}` : '';
+        // Who tells no losses tells no tokens either.
+        const rate = event.record.processed === 0 ? '' : `, ${short(speed.perSecond())} tok/s`;
         return line(
-          `${place(event)}${roundOf(event, event.round)}: ${participants.length === 1 ? 'one client' : `${participants.length} clients`}${training}${validation}${spent}, ${rate}${remaining()}`,
+          `${place(event)}${roundOf(event, event.round)}: ${participants.length === 1 ? 'one client' : `${participants.length} clients`}${training}${validation}${spent}${rate}${remaining()}`,
         );
       }
       case 'stage done':
@@ -126,9 +127,12 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
         return speed.restart();
       case 'finished':
         return clear();
+      case 'client done':
+        // A private client is not heard of before.
+        if (event.record.processed !== 0) return;
+        return draw(`${place(event)}${roundOf(event, event.round)} · ${printable(event.record.client)} done`);
       case 'method started':
       case 'method done':
-      case 'client done':
     }
   };
   return { tell, clear };

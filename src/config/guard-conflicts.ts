@@ -17,6 +17,11 @@ export function guardConflicts(value: unknown): Problem[] {
       '`adaptive-clip` counts clipped updates in the sum, which a robust rule takes the place of: use `clip`';
     problems.push({ path: ['guards', guards.indexOf('adaptive-clip')], at: 'value', message });
   }
+  const compressed = kinds[0].find((use) => guards.includes(use));
+  if (compressed !== undefined && valueAt(value, ['serve']) !== undefined) {
+    const message = `\`${compressed}\` does not go with \`serve\`: over HTTP updates travel as plain float32, so it would shorten nothing; simulate the run, or leave it out`;
+    problems.push({ path: ['guards', guards.indexOf(compressed)], at: 'value', message });
+  }
   return at < 0 ? problems : [...problems, ...privacyProblems(value, guards, at)];
 }
 

@@ -33,7 +33,7 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   const began = performance.now();
   const guard = await stage.guard?.(run.shared, round);
   const release = guard?.release;
-  const selected = selection(run, release && secretly(run));
+  const selected = selection(run, release && stage.participants === 'sampled' ? secretly(run) : undefined);
   yield { ...at, kind: 'round started', round, clients: selected };
 
   // In a stage that sends nothing, some clients may have committed before an earlier process ended. A sum that it released

@@ -94,7 +94,7 @@ export interface RoundGuard {
      * The sum with noise; of nobody's updates (undefined) too. Its weight and number of clients are those expected, not those
      * that came. Every call draws anew: call it once, and keep what it gives before anything is made of it.
      */
-    noised(sum: Combined | undefined): CombinedSum;
+    readonly noised: (sum: Combined | undefined) => CombinedSum;
     readonly privacy: RoundPrivacy;
   };
 }

@@ -6,6 +6,7 @@ import type { RunConfigInput } from '../config/schema.ts';
 import { openJournal } from '../federation/journal.ts';
 import { rdpEpsilon } from '../guard/accountant/rdp.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
+import { initAdapter } from '../lora/init.ts';
 import { withGuards } from './guards.ts';
 import { knownMethods, layOut, type LaidOut } from './methods.ts';
 import { run } from './run.ts';
@@ -113,6 +114,27 @@ describe('guards', () => {
       'guards[0]: `adaptive-clip` counts clipped updates',
     );
     expect(() => config([clip], combine)).not.toThrow();
+  });
+
+  test('compression is refused where it would be counted and not done', () => {
+    const serve = { serve: { clients: ['ann'] }, rounds: {} };
+    expect(() => config([{ use: 'int8' }, clip], serve)).toThrow(
+      'guards[0]: `int8` does not go with `serve`: over HTTP',
+    );
+  });
+
+  test('a round’s divisor is the number of clients expected, and the server’s own rows count as one that is always there', async () => {
+    const divisor = async (proxy: boolean, ...names: string[]): Promise<number> => {
+      const resolved = config([clip, privacy], methods(...names));
+      const clients = Array.from({ length: 7 }, (_, k) => `c${k}`);
+      const [stage] = withGuards(resolved, layOut(resolved, known, layout), { clients, proxy, known })[0]!.stages;
+      const start = stage!.start({ adapter: initAdapter(layout, 1), clients, before: undefined });
+      const { release } = await stage!.guard!(start, 0);
+      expect(release!.privacy).toMatchObject({ rate: 0.5, noise: 1 });
+      return release!.noised(undefined).weight;
+    };
+    expect(await divisor(false, 'fedit')).toBe(3.5);
+    expect(await divisor(true, 'fedit')).toBe(4.5);
   });
 
   test.each([
