@@ -9,7 +9,7 @@ import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { add, byteSize, countNumbers, norm, sameBits, scale, subtract } from '../tensor/tensors.ts';
 import { rdpEpsilon } from './accountant/rdp.ts';
-import { BOUND } from './beside.ts';
+import { BOUND, UNCLIPPED, without } from './beside.ts';
 import { clip } from './clip.ts';
 import { guarded, type GuardedShared } from './guarded.ts';
 import type { GuardedAt, Guards } from './guards.ts';
@@ -173,48 +173,58 @@ function dying(journal: Journal, round: number): Journal {
   };
 }
 
-test('a run that dies between its noise and its round goes on with the same noise, sample and private states', async () => {
-  const name = 'dying.sqlite';
-  let draws = 0;
-  // Every number of noise differs, in this process and the next.
-  const normal = (): number => Math.sin(++draws);
-  const noisy = (): { readonly stage: Stage; readonly seen: Combined[] } => {
-    const { stage, seen } = watched(averaging(layout, { rounds: 3, steps: 1 }));
-    return {
-      stage: guarded(stage, { clip: fixed, privacy }, placed({ rate: 0.7, expected: 4.2, normal })),
-      seen,
+test.each([
+  ['a fixed', fixed, 0],
+  ['a moving', { ...adaptive, countNoise: 2 }, 1],
+] as const)(
+  'a run with %s bound that dies between its noise and its round goes on with the same noise, sample and private states',
+  async (what, clipping, counts) => {
+    const name = `${what}.sqlite`;
+    let draws = 0;
+    // Every number of noise differs, in this process and the next.
+    const normal = (): number => Math.sin(++draws);
+    const noisy = (): { readonly stage: Stage; readonly seen: Combined[] } => {
+      const { stage, seen } = watched(averaging(layout, { rounds: 3, steps: 1 }));
+      return {
+        stage: guarded(stage, { clip: clipping, privacy }, placed({ rate: 0.7, expected: 4.2, normal })),
+        seen,
+      };
     };
-  };
-  const first = noisy();
-  const journal = journalIn(folder, name);
-  await expect(finished(run(dying(journal, 1), { stages: [first.stage], rounds: poisson(0.7) }))).rejects.toThrow(
-    'killed',
-  );
-  const drawn = draws;
-  const sample = journal.drawn(place, 1);
-  const released = journal.released(place, 1)!;
-  expect(released.combined).toEqual(first.seen[1]);
-  expect(released.clients.map(({ client }) => client)).toEqual(sample);
-  expect(journal.rounds(place)).toHaveLength(1);
-  journal.close();
+    const first = noisy();
+    const journal = journalIn(folder, name);
+    await expect(finished(run(dying(journal, 1), { stages: [first.stage], rounds: poisson(0.7) }))).rejects.toThrow(
+      'killed',
+    );
+    const drawn = draws;
+    const sample = journal.drawn(place, 1);
+    const released = journal.released(place, 1)!;
+    // The method sees what the journal holds, but for the count of its guard.
+    const { sum } = released.combined;
+    expect({ ...released.combined, sum: without(sum, UNCLIPPED) }).toEqual(first.seen[1]);
+    expect(sum.has(UNCLIPPED)).toBe(counts === 1);
+    expect(released.clients.map(({ client }) => client)).toEqual(sample);
+    expect(journal.rounds(place)).toHaveLength(1);
+    journal.close();
 
-  const again = noisy();
-  const reopened = journalIn(folder, name);
-  const { result, events } = await finished(run(reopened, { stages: [again.stage], rounds: poisson(0.7) }));
-  // The round that was under way is finished from what the journal holds: nobody works for it again.
-  expect(again.seen[0]).toEqual(first.seen[1]);
-  expect(draws - drawn).toBe(countNumbers(initial.factors));
-  const done = events.flatMap((event) => (event.kind === 'client done' && event.round === 1 ? [event] : []));
-  expect(done).toEqual([]);
-  const { rounds } = result.stages[0]!;
-  expect(rounds[1]!.participants).toEqual(sample);
-  expect(rounds[1]!.privacy).toEqual(released.privacy);
-  const took = (id: string): number => rounds.filter(({ participants }) => participants.includes(id)).length;
-  for (const { id } of clients) {
-    const mine = reopened.privateState(place, id) as { readonly visits: number } | undefined;
-    expect(mine?.visits ?? 0, id).toBe(took(id));
-  }
-});
+    const again = noisy();
+    const reopened = journalIn(folder, name);
+    const { result, events } = await finished(run(reopened, { stages: [again.stage], rounds: poisson(0.7) }));
+    // The round that was under way is finished from what the journal holds: nobody works for it again.
+    expect(again.seen[0]).toEqual(first.seen[1]);
+    expect(draws - drawn).toBe(countNumbers(initial.factors) + counts);
+    const done = events.flatMap((event) => (event.kind === 'client done' && event.round === 1 ? [event] : []));
+    expect(done).toEqual([]);
+    const { rounds } = result.stages[0]!;
+    expect(rounds[2]!.privacy!.bound === rounds[1]!.privacy!.bound).toBe(counts === 0);
+    expect(rounds[1]!.participants).toEqual(sample);
+    expect(rounds[1]!.privacy).toEqual(released.privacy);
+    const took = (id: string): number => rounds.filter(({ participants }) => participants.includes(id)).length;
+    for (const { id } of clients) {
+      const mine = reopened.privateState(place, id) as { readonly visits: number } | undefined;
+      expect(mine?.visits ?? 0, id).toBe(took(id));
+    }
+  },
+);
 
 describe('adaptive clipping', () => {
   test('follows the norms, and its bound is in the journalled state and in the broadcast', async () => {
