@@ -105,7 +105,9 @@ function oneOf(has: (key: string) => boolean, section: string): readonly (readon
 const notServed = [
   ...['data.path', 'data.hub', 'data.naturalInstructions.splits'],
   // The partition's default is in every resolved configuration.
-  ...['column', 'count', 'alpha', 'convention', 'balance', 'file', 'retries', 'proxy'].map((key) => `clients.${key}`),
+  ...['column', 'count', 'alpha', 'convention', 'balance', 'file', 'retries', 'proxy', 'new'].map(
+    (key) => `clients.${key}`,
+  ),
 ];
 
 const broughtByClients = (has: (key: string) => boolean): readonly (readonly [string, string])[] => [

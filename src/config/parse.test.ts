@@ -154,6 +154,11 @@ train: { steps: 1, epochs: 1 }
       'clients.count: missing: `partition: dirichlet` needs the number of clients',
     ],
     [
+      'new clients of a federation, whose rows are elsewhere',
+      `${minimal}serve: { clients: [ann] }\nclients: { new: 1 }\n`,
+      'clients.new: has no effect with `serve`: each client brings its own data',
+    ],
+    [
       'a fraction that does nothing',
       `${minimal}rounds: { fraction: 0.5 }\n`,
       'rounds.fraction: has no effect with `sampling: all`',

@@ -3,7 +3,7 @@ import type { Example } from './types.ts';
 /** One text of an example that may lose its middle. */
 interface Slot {
   readonly text: string;
-  put(example: Example, text: string): Example;
+  readonly put: (example: Example, text: string) => Example;
 }
 
 /**

@@ -26,8 +26,8 @@ export interface Running {
   /** Clients who take no part, and what a finished method is to them; absent without any. */
   readonly newClients?: {
     readonly clients: readonly ClientSummary[];
-    run(method: LaidOut, ended: readonly StageResult[]): AsyncGenerator<RunEvent, ForNewClients>;
-    score(label: string, models: ForNewClients): Promise<Timed<NewClientScores>>;
+    readonly run: (method: LaidOut, ended: readonly StageResult[]) => AsyncGenerator<RunEvent, ForNewClients>;
+    readonly score: (label: string, models: ForNewClients) => Promise<Timed<NewClientScores>>;
   };
   readonly journal: Journal;
   readonly metrics: RunMetrics;

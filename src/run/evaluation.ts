@@ -35,7 +35,7 @@ export interface Evaluation {
 
 /** Of a run whose clients are in this process. */
 export interface LocalEvaluation extends Evaluation {
-  newClients(label: string, models: ForNewClients): Promise<Timed<NewClientScores>>;
+  readonly newClients: (label: string, models: ForNewClients) => Promise<Timed<NewClientScores>>;
 }
 
 export const baseRecord = 'evaluation: base';

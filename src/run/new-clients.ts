@@ -9,7 +9,7 @@ import type { LaidOut } from './methods.ts';
 export interface ForNewClients {
   readonly global: AdapterMix;
   /** After the method's local stages; undefined where it has none, or they failed for this client. */
-  personal(client: string): AdapterMix | undefined;
+  readonly personal: (client: string) => AdapterMix | undefined;
   /** Labelled tokens of those stages. */
   readonly labelledTokens: number;
 }

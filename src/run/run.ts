@@ -179,7 +179,7 @@ async function* wholeRun(
       }),
       journal,
       metrics,
-      evaluate: { ...evaluate, base: () => withFiniteWeights(model, evaluate.base) },
+      evaluate: { ...evaluate, base: () => withFiniteWeights(model, () => evaluate.base()) },
       keep: (label, models) => writeAdapters({ config, folder, model, data, signal }, label, models),
       report: options.report ?? true,
     });
