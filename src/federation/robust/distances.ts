@@ -46,7 +46,10 @@ function add4(squared: Float64Array, at: number, x: Float32Array, others: readon
   let [p, q, r, s] = [0, 0, 0, 0];
   for (let k = 0; k < x.length; k++) {
     const value = x[k]!;
-    const [da, db, dc, dd] = [value - a[k]!, value - b[k]!, value - c[k]!, value - d[k]!];
+    const da = value - a[k]!;
+    const db = value - b[k]!;
+    const dc = value - c[k]!;
+    const dd = value - d[k]!;
     p += da * da;
     q += db * db;
     r += dc * dc;
