@@ -1,5 +1,6 @@
 import { html, type Markup } from '../report/markup.ts';
 import { figure, renderPage, type Section } from '../report/page.ts';
+import { matrixPlot } from '../report/plots/matrix.ts';
 import { optionsText } from '../report/settings.ts';
 import { tableMarkup } from '../report/tables.ts';
 import { version } from '../run/version.ts';
@@ -9,6 +10,7 @@ import { armCurves, convergedWithin, fewestPoints, type ArmCurve } from './conve
 import { equalityOf } from './equality.ts';
 import { clientDifferencesPlot } from './plots/client-differences.ts';
 import { curvesPlot } from './plots/curves.ts';
+import { meanMatrices } from './mean-matrices.ts';
 import { forestPlot } from './plots/forest.ts';
 import type { SweepResults } from './results.ts';
 import {
@@ -67,6 +69,8 @@ function sectionsOf(results: SweepResults, analysis: SweepAnalysis, extras: Swee
   const curves = armCurves(results);
   const compared = analysis.comparisons.filter(({ differences }) => differences.length > 0);
   const main = mainComparison(analysis);
+  const { ids, methods } = meanMatrices(results);
+  const matrix = matrixPlot(ids, methods);
   const sections: (Section | false | undefined)[] = [
     compared.length > 0 && {
       id: 'differences',
@@ -86,6 +90,12 @@ function sectionsOf(results: SweepResults, analysis: SweepAnalysis, extras: Swee
       short: 'Clients',
       title: 'Clients beyond the mean',
       body: clients(results, analysis, main, order),
+    },
+    matrix && {
+      id: 'matrix',
+      short: 'Matrix',
+      title: 'Every personal adapter on every client',
+      body: figure(matrixCaption, matrix),
     },
     { id: 'equal', short: 'Equal', title: 'What was equal between the arms', body: equal(results) },
     { id: 'tuning', short: 'Tuning', title: 'What was tried', body: tuning(results) },
@@ -174,6 +184,9 @@ function clients(
       )
     }`;
 }
+
+const matrixCaption =
+  'Mean over seeds. Row: whose personal adapter. Column: whose test rows; on the diagonal each is at home. Colour compares its loss with the global adapter’s on the same rows (where nothing was shared, with the column’s mean); numbers, where there is room, are losses.';
 
 function equal(results: SweepResults): Markup {
   const equality = equalityOf(results);

@@ -1,4 +1,4 @@
-import { sharesModel, work } from './facts.ts';
+import { clientIds, sharesModel, work } from './facts.ts';
 import { percent } from './format.ts';
 import { headSection } from './headline.ts';
 import { html, type Markup } from './markup.ts';
@@ -37,7 +37,7 @@ export function renderReport(summary: Summary, extras: ReportExtras = {}): strin
 }
 
 function sectionsOf(summary: Summary, extras: ReportExtras): Section[] {
-  const matrix = matrixPlot(summary);
+  const matrix = matrixPlot(clientIds(summary), summary.methods);
   const leftOut = leftOutTable(summary);
   const privacy = privacySection(summary);
   const trained = summary.methods.length > 0;

@@ -1,9 +1,9 @@
 import * as Plot from '@observablehq/plot';
-import { clientIds, sharesModel } from '../facts.ts';
+import { sharesModel } from '../facts.ts';
 import { html, type Markup } from '../markup.ts';
 import { methodColor } from '../palette.ts';
 import { draw, fit, textWidth } from '../svg.ts';
-import type { MethodSummary, Summary } from '../summary.ts';
+import type { MethodSummary } from '../summary.ts';
 
 interface Cell {
   readonly i: number;
@@ -22,9 +22,9 @@ const numberedClients = 10;
  * All cells of a method's matrix, row by row; a client without a personal model has none. The reference of a column is the
  * global adapter's loss on these rows, or the mean of the column where nothing was shared.
  */
-function cellsOf(summary: Summary, method: MethodSummary): Cell[] {
+function cellsOf(ids: readonly string[], method: MethodSummary): Cell[] {
   const rows = method.personal?.matrix ?? [];
-  const references = clientIds(summary).map((id, j) => {
+  const references = ids.map((id, j) => {
     const column = rows.flatMap((row) => row[j] ?? []);
     const mean = column.reduce((sum, loss) => sum + loss, 0) / column.length;
     return sharesModel(method) ? (method.global.clients[id]?.loss ?? mean) : mean;
@@ -32,11 +32,13 @@ function cellsOf(summary: Summary, method: MethodSummary): Cell[] {
   return rows.flatMap((row, i) => row.map((loss, j) => ({ i, j, loss, gap: loss - references[j]! })));
 }
 
-/** A heat map per method: client i's personal model on client j's rows, coloured by the difference from the global adapter. */
-export function matrixPlot(summary: Summary): Markup | undefined {
-  const ids = clientIds(summary);
-  const panels = summary.methods
-    .map((method, i) => ({ method, color: methodColor(i), cells: cellsOf(summary, method) }))
+/** A heat map per method, in its place's colour: client i's personal model on client j's rows, coloured by the difference from the global adapter. */
+export function matrixPlot(
+  ids: readonly string[],
+  methods: readonly (MethodSummary | undefined)[],
+): Markup | undefined {
+  const panels = methods
+    .flatMap((method, i) => (method ? [{ method, color: methodColor(i), cells: cellsOf(ids, method) }] : []))
     .filter(({ cells }) => cells.length > 0);
   if (panels.length === 0 || ids.length > drawnClients) return undefined;
   const gaps = panels.flatMap(({ cells }) => cells.map(({ gap }) => Math.abs(gap))).toSorted((a, b) => a - b);

@@ -1,6 +1,7 @@
 import { parseHTML } from 'linkedom';
 import { describe, expect, it } from 'vitest';
 import { summaryFixture } from '../../../tests/summary-fixture.ts';
+import { clientIds } from '../facts.ts';
 import type { Markup } from '../markup.ts';
 import type { PersonalScores, Summary } from '../summary.ts';
 import { fit, textWidth } from '../svg.ts';
@@ -21,9 +22,11 @@ function withMatrix(matrix: readonly (readonly number[])[], shares = true): Summ
   return { ...summary, methods: [{ ...method!, stages, personal }] };
 }
 
+const matrixOf = (summary: Summary) => matrixPlot(clientIds(summary), summary.methods);
+
 describe('matrixPlot', () => {
   const colours = (summary: Summary) =>
-    [...read(matrixPlot(summary)!).querySelectorAll('rect')]
+    [...read(matrixOf(summary)!).querySelectorAll('rect')]
       .filter((rect) => rect.querySelector('title'))
       .map((rect) => [rect.getAttribute('fill'), Number(rect.getAttribute('fill-opacity'))] as const);
 
@@ -57,11 +60,11 @@ describe('matrixPlot', () => {
 
   it('leaves out rows of clients without a model, and is not drawn beyond 200 clients', () => {
     expect(colours(withMatrix([[], [1, 2, 3], [2, 2, 2]])).length).toBe(6);
-    expect(matrixPlot(summaryFixture({ methods: 1, clients: 201 }))).toBeUndefined();
+    expect(matrixOf(summaryFixture({ methods: 1, clients: 201 }))).toBeUndefined();
   });
 
   it('draws many clients as a few paths', () => {
-    const document = read(matrixPlot(summaryFixture({ methods: 1, clients: 100, mixed: true }))!);
+    const document = read(matrixOf(summaryFixture({ methods: 1, clients: 100, mixed: true }))!);
     expect(document.querySelectorAll('rect').length).toBe(0);
     const paths = [...document.querySelectorAll('svg > path')];
     expect(paths.length).toBeLessThanOrEqual(10);
