@@ -14,10 +14,11 @@ export type {
   GradientRequest,
   GradientResult,
   Progress as StepProgress,
+  RepresentRequest,
   TrainRequest,
   TrainResult,
 } from './train/kit.ts';
-export type { Adapter, AdapterMix, LoraLayout, LoraModule } from './lora/adapter.ts';
+export type { Adapter, AdapterMix, LoraLayout, LoraModule, MixPart } from './lora/adapter.ts';
 export type { Parametrisation } from './lora/parametrisation.ts';
 export type { Optimizer, Schedule } from './optim/optimizer.ts';
 export type { State } from './tensor/state.ts';

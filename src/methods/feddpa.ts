@@ -7,6 +7,7 @@ import { mapTensors, zeros } from '../tensor/tensors.ts';
 import { training, type TrainSettings } from '../train/settings.ts';
 import { averageFactors, type AveragedTraining } from './average-factors.ts';
 import { averaging } from './capabilities.ts';
+import { atEveryClient } from './local-training.ts';
 import { defineMethod } from './method.ts';
 import { federatedOptions, federatedRounds, localOptions, withLocal } from './options.ts';
 import { privateState, type PrivateState } from './private-state.ts';
@@ -79,17 +80,12 @@ function together(federated: AveragedTraining, dual: Dual): Stage<Tensors, Priva
 
 function afterwards(dual: Dual): Stage<Tensors, PrivateState> {
   return {
+    ...atEveryClient,
     name: 'local',
-    rounds: 1,
-    participants: 'every',
-    combine: 'none',
-    start: ({ adapter }) => adapter.factors,
-    broadcast: (factors) => factors,
     async *work(received, mine, kit) {
       const personal = yield* trainLocal(dual, received, mine, kit);
       return { update: new Map(), weight: 1, mine: { ...privateState(mine), ...personal } };
     },
-    apply: (factors) => factors,
     models: (factors, mine) => mixed(dual, factors, privateState(mine)),
   };
 }

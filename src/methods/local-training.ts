@@ -16,16 +16,22 @@ export interface LocalTraining {
   readonly extra?: (kit: Parameters<Stage['work']>[2]) => Pick<TrainRequest, 'correct' | 'afterStep'>;
 }
 
+/** What a stage is in which every client is sent the global factors and works for itself. */
+export const atEveryClient = {
+  rounds: 1,
+  participants: 'every',
+  combine: 'none',
+  start: ({ adapter }) => adapter.factors,
+  broadcast: (factors) => factors,
+  apply: (factors) => factors,
+} satisfies Partial<Stage<Tensors, PrivateState>>;
+
 /** Every client trains a personal model from the global one, on its own; nothing is sent and the global model stays. */
 export function localTraining(options: LocalTraining): Stage<Tensors, PrivateState> {
   const { layout, parametrisation } = options;
   return {
+    ...atEveryClient,
     name: options.name,
-    rounds: 1,
-    participants: 'every',
-    combine: 'none',
-    start: ({ adapter }) => adapter.factors,
-    broadcast: (factors) => factors,
     async *work(received, mine, kit) {
       const trained = yield* kit.train({
         from: { layout, factors: received },
@@ -35,7 +41,6 @@ export function localTraining(options: LocalTraining): Stage<Tensors, PrivateSta
       });
       return { update: new Map(), weight: 1, mine: { ...privateState(mine), personal: trained.params } };
     },
-    apply: (factors) => factors,
     models: (factors, mine) => personalModel(layout, parametrisation, factors, privateState(mine)),
   };
 }

@@ -1,12 +1,9 @@
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { collect } from '../../tests/support/collect.ts';
 import { plainTraining } from '../../tests/support/rounds.ts';
-import { smallLlama, type SmallLlama } from '../../tests/support/small-llama.ts';
+import { runOn, smallLlama, type SmallLlama } from '../../tests/support/small-llama.ts';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
 import type { MethodResult } from '../federation/events.ts';
-import { openJournal } from '../federation/journal.ts';
-import { runMethod, type MethodRun } from '../federation/run-method.ts';
+import type { MethodRun } from '../federation/run-method.ts';
 import { stack } from '../lora/mix.ts';
 import { byteSize, sameBits } from '../tensor/tensors.ts';
 import { averageFactors } from './average-factors.ts';
@@ -17,7 +14,6 @@ import type { MethodContext, Stage } from './stage.ts';
 const rounds = 2;
 const clientCount = 3;
 const folder = temporaryFolder();
-let runs = 0;
 let llama: SmallLlama;
 beforeAll(async () => {
   llama = await smallLlama();
@@ -32,25 +28,8 @@ const context = (more: Partial<MethodContext> = {}): MethodContext => ({
   ...more,
 });
 
-async function run(stages: readonly Stage[], more: Partial<MethodRun> = {}): Promise<MethodResult> {
-  const journal = openJournal({ path: join(folder, `${runs++}.sqlite`), identity: { run: `${runs}` }, resume: false });
-  const { result } = await collect(
-    runMethod({
-      label: 'method',
-      stages,
-      initial: llama.initial,
-      clients: llama.clients,
-      // Only for methods with a stage for them: elsewhere they would be one more participant.
-      ...(stages.some(({ participants }) => participants === 'proxy') && { proxy: llama.proxy }),
-      engine: llama.engine,
-      journal,
-      rounds: { sampling: 'all', fraction: 1, deadline: 60, minimum: 1 },
-      seed: 7,
-      ...more,
-    }),
-  );
-  return result;
-}
+const run = (stages: readonly Stage[], more: Partial<MethodRun> = {}): Promise<MethodResult> =>
+  runOn(llama, folder, { stages, ...more });
 
 /** Numbers of one module: its rank r, fan-in n, fan-out m. */
 interface Sizes {

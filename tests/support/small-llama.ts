@@ -1,5 +1,8 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { ClientData, TokenRow } from '../../src/data/types.ts';
+import type { MethodResult } from '../../src/federation/events.ts';
+import { openJournal } from '../../src/federation/journal.ts';
+import { runMethod, type MethodRun } from '../../src/federation/run-method.ts';
 import type { Adapter, LoraLayout } from '../../src/lora/adapter.ts';
 import { initAdapter } from '../../src/lora/init.ts';
 import { loraLayout } from '../../src/lora/layout.ts';
@@ -8,6 +11,7 @@ import type { Engine } from '../../src/runtime/engine.ts';
 import { openModelFolder } from '../../src/formats/files/model.ts';
 import { openEngine } from '../../src/runtime/node/open.ts';
 import { stream } from '../../src/tensor/random.ts';
+import { collect } from './collect.ts';
 
 export interface SmallLlama {
   readonly engine: Engine;
@@ -36,6 +40,31 @@ export async function smallLlama(): Promise<SmallLlama> {
     clients: [client('a', 5), client('b', 9), client('c', 7)],
     proxy: client('proxy', 4),
   };
+}
+
+let runs = 0;
+/** A method's stages on that model with its clients, in a journal of their own. */
+export async function runOn(
+  llama: SmallLlama,
+  folder: string,
+  run: Pick<MethodRun, 'stages'> & Partial<MethodRun>,
+): Promise<MethodResult> {
+  const journal = openJournal({ path: join(folder, `${runs++}.sqlite`), identity: { run: `${runs}` }, resume: false });
+  const { result } = await collect(
+    runMethod({
+      label: 'method',
+      initial: llama.initial,
+      clients: llama.clients,
+      // Only for methods with a stage for them: elsewhere they would be one more participant.
+      ...(run.stages.some(({ participants }) => participants === 'proxy') && { proxy: llama.proxy }),
+      engine: llama.engine,
+      journal,
+      rounds: { sampling: 'all', fraction: 1, deadline: 60, minimum: 1 },
+      seed: 7,
+      ...run,
+    }),
+  );
+  return result;
 }
 
 function randomRow(id: string, vocabulary: number): TokenRow {

@@ -1,11 +1,8 @@
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { collect } from '../../../tests/support/collect.ts';
-import { smallLlama, type SmallLlama } from '../../../tests/support/small-llama.ts';
+import { runOn, smallLlama, type SmallLlama } from '../../../tests/support/small-llama.ts';
 import { temporaryFolder } from '../../../tests/support/temporary.ts';
 import type { MethodResult } from '../../federation/events.ts';
-import { openJournal } from '../../federation/journal.ts';
-import { runMethod } from '../../federation/run-method.ts';
 import { keyOfA, keyOfB, type Adapter } from '../../lora/adapter.ts';
 import { type Axis, decompose } from '../../lora/decompose.ts';
 import { normAxis } from '../../lora/axis.ts';
@@ -21,7 +18,6 @@ import { fedloraOptimizer } from './method.ts';
 
 const axes: readonly Axis[] = ['column', 'rank', 'row'];
 const folder = temporaryFolder();
-let runs = 0;
 let llama: SmallLlama;
 beforeAll(async () => {
   llama = await smallLlama();
@@ -46,22 +42,7 @@ async function federate(options: Record<string, unknown>): Promise<MethodResult>
     },
   };
   const stages = fedloraOptimizer.stages(options, context);
-  const journal = openJournal({ path: join(folder, `${runs++}.sqlite`), identity: { run: `${runs}` }, resume: false });
-  const { result } = await collect(
-    runMethod({
-      label: 'fedlora-optimizer',
-      stages,
-      initial: llama.initial,
-      clients: llama.clients,
-      // Only where there is a stage for them: elsewhere they would be one more participant.
-      ...(stages.some(({ participants }) => participants === 'proxy') && { proxy: llama.proxy }),
-      engine: llama.engine,
-      journal,
-      rounds: { sampling: 'all', fraction: 1, deadline: 60, minimum: 1 },
-      seed: 7,
-    }),
-  );
-  return result;
+  return runOn(llama, folder, { label: 'fedlora-optimizer', stages });
 }
 
 const globalOf = (result: MethodResult, stage: number): Adapter => result.stages[stage]!.models.global[0]!.adapter;

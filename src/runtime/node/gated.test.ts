@@ -1,11 +1,14 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { randomFactors } from '../../../tests/toy-adapter.ts';
+import { embeddedModel } from '../../../tests/support/workspace.ts';
 import { smallLlama, type SmallLlama } from '../../../tests/support/small-llama.ts';
 import { temporaryFolder } from '../../../tests/support/temporary.ts';
 import { evaluationBatches } from '../../data/batches.ts';
 import { readMix, writeMix } from '../../formats/files/mix.ts';
+import { openModelFolder } from '../../formats/files/model.ts';
 import { readAdapter } from '../../formats/files/peft.ts';
+import { encodeModel } from '../../graph/proto.ts';
 import type { AdapterMix } from '../../lora/adapter.ts';
 import { keyOfGate } from '../../lora/gate.ts';
 import { gatedBeside, gatedPair } from '../../lora/gated.ts';
@@ -14,6 +17,9 @@ import { stream } from '../../tensor/random.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
 import { mapTensors, sameBits, scale } from '../../tensor/tensors.ts';
 import type { PackedBatch } from '../engine.ts';
+import { loraEngine } from '../lora-engine.ts';
+import { openSession } from './session.ts';
+import { placeWeights } from './weights.ts';
 
 let llama: SmallLlama;
 let batch: PackedBatch;
@@ -62,6 +68,29 @@ describe('a mix weighed token by token, in the model', () => {
     const first = row.labelled.indexOf(1);
     const [next] = await llama.engine.generate(factors, row.ids.slice(0, first), { maxNewTokens: 1, stop: [] });
     expect(next).toBe(predicted[0]);
+  });
+
+  it('compiles no more than one further graph of each kind, whatever the parts', async () => {
+    const model = await openModelFolder(embeddedModel);
+    const weights = await placeWeights(model.config, model.store);
+    let opened = 0;
+    const engine = loraEngine({
+      config: model.config,
+      layout: llama.layout,
+      types: weights.type,
+      open(graph) {
+        opened++;
+        return openSession(encodeModel(graph.finish(weights.place)), weights.folder, { threads: 1 });
+      },
+    });
+    const two = pair(params);
+    const three = [...two, { ...two[1]!, weight: 2 }];
+    const mixes: AdapterMix[] = [two, [two[0]!, two[1]!].toReversed(), three, [{ adapter: rest, weight: 1 }]];
+    for (const mix of [...mixes, ...mixes]) await engine.score(stack(mix), batch);
+    expect(opened).toBe(2);
+    for (const mix of mixes.slice(0, 3)) await engine.step(stack(mix), batch, 'AB');
+    expect(opened).toBe(3);
+    await engine.close();
   });
 
   it('has the gradients of A, B and the mixers, by finite differences of the loss', async () => {
