@@ -1,5 +1,6 @@
 import { basename, extname, join } from 'node:path';
 import { Interrupted } from '../../errors.ts';
+import { sweepText } from '../../experiments/sweep-table.ts';
 import { sweep } from '../../experiments/sweep.ts';
 import type { Terminal } from '../context.ts';
 import { onInterrupt } from '../exit.ts';
@@ -21,9 +22,9 @@ export async function sweepCommand(file: string, flags: SweepFlags, terminal: Te
     terminal.say(text);
   });
   try {
-    await sweep(file, { out, jobs, signal: interrupt.signal, onEvent: (event) => view.tell(event) });
+    const results = await sweep(file, { out, jobs, signal: interrupt.signal, onEvent: (event) => view.tell(event) });
     view.clear();
-    terminal.print(`results: ${join(out, 'results.csv')}\nreport: ${join(out, 'report.html')}`);
+    terminal.print(`\n${sweepText(results)}\n\nresults: ${join(out, 'results.csv')}\nreport: ${join(out, 'report.html')}`);
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
     throw new Interrupted('nothing is lost. To go on: the same command', { cause: error });
