@@ -11,6 +11,8 @@ const shared = {
     { use: 'fedit', local: { steps: 2 } },
     { use: 'fedlora-optimizer', global: { rounds: 2, rows: 4 }, local: { steps: 2 }, optimizerState: 'keep' },
   ],
+  // Clients clip their updates, the global gradients among them.
+  guards: [{ use: 'clip', norm: 0.02 }],
   rounds: { count: 2 },
   train: { batchSize: 4, steps: 3, rate: 1e-3 },
   runtime: { threads: 1 },
@@ -37,7 +39,7 @@ function listening(log: { text: string }, { child }: Started): void {
 
 async function until(what: string, true_: () => boolean): Promise<void> {
   for (let i = 0; !true_(); i++) {
-    if (i > 6000) throw new Error(`waited too long until ${what}`);
+    if (i > 12_000) throw new Error(`waited too long until ${what}`);
     await setTimeout(20);
   }
 }
@@ -48,7 +50,7 @@ async function serving(
   args: readonly string[],
 ): Promise<Started & { url: string }> {
   log.text = '';
-  const started = start(['serve', folder.at('serve.yaml'), '--out', folder.at('server'), ...args], { limit: 220_000 });
+  const started = start(['serve', folder.at('serve.yaml'), '--out', folder.at('server'), ...args], { limit: 400_000 });
   listening(log, started);
   const over = started.ended.then((ended) => (log.text += `\nended: ${ended.stderr}`));
   void over;
@@ -75,7 +77,7 @@ function joining(folder: Folder, url: string, name: string, log: { text: string 
       '--patience',
       '120',
     ],
-    { limit: 220_000, env: token === undefined ? {} : { FEDLORA_TOKEN: token.trim() } },
+    { limit: 400_000, env: token === undefined ? {} : { FEDLORA_TOKEN: token.trim() } },
   );
   listening(log, started);
   return started;
@@ -103,7 +105,7 @@ function work(log: string): { done: string; sent: boolean }[] {
 describe('a federation of processes', () => {
   test(
     'ends with the simulation’s adapters bit for bit, though the server and a client are killed hard on the way',
-    { timeout: 240_000 },
+    { timeout: 480_000 },
     async () => {
       using folder = workspace();
       deal(folder);

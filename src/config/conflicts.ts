@@ -110,10 +110,8 @@ const notServed = [
   ),
 ];
 
-const broughtByClients = (has: (key: string) => boolean): readonly (readonly [string, string])[] => [
-  ...notServed.filter(has).map((key) => [key, 'has no effect with `serve`: each client brings its own data'] as const),
-  ...(has('guards') ? [['guards', 'go with simulations only so far: leave them out, or `serve`'] as const] : []),
-];
+const broughtByClients = (has: (key: string) => boolean): readonly (readonly [string, string])[] =>
+  notServed.filter(has).map((key) => [key, 'has no effect with `serve`: each client brings its own data'] as const);
 
 /** Keys that mean something only where another key has one of some values; an unset one has its default. */
 function only(keys: readonly string[], key: string, values: readonly string[], unset?: string): Rule {

@@ -28,6 +28,15 @@ export const stages = (): Stage[] => [
 ];
 const seed = 3;
 
+export const described: ServerOptions['description'] = {
+  protocol: PROTOCOL,
+  fedlora: '1',
+  model: { name: 'm', digest: '0'.repeat(64) },
+  clients: 3,
+  lease: 60,
+  config: {},
+};
+
 export interface Served {
   readonly server: FederationServer;
   readonly journal: Journal;
@@ -55,14 +64,7 @@ export function federationTools() {
       const server = await openServer({
         folder: join(folder, 'server'),
         journal,
-        description: {
-          protocol: PROTOCOL,
-          fedlora: '1',
-          model: { name: 'm', digest: '0'.repeat(64) },
-          clients: 3,
-          lease: 60,
-          config: {},
-        },
+        description: described,
         clients: names,
         host: '127.0.0.1',
         port: 0,

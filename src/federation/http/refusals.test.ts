@@ -91,7 +91,7 @@ const asJson = (value: unknown): RequestInit => ({
 });
 
 describe('what does not fit is refused in words, and changes nothing', () => {
-  test('updates that are not what the task asks for', { timeout: 60_000 }, async () => {
+  test('updates that are not what the task asks for', async () => {
     const at = await scene();
     const before = traces(at);
     const { sent } = at;
@@ -132,7 +132,7 @@ describe('what does not fit is refused in words, and changes nothing', () => {
     await at.stop();
   });
 
-  test('bytes with another digest, too many of them, out of order, or from nobody', { timeout: 60_000 }, async () => {
+  test('bytes with another digest, too many of them, out of order, or from nobody', async () => {
     const at = await scene();
     const before = traces(at);
     const bytes = toPayload(at.sent);
@@ -164,7 +164,7 @@ describe('what does not fit is refused in words, and changes nothing', () => {
     await at.stop();
   });
 
-  test('tasks of others, of another run, and messages played again', { timeout: 60_000 }, async () => {
+  test('tasks of others, of another run, and messages played again', async () => {
     const at = await scene();
     const bytes = toPayload(at.sent);
     await at.ben.api.upload(digestOf(bytes), bytes);
@@ -192,7 +192,7 @@ describe('what does not fit is refused in words, and changes nothing', () => {
     await at.stop();
   });
 
-  test('updates that come too late are told why', { timeout: 60_000 }, async () => {
+  test('updates that come too late are told why', async () => {
     const folder = tools.folder();
     const served = await tools.serve(folder);
     const [ann, ben, cho] = await Promise.all(names.map((name) => tools.joined(served.server, name)));
@@ -224,12 +224,15 @@ describe('what does not fit is refused in words, and changes nothing', () => {
       participants: ['ben', 'cho'],
       leftOut: [{ client: 'ann', reason }],
     });
+    const readiness = async (): Promise<number> => (await fetch(`${served.server.url}/v1/readiness`)).status;
+    expect(await readiness()).toBe(200);
     await served.server.end({ how: 'stopped', why: 'the test is over' }, 0);
+    expect(await readiness()).toBe(503);
     expect(await ann!.api.next(20)).toEqual({ kind: 'over', how: 'stopped', why: 'the test is over' });
     await running;
   });
 
-  test('tokens and keys', { timeout: 60_000 }, async () => {
+  test('tokens and keys', async () => {
     const folder = tools.folder();
     const { server } = await tools.serve(folder);
     const stranger = tools.api(server.url);
@@ -275,7 +278,7 @@ describe('what does not fit is refused in words, and changes nothing', () => {
     });
   });
 
-  test('messages that are malformed, too large, too many or to nowhere', { timeout: 60_000 }, async () => {
+  test('messages that are malformed, too large, too many or to nowhere', async () => {
     const at = await scene();
     const before = traces(at);
     const progress = `tasks/${at.task.id}/progress`;

@@ -65,6 +65,15 @@ const clientOf = ({ request }: Call, { keys }: HttpParts): string => keys.who(be
 
 const routes: readonly Route[] = [
   { method: 'GET', path: /^\/v1\/health$/, run: async () => ({ ok: true }) },
+  {
+    method: 'GET',
+    path: /^\/v1\/readiness$/,
+    run: async (_, { service }) => {
+      const over = service.over();
+      if (over !== undefined) throw new Refusal(503, 'over', `the run is over: ${over.why}`);
+      return { ready: true };
+    },
+  },
   { method: 'GET', path: /^\/v1\/run$/, run: async (_, { service }) => descriptionSchema.parse(service.description) },
   {
     method: 'POST',

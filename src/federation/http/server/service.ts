@@ -55,6 +55,7 @@ export interface Service {
   mayFetch(client: string, digest: string): boolean;
   /** The run is over: everybody who asks is told. */
   end(over: Over): void;
+  over(): Over | undefined;
   /** Who was told so. */
   readonly told: ReadonlySet<string>;
 }
@@ -236,6 +237,7 @@ export function service(parts: ServiceParts): Service {
       over = value;
       desk.wake();
     },
+    over: () => over,
     told,
   };
 }

@@ -1,0 +1,137 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { get } from 'node:https';
+import { join as joinPath } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { embeddedModel } from '../../tests/support/workspace.ts';
+import { temporaryFolder } from '../../tests/support/temporary.ts';
+import type { RunConfigInput } from '../config/schema.ts';
+import { UserError } from '../errors.ts';
+import { join } from './join.ts';
+import { serve, type ServeOptions } from './serve.ts';
+
+const root = temporaryFolder();
+const base: RunConfigInput = {
+  model: { path: embeddedModel },
+  data: { format: 'jsonl', template: 'plain', maxLength: 96 },
+  lora: { rank: 2, alpha: 4 },
+  methods: [{ use: 'fedit' }],
+  serve: { clients: ['ann', 'ben'], port: 0, gather: 0.2, linger: 0 },
+};
+const options = (more: Partial<ServeOptions> = {}): ServeOptions => ({
+  out: joinPath(mkdtempSync(joinPath(root, 's-')), 'out'),
+  onError: (error) => {
+    throw error;
+  },
+  ...more,
+});
+
+/** What a server tells until it ends, however it does. */
+async function told(
+  config: RunConfigInput,
+  more?: Partial<ServeOptions>,
+): Promise<{ kinds: string[]; error: unknown }> {
+  const kinds: string[] = [];
+  try {
+    for await (const { kind } of serve(config, options(more))) kinds.push(kind);
+    return { kinds, error: undefined };
+  } catch (error) {
+    return { kinds, error };
+  }
+}
+
+describe('a server is refused', () => {
+  const { serve: section, ...without } = base;
+  test.each([
+    ['without its section', { ...without, data: { ...base.data, path: 'rows.jsonl' } }, 'has no section `serve`'],
+    [
+      'for other machines without encryption',
+      { ...base, serve: { ...section!, host: '0.0.0.0' } },
+      'tokens would travel unencrypted',
+    ],
+    [
+      'without the certificate that it names',
+      { ...base, serve: { ...section!, tls: { cert: '/no/cert', key: '/no/key' } } },
+      'serve.tls.cert: ENOENT',
+    ],
+    [
+      'where all rows would be in one place',
+      { ...base, methods: [{ use: 'centralised' }] },
+      'needs all clients’ rows in one place',
+    ],
+    [
+      'where it would need rows of its own',
+      { ...base, methods: [{ use: 'fedlora-optimizer', globalData: 'proxy' }] },
+      'needs rows of the server’s own',
+    ],
+  ] as [string, RunConfigInput, string][])('%s', async (_, config, message) => {
+    const { error, kinds } = await told(config);
+    expect(kinds).toEqual([]);
+    expect(error).toBeInstanceOf(UserError);
+    expect((error as Error).message).toContain(message);
+  });
+});
+
+test('a server does not wait for ever: it says who is missing', async () => {
+  const { kinds, error } = await told(base);
+  expect(kinds).toEqual(['serving']);
+  expect((error as Error).message).toBe(
+    '0 of 2 clients joined within 0.2 s (serve.gather), and rounds.minimum is 1. Missing: ann, ben. With --resume it waits again.',
+  );
+});
+
+describe('a client is refused', () => {
+  const asked = (url: string): Promise<unknown> => join({ url, data: 'rows.jsonl', patience: 1 }).next();
+  test.each([
+    ['http://federation.example:8470', 'tokens would travel unencrypted'],
+    ['federation', 'is no address'],
+    ['http://127.0.0.1:1', 'did not answer for 1 s'],
+  ])('%s', async (url, message) => {
+    await expect(asked(url)).rejects.toThrow(message);
+  });
+});
+
+/** A certificate for 127.0.0.1; undefined where there is no openssl to make one. */
+function certificate(folder: string): { readonly cert: string; readonly key: string } | undefined {
+  const files = { cert: joinPath(folder, 'cert.pem'), key: joinPath(folder, 'key.pem') };
+  const name = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  try {
+    execFileSync('openssl', [...args, ...name, '-keyout', files.key, '-out', files.cert], { stdio: 'pipe' });
+    return files;
+  } catch {
+    return undefined;
+  }
+}
+
+const tls = certificate(mkdtempSync(joinPath(root, 'c-')));
+test.skipIf(tls === undefined)(
+  'with a certificate it speaks HTTPS, and tells no path and no name of a client',
+  async () => {
+    const control = new AbortController();
+    const events = serve(
+      { ...base, serve: { ...base.serve!, tls: tls!, gather: 60 } },
+      options({ signal: control.signal }),
+    );
+    const first = await events.next();
+    if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
+    const { url } = first.value;
+    expect(url).toMatch(/^https:/);
+    const waiting = events.next();
+    const text = await new Promise<string>((done, failed) => {
+      get(`${url}/v1/run`, { ca: readFileSync(tls!.cert) }, (response) => {
+        let body = '';
+        response.setEncoding('utf8').on('data', (piece: string) => (body += piece));
+        response.on('end', () => done(body));
+      }).on('error', failed);
+    });
+    expect(JSON.parse(text)).toMatchObject({
+      protocol: 1,
+      clients: 2,
+      config: { lora: { rank: 2 }, methods: [{ use: 'fedit' }] },
+    });
+    for (const secret of ['ann', 'ben', embeddedModel, 'cert.pem']) expect(text).not.toContain(secret);
+    control.abort();
+    await expect(waiting).rejects.toThrow('can be resumed');
+  },
+);
