@@ -72,14 +72,14 @@ describe('what a report says', () => {
       `${arm} cannot be told apart from FedIT`,
     ]);
     expect(textOf(like(arm, () => 1))).toContain(
-      `${arm} cannot be told apart from FedIT: the same as FedIT (95 % interval`,
+      `${arm} cannot be told apart from FedIT: to three digits the same as FedIT (95 % interval`,
     );
   });
 
   it('is descriptive in words at three seeds, and nothing at one', () => {
     const three = sweepFixture({ seeds: [1, 2, 3] });
     expect(textOf(three)).toContain('with 3 seeds this is descriptive');
-    expect(textOf(three)).toContain('Too few seeds for a claim about all 4 other arms against FedIT');
+    expect(textOf(three)).toContain('Too few seeds for a claim about 4 other arms against FedIT');
     expect(textOf(sweepFixture({ seeds: [1] }))).toContain(
       'with one seed. There is no interval, and nothing follows from it.',
     );

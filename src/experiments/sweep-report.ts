@@ -206,9 +206,13 @@ function tuning({ arms }: SweepResults): Markup {
     ${tried && tableMarkup(tried)}
     <dl>
       ${arms.map(
-        ({ label, use, options }) =>
+        ({ label, use, options, run = {} }) =>
           html`<dt>${label}</dt>
-            <dd>${[use, optionsText(options)].filter((part) => part !== '').join(': ')}</dd> `,
+            <dd>
+              ${[use, [optionsText(options), optionsText(run)].filter((part) => part !== '').join(', ')]
+                .filter((part) => part !== '')
+                .join(': ')}
+            </dd> `,
       )}
     </dl>`;
 }

@@ -73,7 +73,8 @@ export function headline(analysis: SweepAnalysis): string {
   const worse = count('worse');
   const undecided = count('undecided');
   const few = count('descriptive', 'unmeasured');
-  if (few === all) return `Too few seeds for a claim about ${arms} against ${baseline}`;
+  if (few === all)
+    return `Too few seeds for a claim about ${all === 1 ? arms : `${all} other arms`} against ${baseline}`;
   if (undecided === all)
     return `${all === 1 ? arms : `None of ${all} other arms`} can${all === 1 ? 'not' : ''} be told apart from ${baseline}`;
   if (better === all || worse === all)
@@ -96,7 +97,10 @@ export const sentences = (comparison: Comparison, baseline: string): string[] =>
 function sentence(one: Difference, { metric }: Comparison, baseline: string): string {
   const { label, mean, overSeeds, holm, verdict, seeds } = one;
   const size = signed(metric, Math.abs(mean)).replace('+', '');
-  const by = Number(size) === 0 ? `the same as ${baseline}` : `${size} ${mean < 0 ? 'below' : 'above'} ${baseline}`;
+  const by =
+    Number(size) === 0
+      ? `to three digits the same as ${baseline}`
+      : `${size} ${mean < 0 ? 'below' : 'above'} ${baseline}`;
   const range = `95 % interval over ${seeds.length} seeds ${interval(metric, overSeeds)}`;
   const p = `p ${holm !== undefined && holm < 0.0001 ? '' : '= '}${pText(holm)} after Holm`;
   if (verdict === 'unmeasured')
