@@ -42,6 +42,7 @@ export function program(terminal: Terminal): Command {
     .argument('<sweep.yaml>', 'the sweep; docs/sweep.md explains it')
     .option('--out <folder>', 'where results go (default: runs/<name of the sweep>)')
     .option('--jobs <number>', 'runs at a time, each in a process of its own; the results do not depend on it', '1')
+    .option('--dry-run', 'only tell what would be computed, what is shared, and how long it takes')
     .action(async (file: string, flags: SweepFlags) =>
       (await import('./commands/sweep.ts')).sweepCommand(file, flags, terminal),
     );

@@ -107,6 +107,10 @@ describe('a sweep', () => {
     const own = { ...base, data: { ...base.data, path: folder.at('rows-{seed}.jsonl') } };
     const { results } = await told({ ...small, base: own, arms: [small.arms[0]!] }, folder.at('out'));
     expect(results.cells.map(({ base: { micro } }) => micro.rows)).toEqual([6, 6]);
+    // The file of a seed changes, and an arm is added: what was computed before is of other rows.
+    writeFileSync(folder.at('rows-2.jsonl'), rows.toReversed().slice(0, -40).join('\n'));
+    const mixed = told({ ...small, base: own, arms: small.arms.slice(0, 2) }, folder.at('out'));
+    await expect(mixed).rejects.toThrow(/^the data changed between the runs in .*seed-2[^]*which cannot be compared/);
     const missing = told({ ...small, base: own, seeds: [1, 3] }, folder.at('other'));
     await expect(missing).rejects.toThrow(/rows-3\.jsonl/);
   });

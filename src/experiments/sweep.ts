@@ -19,6 +19,7 @@ import { resultsCsv } from './results-csv.ts';
 import type { SweepCell, SweepResults, Tried } from './results.ts';
 import { runCells, type CellEvent, type Failed, type Planned, type Runner } from './run-cells.ts';
 import { runnerHere } from './runner.ts';
+import { requireSameInputs } from './same-inputs.ts';
 import { tuneArms, type Tuned } from './tuning.ts';
 import { runnerApart } from './workers.ts';
 
@@ -131,6 +132,7 @@ async function wholeSweep(sweeping: Sweeping): Promise<SweepResults> {
     done.set(one, sweepCell(one, summary));
     await writeAtomically(folder.results, `${JSON.stringify(results(), undefined, 2)}\n`);
   });
+  await requireSameInputs([...done.keys()]);
   await writeResults(folder, results());
   if (failed.length > 0) throw failure(failed, cells.length);
   return results();

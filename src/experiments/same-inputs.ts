@@ -1,0 +1,29 @@
+import { readFile } from 'node:fs/promises';
+import { valueAt } from '../config/problems.ts';
+import { UserError } from '../errors.ts';
+import { runFolder } from '../run/folder.ts';
+import type { Cell } from './cells.ts';
+
+/**
+ * Throws UserError where runs of one seed that deal the same data had other rows, or any two another base model: a file was
+ * changed between them, and comparing them would say nothing.
+ */
+export async function requireSameInputs(cells: readonly Cell[]): Promise<void> {
+  const first = new Map<string, { readonly cell: Cell; readonly digest: unknown }>();
+  for (const cell of cells) {
+    const { data, clients, seed } = cell.config;
+    const about = JSON.parse(await readFile(runFolder(cell.out).environment, 'utf8')) as unknown;
+    for (const [what, key] of [
+      ['model', 'model'],
+      ['data', JSON.stringify([seed, data, clients])],
+    ] as const) {
+      const digest = valueAt(about, ['identity', what]);
+      const other = first.get(key);
+      if (other === undefined) first.set(key, { cell, digest });
+      else if (other.digest !== digest)
+        throw new UserError(
+          `the ${what} changed between the runs in ${other.cell.out} and in ${cell.out}, which cannot be compared: remove those of before the change, and the same command computes them again`,
+        );
+    }
+  }
+}
