@@ -9,7 +9,7 @@ import { mapTensors, norm, scale } from '../../src/tensor/tensors.ts';
 /** What a bad client makes of the update that its honest work gave. */
 export type Attack = (update: Tensors, client: string, round: number) => Tensors;
 
-export const attacks = {
+const byName = {
   'flipped and scaled by 10': (update) => scale(update, -10),
   'scaled by 100': (update) => scale(update, 100),
   // Noise a hundred times as long as the honest update.
@@ -18,9 +18,10 @@ export const attacks = {
     const noise = mapTensors(update, ({ shape, data }) => ({ shape, data: data.map(normal) }));
     return scale(noise, (100 * norm(update)) / norm(noise));
   },
-} as const satisfies Readonly<Record<string, Attack>>;
+} satisfies Readonly<Record<string, Attack>>;
 
-export type AttackName = keyof typeof attacks;
+export type AttackName = keyof typeof byName;
+export const attacks: Readonly<Record<AttackName, Attack>> = byName;
 export const attackNames = Object.keys(attacks) as AttackName[];
 
 /** The stage with some clients that work as honest ones do and then send something else. */

@@ -103,12 +103,15 @@ function oneOf(has: (key: string) => boolean, section: string): readonly (readon
 
 /** Keys without a meaning where each client brings its own data. */
 const notServed = [
-  ...['data.path', 'data.hub', 'data.naturalInstructions.splits'],
+  'data.path',
+  'data.hub',
+  'data.naturalInstructions.splits',
   // The partition's default is in every resolved configuration.
-  ...['column', 'count', 'alpha', 'convention', 'balance', 'file', 'retries', 'proxy', 'new'].map(
+].concat(
+  ['column', 'count', 'alpha', 'convention', 'balance', 'file', 'retries', 'proxy', 'new'].map(
     (key) => `clients.${key}`,
   ),
-];
+);
 
 const broughtByClients = (has: (key: string) => boolean): readonly (readonly [string, string])[] =>
   notServed.filter(has).map((key) => [key, 'has no effect with `serve`: each client brings its own data'] as const);

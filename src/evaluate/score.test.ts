@@ -116,7 +116,10 @@ describe('scoreGlobal', () => {
     expect(scores.heldOut!.loss).toBeCloseTo(right, 6);
     expect(scores.heldOut).toMatchObject({ rows: 2, tokens: 5 });
     expect({ ...scores, heldOut: undefined }).toEqual({ ...plain, heldOut: undefined });
-    expect((await scoreBase(tableEngine(), clients, { ...options, heldOut })).heldOut!.loss).toBeCloseTo(Math.log(10), 6);
+    expect((await scoreBase(tableEngine(), clients, { ...options, heldOut })).heldOut!.loss).toBeCloseTo(
+      Math.log(10),
+      6,
+    );
   });
 
   it('does not depend on how rows are batched', async () => {

@@ -38,7 +38,7 @@ export async function* locate(
   if (path !== undefined) return path;
   if (hub === undefined)
     throw new UserError('`serve`: the data of this configuration are with its clients. Run it with `fedlora serve`.');
-  const request = { kind, id: hub!, ...(revision !== undefined && { revision }), ...(signal && { signal }) };
+  const request = { kind, id: hub, ...(revision !== undefined && { revision }), ...(signal && { signal }) };
   const steps = resolveHub(request);
   for (;;) {
     const next = await steps.next();
