@@ -85,16 +85,20 @@ export function federationTools() {
       return { server, journal, close };
     },
     api: (url: string, key?: string): Api =>
-      openApi({ url, ...(key !== undefined && { key }), patience: 5, signal: control.signal }),
+      openApi({ url, ...(key !== undefined && { key }), patience: 30, signal: control.signal }),
     token: (server: FederationServer, name: string): string =>
       readFileSync(join(server.tokens, `${name}.token`), 'utf8').trim(),
-    async joined(server: FederationServer, name: string): Promise<{ readonly api: Api; readonly key: string }> {
+    async joined(
+      server: FederationServer,
+      name: string,
+      url = server.url,
+    ): Promise<{ readonly api: Api; readonly key: string }> {
       const key = newSecret();
-      const stranger = tools.api(server.url);
+      const stranger = tools.api(url);
       const { run } = await stranger.describe();
       const request = { protocol: PROTOCOL, fedlora: '1', run, key };
       expect(await stranger.join(request, tools.token(server, name))).toBe(name);
-      const api = tools.api(server.url, key);
+      const api = tools.api(url, key);
       await api.ready({ train: 3, validation: 0, test: 0, labelledTokens: 9 });
       return { api, key };
     },
@@ -108,8 +112,9 @@ export function federationTools() {
       server: FederationServer,
       folder: string,
       name: string,
+      url = server.url,
     ): Promise<{ readonly events: TakingPart[]; readonly state: ClientState }> {
-      const { api } = await tools.joined(server, name);
+      const { api } = await tools.joined(server, name, url);
       const state = await tools.state(server, folder, name);
       const taking = takePart({ api, state, worker: workerOf(name), signal: control.signal, beat: 0.05 });
       const events: TakingPart[] = [];

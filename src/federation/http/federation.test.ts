@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { finished, journalIn, layout, run } from '../../../tests/support/federation.ts';
 import { described, federationTools, names, rounds, stages, three, workerOf } from '../../../tests/support/served.ts';
+import { cuttingProxy } from '../../../tests/support/cutting-proxy.ts';
 import { averaging } from '../../../tests/support/stages.ts';
 import { encodeState } from '../../tensor/encode.ts';
+import { stream } from '../../tensor/random.ts';
 import { takePart } from './client/take-part.ts';
 
 const tools = federationTools();
@@ -40,6 +42,31 @@ describe('a federation over HTTP', () => {
     expect(ended.map(({ state }) => state.undecided())).toEqual([[], [], []]);
     expect(ended.flatMap(({ events }) => events.filter(({ kind }) => kind === 'accepted'))).toHaveLength(15);
   });
+});
+
+test('connections that are cut, in requests and in answers, change nothing', async () => {
+  const { result } = await finished(run(journalIn(tools.folder()), { stages: stages(), clients: three }));
+  const folder = tools.folder();
+  const served = await tools.serve(folder);
+  const proxy = await cuttingProxy(served.server.url, stream(11, 'cuts'), 0.5);
+  try {
+    const taking = names.map((name) => tools.takesPart(served.server, folder, name, proxy.url));
+    const there = await finished(rounds(served));
+    await served.server.end({ how: 'finished', why: '' }, 20);
+    const ended = await Promise.all(taking);
+    expect(there.result.stages.map(({ shared }) => hex(shared))).toEqual(
+      result.stages.map(({ shared }) => hex(shared)),
+    );
+    expect(there.result.stages.flatMap(({ leftOut }) => leftOut)).toEqual([]);
+    // Two rounds, two rounds and one: each worked on once, and accepted.
+    for (const { events, state } of ended) {
+      expect(events.filter(({ kind }) => kind === 'task')).toHaveLength(5);
+      expect(state.undecided()).toEqual([]);
+    }
+    expect(proxy.cuts()).toBeGreaterThan(10);
+  } finally {
+    await proxy.close();
+  }
 });
 
 describe('clients that vanish', () => {
