@@ -11,6 +11,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { sameBits, scale } from '../../tensor/tensors.ts';
 import { represent } from '../../train/represent.ts';
 
+const folder = temporaryFolder();
 let llama: SmallLlama;
 let local: Adapter;
 let global: Adapter;
@@ -106,7 +107,6 @@ describe('a mix weighed prompt by prompt', () => {
   it('is written in parts and read back with the same bits; it is no single adapter, and cannot be trained as one', async () => {
     const references = await referencesOf(llama.clients[0]!.train.slice(0, 2));
     const mix = mixOf(references, 0.5);
-    const folder = temporaryFolder();
     await writeMix(folder, mix, { baseModel: 'base', projections: llama.layout.modules });
     const back = await readMix(folder, llama.layout.modules);
     expect(sameBits(stack(back), stack(mix))).toBe(true);

@@ -21,6 +21,7 @@ import { loraEngine } from '../lora-engine.ts';
 import { openSession } from './session.ts';
 import { placeWeights } from './weights.ts';
 
+const folders = temporaryFolder();
 let llama: SmallLlama;
 let batch: PackedBatch;
 /** Of gatedBeside: A and B of a client's own, and mixers that are not even. */
@@ -122,7 +123,7 @@ describe('a mix weighed token by token, in the model', () => {
 
 describe('its folder', () => {
   it('holds both adapters as PEFT has them and the mixers, and gives back the same bits', async () => {
-    const folder = temporaryFolder();
+    const folder = join(folders, 'mix');
     const projections = llama.layout.modules;
     const mix = pair(params);
     await writeMix(folder, mix, { baseModel: 'base', projections });
@@ -140,7 +141,7 @@ describe('its folder', () => {
   });
 
   it('of a single adapter is a PEFT folder as ever', async () => {
-    const folder = temporaryFolder();
+    const folder = join(folders, 'one');
     const projections = llama.layout.modules;
     await writeMix(folder, [{ adapter: rest, weight: 1 }], { baseModel: 'base', projections });
     expect(sameBits((await readAdapter(folder, projections)).factors, rest.factors)).toBe(true);
