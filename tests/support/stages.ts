@@ -29,6 +29,7 @@ export function averaging(
     rounds,
     participants: 'sampled',
     combine,
+    updates: 'factors',
     start: ({ adapter }) => adapter.factors,
     broadcast: (shared) => shared,
     async *work(received, mine, kit) {

@@ -73,6 +73,9 @@ const rules: readonly RobustRule[] = [
   { rule: 'trimmed-mean', share: 0.2 },
   { rule: 'geometric-median' },
   { rule: 'bulyan', bad: 2 },
+  { rule: 'krum', bad: 2, distance: 'product' },
+  { rule: 'multi-krum', bad: 2, distance: 'product' },
+  { rule: 'bulyan', bad: 2, distance: 'product' },
 ];
 
 describe.each(Object.entries(attacks))('2 of 11 clients send updates that are %s', (_, attack) => {
