@@ -53,7 +53,11 @@ export function farEvaluation(parts: {
     try {
       for (;;) {
         const next = await offered.next();
-        if (next.done) return sumsAnswerSchema.parse(next.value.result).sums;
+        if (!next.done) continue;
+        const { sums } = sumsAnswerSchema.parse(next.value.result);
+        // One client without a labelled token must not end everybody's run.
+        if (sums?.tokens === 0) throw new Error(`has no labelled token in its ${rows} rows`);
+        return sums;
       }
     } catch (error) {
       if (signal.aborted) throw new Interrupted('stopped on request; the run can be resumed', { cause: error });

@@ -1,19 +1,18 @@
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import type { Random } from '../../src/tensor/random.ts';
 
-/** Hands connections on to a server and cuts some of them after so many bytes, in the middle of a request or of its answer. */
+/** Hands connections on to a server and cuts each after up to so many bytes, in the middle of a request or of its answer. */
 export async function cuttingProxy(
   url: string,
   random: Random,
-  share: number,
+  most: number,
 ): Promise<{ readonly url: string; cuts(): number; close(): Promise<void> }> {
   const { hostname, port } = new URL(url);
   const sockets = new Set<Socket>();
   let cuts = 0;
   const server = createServer((near) => {
     const far = connect({ host: hostname, port: Number(port) });
-    // Requests and answers here have some hundred bytes.
-    let left = random.uniform() < share ? 1 + random.integer(1500) : Infinity;
+    let left = 1 + random.integer(most);
     const cut = (): void => {
       near.destroy();
       far.destroy();

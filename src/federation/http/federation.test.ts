@@ -48,8 +48,9 @@ test('connections that are cut, in requests and in answers, change nothing', asy
   const { result } = await finished(run(journalIn(tools.folder()), { stages: stages(), clients: three }));
   const folder = tools.folder();
   const served = await tools.serve(folder);
-  const proxy = await cuttingProxy(served.server.url, stream(11, 'cuts'), 0.5);
+  const proxy = await cuttingProxy(served.server.url, stream(11, 'cuts'), 6000);
   try {
+    // Requests and answers here have some hundred bytes.
     const taking = names.map((name) => tools.takesPart(served.server, folder, name, proxy.url));
     const there = await finished(rounds(served));
     await served.server.end({ how: 'finished', why: '' }, 20);
@@ -63,7 +64,7 @@ test('connections that are cut, in requests and in answers, change nothing', asy
       expect(events.filter(({ kind }) => kind === 'task')).toHaveLength(5);
       expect(state.undecided()).toEqual([]);
     }
-    expect(proxy.cuts()).toBeGreaterThan(10);
+    expect(proxy.cuts()).toBeGreaterThan(5);
   } finally {
     await proxy.close();
   }
@@ -72,7 +73,7 @@ test('connections that are cut, in requests and in answers, change nothing', asy
 describe('clients that vanish', () => {
   test('are left out after their lease, with the reason, and the run goes on without them', async () => {
     const folder = tools.folder();
-    const served = await tools.serve(folder, { description: { ...described, lease: 3 } });
+    const served = await tools.serve(folder, { description: { ...described, lease: 5 } });
     // ann joins and is never heard from again.
     await tools.joined(served.server, 'ann');
     const taking = ['ben', 'cho'].map((name) => tools.takesPart(served.server, folder, name));
@@ -85,7 +86,7 @@ describe('clients that vanish', () => {
     await Promise.all(taking);
     expect(result.stages[0]!.rounds[0]).toMatchObject({
       participants: ['ben', 'cho'],
-      leftOut: [{ client: 'ann', reason: 'was not heard from for 3 s' }],
+      leftOut: [{ client: 'ann', reason: 'was not heard from for 5 s' }],
     });
     // Meanwhile the server knows whom it waits for.
     expect(waited.some((list) => list.includes('ann'))).toBe(true);

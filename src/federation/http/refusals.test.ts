@@ -119,6 +119,7 @@ describe('what does not fit is refused in words, and changes nothing', () => {
       code: 'not-uploaded',
     });
     expect(await refused(send(at, sent, { weight: 0 }))).toMatchObject({ status: 422, code: 'message' });
+    expect(await refused(send(at, sent, { weight: 1000 }))).toMatchObject({ status: 422, code: 'weight' });
     const garbage = new TextEncoder().encode('this is no safetensors file');
     await at.ann.api.upload(digestOf(garbage), garbage);
     expect(await refused(at.ann.api.submit(at.task.id, message(digestOf(garbage))))).toMatchObject({

@@ -74,6 +74,8 @@ export async function* takePart(
   }
 }
 
+const noTotals: Totals = { step: 0, steps: 0, tokens: 0, processed: 0, lossSum: 0 };
+
 /** Asks what became of finished work, and delivers what has not arrived. */
 async function* settle(part: TakePart): AsyncGenerator<TakingPart, void> {
   const { api, state } = part;
@@ -115,13 +117,8 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
   const { api, state, worker } = part;
   const control = new AbortController();
   const signal = AbortSignal.any([part.signal, control.signal]);
-  let totals: Totals = { step: 0, steps: 0, tokens: 0, processed: 0, lossSum: 0 };
-  const heart = setInterval(() => {
-    api.progress(task.id, totals).catch((error: unknown) => {
-      // Not needed any more. Anything else passes, or stops the next request as well.
-      if (error instanceof Refused && error.status === 409) control.abort(error);
-    });
-  }, part.beat * 1000);
+  let totals = noTotals;
+  const heart = beating(part, task.id, () => totals, control);
   try {
     const received = await fetched(part, task);
     const work = worker.train(task, received, state.privateState(task.place), signal);
@@ -170,8 +167,30 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
     await asked(() => api.fail(task.id, reason.slice(0, 1000)));
     yield { kind: 'failed', task, reason };
   } finally {
-    clearInterval(heart);
+    heart.stop();
   }
+}
+
+/** Signs of life while a task is worked on, one at a time; aborts the work once the server does not want it any more. */
+function beating(
+  { api, beat }: TakePart,
+  id: string,
+  totals: () => Totals,
+  control: AbortController,
+): { stop(): void } {
+  let under = false;
+  const timer = setInterval(() => {
+    if (under) return;
+    under = true;
+    api
+      .progress(id, totals())
+      .catch((error: unknown) => {
+        // Anything else passes, or stops the next request as well.
+        if (error instanceof Refused && error.status === 409) control.abort(error);
+      })
+      .finally(() => (under = false));
+  }, beat * 1000);
+  return { stop: () => clearInterval(timer) };
 }
 
 /** Errors that no other task will be spared. */
@@ -194,10 +213,11 @@ async function fetched({ api, state }: TakePart, { frozen, sent }: TrainMessage)
   return received;
 }
 
-async function* evaluated(
-  { api, state, worker, signal }: TakePart,
-  task: EvaluateMessage,
-): AsyncGenerator<TakingPart, void> {
+async function* evaluated(part: TakePart, task: EvaluateMessage): AsyncGenerator<TakingPart, void> {
+  const { api, state, worker } = part;
+  const control = new AbortController();
+  const signal = AbortSignal.any([part.signal, control.signal]);
+  const heart = beating(part, task.id, () => noTotals, control);
   try {
     const bytes = task.model === null ? undefined : await api.download(task.model);
     const model =
@@ -206,10 +226,12 @@ async function* evaluated(
     await api.answer(task.id, await worker.evaluate(task, model, mine, signal));
     yield { kind: 'sent', task, bytes: 0 };
   } catch (error) {
-    signal.throwIfAborted();
+    part.signal.throwIfAborted();
     if (isOwn(error) || (error instanceof Refused && error.status === 401)) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     if (!(error instanceof Refused)) await asked(() => api.fail(task.id, reason.slice(0, 1000)));
     yield { kind: 'failed', task, reason };
+  } finally {
+    heart.stop();
   }
 }

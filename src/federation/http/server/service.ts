@@ -133,6 +133,12 @@ export function service(parts: ServiceParts): Service {
     return { outcome: 'received' };
   }
 
+  /** Updates weigh by examples, by labelled tokens, or all the same. */
+  function mostWeight(client: string): number {
+    const data = store.clients().find(({ name }) => name === client)?.data;
+    return Math.max(1, data?.train ?? 0, data?.labelledTokens ?? 0);
+  }
+
   async function checked(
     client: string,
     { digest, weight }: UpdateMessage,
@@ -146,6 +152,13 @@ export function service(parts: ServiceParts): Service {
     const difference = shapeDifference(expected, update);
     if (difference !== undefined)
       throw new Refusal(422, 'shapes', `the update is not what this task asks for (the first): ${difference}`);
+    const most = mostWeight(client);
+    if (weight > most)
+      throw new Refusal(
+        422,
+        'weight',
+        `a weight of ${weight} is more than the ${most} of the data with which you joined`,
+      );
     const problem = updateProblem({ update, weight }, received);
     if (problem !== undefined) throw new Refusal(422, 'update', problem);
   }

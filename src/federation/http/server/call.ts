@@ -1,0 +1,71 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { z } from 'zod';
+import { MESSAGE_BYTES } from '../protocol.ts';
+import { Refusal } from '../refusal.ts';
+import type { Blobs } from './blobs.ts';
+import type { Keys } from './keys.ts';
+import type { Rate } from './limits.ts';
+import type { Service } from './service.ts';
+import type { Uploads } from './uploads.ts';
+
+export interface HttpParts {
+  readonly service: Service;
+  readonly keys: Keys;
+  readonly blobs: Blobs;
+  readonly uploads: Uploads;
+  /** PEM texts; without them the server speaks plain HTTP. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly rate?: Rate;
+  /** Told of errors that are the server's own. */
+  readonly onError: (error: unknown) => void;
+}
+
+export interface Call {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly url: URL;
+  /** The last variable part of the path. */
+  readonly name: string;
+  /** Aborted when the client has gone. */
+  readonly signal: AbortSignal;
+}
+
+export interface Route {
+  readonly method: string;
+  readonly path: RegExp;
+  run(call: Call, parts: HttpParts): Promise<unknown>;
+}
+
+/** Answered by the handler itself. */
+export const answered = Symbol('answered');
+
+export const bearer = ({ headers }: IncomingMessage): string => {
+  const match = /^Bearer ([A-Za-z0-9_-]{1,200})$/.exec(headers.authorization ?? '');
+  if (match === null) throw new Refusal(401, 'authorization', 'send `Authorization: Bearer …` with your key or token');
+  return match[1]!;
+};
+
+export const clientOf = ({ request }: Call, { keys }: HttpParts): string => keys.who(bearer(request));
+
+/** The request's JSON, checked strictly. */
+export async function message<T>({ request }: Call, schema: z.ZodType<T>): Promise<T> {
+  if (!/^application\/json\b/.test(request.headers['content-type'] ?? ''))
+    throw new Refusal(415, 'content-type', 'send `Content-Type: application/json`');
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MESSAGE_BYTES) throw new Refusal(413, 'too-large', `a message has at most ${MESSAGE_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  } catch {
+    throw new Refusal(400, 'json', 'this is not JSON');
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [first] = parsed.error.issues;
+  throw new Refusal(422, 'message', `${first?.path.join('.') || 'the message'}: ${first?.message}`);
+}
