@@ -4,7 +4,8 @@ import { runnerHere } from './runner.ts';
 import type { FromWorker, ToWorker } from './workers.ts';
 
 // A process that does runs for a sweep, one at a time, for as long as the sweep lives.
-const send = (message: FromWorker): void => void process.send?.(message);
+// A sweep that was killed hears nothing any more, and `disconnect` ends this process.
+const send = (message: FromWorker): void => void process.send?.(message, () => undefined);
 // Ctrl-C reaches all processes of a terminal: the sweep says when to stop.
 process.on('SIGINT', () => undefined);
 process.on('disconnect', () => process.exit(1));
