@@ -55,7 +55,7 @@ describe('a model', () => {
     ],
     [
       'shapes that do not fit the config',
-      /gate_proj\.weight has shape \[448, 128\], but config\.json asks for \[440, 128\]/,
+      /gate_proj\.weight has the shape \[448, 128\], but config\.json asks for \[440, 128\]/,
     ],
     ['an unknown model type', /config\.json: model_type "gpt2" is not supported; supported are "llama" and "mistral"/],
     ['token ids beyond the vocabulary', /the tokenizer has ids up to 5000, but the model's vocabulary ends at 1023/],
@@ -67,13 +67,16 @@ describe('a model', () => {
     const model = await breakModel('NaN in the weights', folder.at('nan'));
     const out = folder.at('nan-out');
     const ended = await fedlora(['run', config, '--out', out, '--set', `model.path=${model}`]);
-    expectMistake(ended, /nan\/model\.safetensors: tensor "model\.layers\.2\.mlp\.up_proj\.weight" holds NaN at element 17; weights must be finite/);
+    expectMistake(
+      ended,
+      /nan\/model\.safetensors: tensor "model\.layers\.2\.mlp\.up_proj\.weight" holds NaN at element 17; weights must be finite/,
+    );
     expect(readFileSync(`${out}/metrics.jsonl`, 'utf8')).toBe('');
     expect(existsSync(`${out}/summary.json`)).toBe(false);
   });
 
   test('that is not there is refused', async () => {
-    expectMistake(await resumeWith('model.path=nowhere'), /nowhere\/config\.json/);
+    expectMistake(await resumeWith('model.path=nowhere'), /nowhere: no such folder/);
   });
 });
 
