@@ -16,6 +16,7 @@ export interface SweepFolder {
   readonly shelf: string;
   readonly results: string;
   readonly csv: string;
+  readonly markdown: string;
   readonly report: string;
 }
 
@@ -25,6 +26,7 @@ export const sweepFolder = (path: string): SweepFolder => ({
   shelf: join(path, 'shelf'),
   results: join(path, 'results.json'),
   csv: join(path, 'results.csv'),
+  markdown: join(path, 'results.md'),
   report: join(path, 'report.html'),
 });
 
