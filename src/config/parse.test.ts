@@ -78,6 +78,18 @@ describe('a right configuration', () => {
 });
 
 describe('mistakes', () => {
+  test('an alias of nothing, of itself or of far too much is one', () => {
+    const told = (lora: string): string => messageOf(() => parse(`${minimal}lora: ${lora}\n`));
+    expect(told('*rank')).toContain('this is no usable YAML: an alias without an anchor before it: *rank');
+    expect(told('&a { rank: *a }')).toContain('what an anchor (&name) marks contains its own alias');
+    const nine = (of: string): string => `[${Array.from({ length: 9 }, () => of).join(', ')}]`;
+    const levels = 'bcdefg'.split('').map((name, i) => `&${name} ${nine(i === 0 ? '1' : `*${'bcdefg'[i - 1]!}`)}`);
+    expect(told(`[${levels.join(', ')}]`)).toContain('its aliases (*name) stand for far too much');
+    // A sweep has one line for all its arms.
+    const often = `{ use: fedit, label: &l x }${Array.from({ length: 300 }, () => ', *l').join('')}`;
+    expect(messageOf(() => parse(`${minimal}lora: [${often}]\n`))).toContain('lora: expected');
+  });
+
   test('all are told at once, each with its place and what would be right', () => {
     const text = `model: { path: m, hub: a/b }
 data: { path: d, format: parquet }

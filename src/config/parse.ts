@@ -46,7 +46,7 @@ export function parseConfig(text: string, options: ParseOptions): RunConfig {
   );
   for (const set of options.sets ?? []) applySet(document, set);
   if (options.resolve !== undefined) resolvePaths(document, options.resolve);
-  return checkConfig(document.toJS({ maxAliasCount: 100 }), options.methods, locate);
+  return checkConfig(contentsOf(document, options.file), options.methods, locate);
 }
 
 /** A YAML file of a user, and where in it a problem stands. Throws UserError with the places where it is no YAML, or no map. */
@@ -70,6 +70,26 @@ export function readDocument(
     return { text: at(offset), order: offset };
   };
   return { document, locate };
+}
+
+/** A document as plain data. Throws UserError for an alias that stands for nothing, for itself, or for far too much. */
+export function contentsOf(document: Document, file: string): unknown {
+  try {
+    const value: unknown = document.toJS({ maxAliasCount: 1000 });
+    // Throws where a part contains itself.
+    JSON.stringify(value);
+    return value;
+  } catch (error) {
+    const { message } = error as Error;
+    const why = message.startsWith('Unresolved alias')
+      ? `an alias without an anchor before it: *${message.slice(message.lastIndexOf(' ') + 1)}`
+      : message.startsWith('Excessive alias count')
+        ? 'its aliases (*name) stand for far too much: write out what they mean'
+        : error instanceof TypeError
+          ? 'what an anchor (&name) marks contains its own alias'
+          : message;
+    throw new UserError(`${file}: this is no usable YAML: ${why}`, { cause: error });
+  }
 }
 
 /** Keys of which one may be given: setting one on the command line takes the place of the file's. */

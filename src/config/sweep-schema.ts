@@ -3,8 +3,8 @@ import { whole } from './parts.ts';
 import { methodSchema, runSchema } from './schema.ts';
 
 /** Model, evaluation, runtime and seeds are the same for all arms, or nothing could be compared; in the other sections they may differ. */
-const same = ['model', 'methods', 'evaluate', 'runtime', 'serve', 'seed'];
-const differing = Object.keys(runSchema.shape).filter((key) => !same.includes(key));
+export const sameForAll = ['model', 'methods', 'evaluate', 'runtime', 'serve', 'seed'];
+const differing = Object.keys(runSchema.shape).filter((key) => !sameForAll.includes(key));
 
 const choices = z
   .record(z.string(), z.union([z.array(z.unknown()).min(1), z.record(z.string(), z.unknown())]))

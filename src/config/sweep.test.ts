@@ -149,4 +149,48 @@ arms:
       expect.stringContaining('sweep.yaml:6:82: arms[0].tune[1].weights[1]: expected one of'),
     ]);
   });
+
+  test('refuses values that would make arms another experiment, tries that are none, and grids beyond counting', () => {
+    const arm = (text: string, under?: string): string[] =>
+      mistakes(
+        `base: base.yaml\nseeds: [1]\nbaseline: fedit\ntuning: { seeds: [2] }\narms: [{ use: fedit, ${text} }]\n`,
+        under,
+      );
+    const same = (key: string): unknown => expect.stringContaining(`\`${key}\` is the same for all arms`);
+    expect(arm('grid: { run.model.path: [a, b] }')).toEqual([same('model')]);
+    expect(arm('tune: [{ run.evaluate.batch: [1, 2], run.runtime.threads: [1, 2] }]')).toEqual([
+      same('evaluate'),
+      same('runtime'),
+    ]);
+    expect(arm('grid: { run: { a: { train: { steps: 1 } }, b: { seed: 7 } } }')).toEqual([same('seed')]);
+    expect(arm('grid: { label: [a, b] }')).toEqual([
+      '  sweep.yaml:5:30: arms[0].grid.label: `label` is no option of a method: give one of those, or a key of the run as `run.train.rate`',
+    ]);
+    expect(arm('tune: { run.train.rate: [1e-3, 2e-3, 0.001] }')).toEqual([
+      '  sweep.yaml:5:46: arms[0].tune.run.train.rate: 0.001 stands twice, and counts as one try: remove one',
+    ]);
+    const ten = `[${Array.from({ length: 10 }, (_, i) => i + 1).join(', ')}]`;
+    const keys = Array.from({ length: 30 }, (_, i) => `run.train.k${i}: ${ten}`).join(', ');
+    expect(arm(`grid: { ${keys} }`)).toEqual([
+      expect.stringContaining('arms[0].grid: more than 1000 combinations of values'),
+    ]);
+    expect(arm('rounds: 2', base.replace('path: m', 'path: "m-{seed}"'))).toEqual([
+      '  base.yaml:1:16: model.path: one model is the base of every run: `{seed}` belongs in paths of data',
+    ]);
+  });
+
+  test('says which values do not go together where each goes with the first of the others', () => {
+    const sweep = read(`base: base.yaml
+seeds: [1]
+baseline: fedit
+tuning: { seeds: [2] }
+arms:
+  - use: fedit
+    tune: [{ run.rounds.sampling: [poisson, all] }, { run.guards: { none: [], private: [{ use: clip, norm: 1 }, { use: privacy, noise: 1, delta: 1e-5 }] } }]
+`);
+    const [{ tune }] = sweep.arms as [(typeof sweep.arms)[0]];
+    expect(() => sweep.config(sweep.arms[0]!, 1, [...tune[0]![1]!, ...tune[1]![1]!])).toThrow(
+      /fedit: rounds\.sampling[^]*`all` does not go with the guard `privacy`/,
+    );
+  });
 });

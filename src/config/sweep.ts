@@ -4,9 +4,10 @@ import { mistakes, problemsOf, type KnownMethods, type Locate } from './check.ts
 import type { KeyPath } from './expected.ts';
 import { putOver, withValue } from './merge.ts';
 import { paths } from './parse.ts';
-import { toProblems, valueAt, type Problem } from './problems.ts';
+import { pathName, toProblems, valueAt, type Problem } from './problems.ts';
 import type { RunConfig } from './schema.ts';
 import { didYouMean } from './suggest.ts';
+import { choiceProblems } from './sweep-choices.ts';
 import { sweepSchema, type SweepFile } from './sweep-schema.ts';
 
 /** Something that a user gave, where its parts stand, and what its paths mean. */
@@ -40,6 +41,8 @@ export function checkSweep(sweep: Given, base: Given | undefined, methods: Known
     throw mistakes(toProblems(parsed.error.issues, schema, sweep.value), sweep.locate);
   }
   const file = parsed.data;
+  const impossible = choiceProblems(file);
+  if (impossible.length > 0) throw mistakes(impossible, sweep.locate);
   const arms = file.arms.flatMap(unfold);
   const merged = merger(file, base ?? { value: file.base, resolve: sweep.resolve }, sweep.resolve);
   const found = new Map<string, { readonly problem: Problem; readonly locate: Locate }>();
@@ -48,6 +51,8 @@ export function checkSweep(sweep: Given, base: Given | undefined, methods: Known
   // Told first, whatever the line.
   const inBase: Locate = (problem) => ({ ...base!.locate(problem), order: -1 });
   for (const problem of ownProblems(file, arms)) note(problem, sweep.locate);
+  const oneModel = ofOneModel(base?.value ?? file.base, base === undefined ? ['base'] : []);
+  if (oneModel !== undefined) note(oneModel, base === undefined ? sweep.locate : inBase);
   for (const arm of arms) {
     for (const chosen of tried(arm)) {
       const { problems } = problemsOf(merged(arm, file.seeds[0]!, chosen), methods);
@@ -67,7 +72,13 @@ export function checkSweep(sweep: Given, base: Given | undefined, methods: Known
     baseline: file.baseline,
     ...(file.tuning && { tuning: file.tuning }),
     arms,
-    config: (arm, seed, chosen = []) => problemsOf(merged(arm, seed, chosen), methods).config!,
+    config(arm, seed, chosen = []) {
+      const { config, problems } = problemsOf(merged(arm, seed, chosen), methods);
+      // Values that are right one by one, and tuned one after the other, may still not go together.
+      if (config === undefined)
+        throw mistakes(problems, ({ path }) => ({ text: `${arm.label}: ${pathName(path)}`, order: 0 }));
+      return config;
+    },
     differs: (arm, chosen) => withChoices(file.arms[arm.index]!, [...arm.choices, ...chosen]).run ?? {},
   };
 }
@@ -103,6 +114,17 @@ const eachPath = (section: unknown, change: (path: string) => string): unknown =
     const value = valueAt(all, path);
     return typeof value === 'string' ? withValue(all, path, change(value)) : all;
   }, section);
+
+/** `{seed}` is for data: under a base model of its own each seed would be another experiment. */
+function ofOneModel(base: unknown, at: KeyPath): Problem | undefined {
+  const path = valueAt(base, ['model', 'path']);
+  if (typeof path !== 'string' || !path.includes('{seed}')) return undefined;
+  return {
+    path: [...at, 'model', 'path'],
+    at: 'value',
+    message: 'one model is the base of every run: `{seed}` belongs in paths of data',
+  };
+}
 
 /** What a schema of single keys cannot say. */
 function ownProblems(file: SweepFile, arms: readonly UnfoldedArm[]): Problem[] {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { KnownMethods } from '../config/check.ts';
-import { readDocument } from '../config/parse.ts';
+import { contentsOf, readDocument } from '../config/parse.ts';
 import { checkSweep, type Given, type Sweep } from '../config/sweep.ts';
 import type { SweepInput } from '../config/sweep-schema.ts';
 import { UserError } from '../errors.ts';
@@ -21,7 +21,7 @@ export async function readSweep(given: string | SweepInput, methods: KnownMethod
 async function fromFile(file: string, expected: string): Promise<Given> {
   const { document, locate } = readDocument(await textOf(file), file, expected);
   const folder = dirname(file);
-  return { value: document.toJS({ maxAliasCount: 100 }), locate, resolve: (path) => resolve(folder, path) };
+  return { value: contentsOf(document, file), locate, resolve: (path) => resolve(folder, path) };
 }
 
 async function textOf(file: string): Promise<string> {
