@@ -46,7 +46,7 @@ export function farEvaluation(parts: {
       round,
       blobs: model === null ? [] : [model],
       expected: new Map(),
-      received: new Map(),
+      sent: new Map(),
     };
     const limit = AbortSignal.any([signal, AbortSignal.timeout(config.rounds.deadline * 1000)]);
     const offered = desk.offer(offer, limit);

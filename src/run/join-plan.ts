@@ -46,10 +46,12 @@ export async function stagesOf(
 ): Promise<JoinPlan['stages']> {
   const client = data.clients[0]!;
   const plans: JoinPlan['stages'][number][] = [];
-  for (const { label, stages } of methods) {
+  for (const { label, stages, options } of methods) {
+    // A method's options may name other clients.
+    const clients = [...new Set([client.id, ...Object.keys((options['ranks'] as object | undefined) ?? {})])];
     let adapter = initial;
     for (const stage of stages) {
-      const shared = stage.start({ adapter, before: undefined, clients: [client.id] });
+      const shared = stage.start({ adapter, before: undefined, clients });
       const received = new Map([...(stage.frozen?.(shared, 0) ?? []), ...stage.broadcast(shared, client.id, 0)]);
       const update = await expectedUpdate({ work: stage.work.bind(stage), received, client: client.id, round: 0 });
       plans.push({

@@ -99,7 +99,7 @@ export function federationTools() {
       const request = { protocol: PROTOCOL, fedlora: '1', run, key };
       expect(await stranger.join(request, tools.token(server, name))).toBe(name);
       const api = tools.api(url, key);
-      await api.ready({ train: 3, validation: 0, test: 0, labelledTokens: 9 });
+      await api.ready({ train: 3, validation: 0, test: 0, labelledTokens: 100 });
       return { api, key };
     },
     async state(server: FederationServer, folder: string, name: string): Promise<ClientState> {
@@ -112,11 +112,11 @@ export function federationTools() {
       server: FederationServer,
       folder: string,
       name: string,
-      url = server.url,
+      more: { readonly url?: string; readonly stages?: readonly Stage[] } = {},
     ): Promise<{ readonly events: TakingPart[]; readonly state: ClientState }> {
-      const { api } = await tools.joined(server, name, url);
+      const { api } = await tools.joined(server, name, more.url);
       const state = await tools.state(server, folder, name);
-      const taking = takePart({ api, state, worker: workerOf(name), signal: control.signal, beat: 0.05 });
+      const taking = takePart({ api, state, worker: workerOf(name, more.stages), signal: control.signal, beat: 0.05 });
       const events: TakingPart[] = [];
       for (;;) {
         const next = await taking.next();
@@ -128,7 +128,7 @@ export function federationTools() {
   return tools;
 }
 
-export const workerOf = (name: string, own = stages()): Worker =>
+export const workerOf = (name: string, own: readonly Stage[] = stages()): Worker =>
   clientWorker({
     stages: (label) => (label === 'method' ? own : undefined),
     client: three.find(({ id }) => id === name)!,

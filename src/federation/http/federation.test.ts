@@ -51,7 +51,7 @@ test('connections that are cut, in requests and in answers, change nothing', asy
   const proxy = await cuttingProxy(served.server.url, stream(11, 'cuts'), 6000);
   try {
     // Requests and answers here have some hundred bytes.
-    const taking = names.map((name) => tools.takesPart(served.server, folder, name, proxy.url));
+    const taking = names.map((name) => tools.takesPart(served.server, folder, name, { url: proxy.url }));
     const there = await finished(rounds(served));
     await served.server.end({ how: 'finished', why: '' }, 20);
     const ended = await Promise.all(taking);

@@ -257,8 +257,8 @@ describe('what does not fit is refused in words, and changes nothing', () => {
       code: 'token-used',
     });
     const api = tools.api(server.url, request.key);
-    await api.ready({ train: 3, validation: 0, test: 0, labelledTokens: 9 });
-    expect(await refused(api.ready({ train: 4, validation: 0, test: 0, labelledTokens: 9 }))).toMatchObject({
+    await api.ready({ train: 3, validation: 0, test: 0, labelledTokens: 100 });
+    expect(await refused(api.ready({ train: 4, validation: 0, test: 0, labelledTokens: 100 }))).toMatchObject({
       status: 409,
       code: 'data',
     });

@@ -81,7 +81,7 @@ async function* settle(part: TakePart): AsyncGenerator<TakingPart, void> {
   const { api, state } = part;
   for (const work of state.undecided()) {
     let { outcome, reason = '' } = await asked(() => api.outcome(work.id));
-    if (outcome === 'open') ({ outcome, reason = '' } = await asked(() => deliver(part, work)));
+    if (outcome === 'open') ({ outcome, reason = '' } = await asked(() => delivered(part, work)));
     if (outcome === 'accepted') {
       await state.accept(work);
       yield { kind: 'accepted', work };
@@ -111,6 +111,16 @@ async function deliver({ api, state }: TakePart, work: Undecided): ReturnType<Ap
     await api.upload(digest, payload);
   }
   return api.submit(work.id, work.message);
+}
+
+/** An update that the server will never take is a task that failed: nobody waits for it any longer. */
+async function delivered(part: TakePart, work: Undecided): ReturnType<Api['submit']> {
+  try {
+    return await deliver(part, work);
+  } catch (error) {
+    if (!(error instanceof Refused) || ![413, 422].includes(error.status)) throw error;
+    return part.api.fail(work.id, `the server refused its update: ${error.message}`.slice(0, 1000));
+  }
 }
 
 async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<TakingPart, void> {
@@ -150,7 +160,7 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
         message: { digest, weight, seconds, totals },
       };
       await state.keep(done, payload, mine);
-      const { outcome } = await deliver(part, done);
+      const { outcome } = await delivered(part, done);
       if (outcome === 'received') yield { kind: 'sent', task, bytes: payload?.length ?? 0 };
       return;
     }

@@ -12,9 +12,10 @@ export interface Offer {
   readonly round: number;
   /** Payloads that this client may fetch while the task is open. */
   readonly blobs: readonly BlobRef[];
-  /** Names and shapes of the update, and those of the broadcast; empty where nothing is sent. */
+  /** Names and shapes of the update; empty where nothing is sent. */
   readonly expected: Tensors;
-  readonly received: Tensors;
+  /** What was broadcast, without what is frozen: updates are relative to it. */
+  readonly sent: Tensors;
 }
 
 /** What came of a task: as the client sent it, already durable. */

@@ -50,7 +50,7 @@ export function remoteParticipant(parts: {
             round,
             blobs: sent === null ? frozen : [...frozen, sent],
             expected,
-            received: task.received,
+            sent: own,
           },
           signal,
         );

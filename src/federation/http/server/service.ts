@@ -139,11 +139,7 @@ export function service(parts: ServiceParts): Service {
     return Math.max(1, data?.train ?? 0, data?.labelledTokens ?? 0);
   }
 
-  async function checked(
-    client: string,
-    { digest, weight }: UpdateMessage,
-    { expected, received }: Offer,
-  ): Promise<void> {
+  async function checked(client: string, { digest, weight }: UpdateMessage, { expected, sent }: Offer): Promise<void> {
     if (digest === null)
       throw new Refusal(422, 'no-tensors', 'this task sends tensors: upload them and name their digest');
     const file = await uploads.file(client, digest);
@@ -159,7 +155,7 @@ export function service(parts: ServiceParts): Service {
         'weight',
         `a weight of ${weight} is more than the ${most} of the data with which you joined`,
       );
-    const problem = updateProblem({ update, weight }, received);
+    const problem = updateProblem({ update, weight }, sent);
     if (problem !== undefined) throw new Refusal(422, 'update', problem);
   }
 
