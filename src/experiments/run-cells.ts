@@ -55,25 +55,38 @@ export async function runCells(
   const failed: Failed[] = [];
   const change = latch();
 
-  const begin = async (cell: Planned, runner: Runner): Promise<void> => {
-    busy.set(cell, { share: 0, stages: 0 });
+  const progressOf =
+    (cell: Planned) =>
+    (now: CellProgress): void => {
+      if (now.stages !== busy.get(cell)?.stages) change.now();
+      busy.set(cell, now);
+      // It may come from the handler of a message, where nobody would catch a listener's error.
+      try {
+        tell({ kind: 'cell progress', cell, progress: now });
+      } catch (error) {
+        stop.abort(error);
+      }
+    };
+
+  const attempt = async (cell: Planned, runner: Runner): Promise<void> => {
     tell({ kind: 'cell started', cell, known: isDone(cell) });
     try {
-      const progress = (now: CellProgress): void => {
-        if (now.stages !== busy.get(cell)?.stages) change.now();
-        busy.set(cell, now);
-        tell({ kind: 'cell progress', cell, progress: now });
-      };
-      const summary = await runner.run(cell, progress, either);
+      const summary = await runner.run(cell, progressOf(cell), either);
       await finished(cell, summary);
       tell({ kind: 'cell done', cell, summary });
     } catch (error) {
-      if (error instanceof RoundFailed) {
-        failed.push({ cell, reason: error.message });
-        tell({ kind: 'cell failed', cell, reason: error.message });
-      } else {
-        stop.abort(error);
-      }
+      if (!(error instanceof RoundFailed)) throw error;
+      failed.push({ cell, reason: error.message });
+      tell({ kind: 'cell failed', cell, reason: error.message });
+    }
+  };
+
+  const begin = async (cell: Planned, runner: Runner): Promise<void> => {
+    busy.set(cell, { share: 0, stages: 0 });
+    try {
+      await attempt(cell, runner);
+    } catch (error) {
+      stop.abort(error);
     } finally {
       busy.delete(cell);
       free.push(runner);

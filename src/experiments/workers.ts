@@ -64,7 +64,10 @@ export function runnerApart(shelf: string): Runner {
         signal.addEventListener('abort', stop, { once: true });
         worker.send({ kind: 'run', cell, shelf } satisfies ToWorker);
       }),
-    close: () => child?.disconnect(),
+    close() {
+      // One that has just died has nothing to be cut off from, and saying so would be an error nobody hears.
+      if (child?.connected) child.disconnect();
+    },
   };
 }
 
