@@ -5,17 +5,18 @@ import { runFolder } from '../run/folder.ts';
 import type { Cell } from './cells.ts';
 
 /**
- * Throws UserError where runs of one seed that deal the same data had other rows, or any two another base model: a file was
- * changed between them, and comparing them would say nothing.
+ * Looks at one finished run of a sweep after the other. Throws UserError where runs of one seed that deal the same data had
+ * other rows, or any two another base model: a file was changed between them, and comparing them would say nothing. Tries of
+ * a tuning are compared with each other, since their test rows are those of validation.
  */
-export async function requireSameInputs(cells: readonly Cell[]): Promise<void> {
+export function sameInputs(): (cell: Cell) => Promise<void> {
   const first = new Map<string, { readonly cell: Cell; readonly digest: unknown }>();
-  for (const cell of cells) {
+  return async (cell) => {
     const { data, clients, seed } = cell.config;
     const about = JSON.parse(await readFile(runFolder(cell.out).environment, 'utf8')) as unknown;
     for (const [what, key] of [
       ['model', 'model'],
-      ['data', JSON.stringify([seed, data, clients])],
+      ['data', JSON.stringify([cell.tried !== undefined, seed, data, clients])],
     ] as const) {
       const digest = valueAt(about, ['identity', what]);
       const other = first.get(key);
@@ -25,5 +26,5 @@ export async function requireSameInputs(cells: readonly Cell[]): Promise<void> {
           `the ${what} changed between the runs in ${other.cell.out} and in ${cell.out}, which cannot be compared: remove those of before the change, and the same command computes them again`,
         );
     }
-  }
+  };
 }

@@ -111,8 +111,29 @@ describe('a sweep', () => {
     writeFileSync(folder.at('rows-2.jsonl'), rows.toReversed().slice(0, -40).join('\n'));
     const mixed = told({ ...small, base: own, arms: small.arms.slice(0, 2) }, folder.at('out'));
     await expect(mixed).rejects.toThrow(/^the data changed between the runs in .*seed-2[^]*which cannot be compared/);
+    // Never of both.
+    const kept = JSON.parse(readFileSync(folder.at('out', 'results.json'), 'utf8')) as SweepResults;
+    expect(kept.cells.filter(({ seed }) => seed === 2)).toHaveLength(1);
     const missing = told({ ...small, base: own, seeds: [1, 3] }, folder.at('other'));
     await expect(missing).rejects.toThrow(/rows-3\.jsonl/);
+  });
+
+  test('chooses no values by tries on rows that changed between them', async () => {
+    using folder = workspace();
+    const rows = readFileSync(embeddedTasks, 'utf8').trimEnd().split('\n');
+    const path = folder.at('rows.jsonl');
+    const tuned = (tries: number[]): SweepInput => ({
+      ...small,
+      base: { ...base, data: { ...base.data, path } },
+      seeds: [1],
+      tuning: { seeds: [7], unequal: true },
+      arms: [{ ...small.arms[0]!, tune: { 'run.train.rate': tries } }],
+    });
+    writeFileSync(path, rows.join('\n'));
+    await told(tuned([1e-3]), folder.at('out'));
+    writeFileSync(path, rows.toReversed().join('\n'));
+    const mixed = told(tuned([1e-3, 3e-3]), folder.at('out'));
+    await expect(mixed).rejects.toThrow(/^the data changed between the runs in .*tuning.*which cannot be compared/);
   });
 
   test('chooses values on validation rows, with what was chosen before, and says what was tried', async () => {

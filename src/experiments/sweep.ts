@@ -20,7 +20,7 @@ import { sweepMarkdown } from './sweep-markdown.ts';
 import type { SweepCell, SweepResults, Tried } from './results.ts';
 import { runCells, type CellEvent, type Failed, type Planned, type Runner } from './run-cells.ts';
 import { runnerHere } from './runner.ts';
-import { requireSameInputs } from './same-inputs.ts';
+import { sameInputs } from './same-inputs.ts';
 import { tuneArms, type Tuned } from './tuning.ts';
 import { runnerApart } from './workers.ts';
 
@@ -104,6 +104,7 @@ async function wholeSweep(sweeping: Sweeping): Promise<SweepResults> {
   const { arms, seeds, baseline } = checked;
   const labels = arms.map(({ label }) => label);
   const doAll = await planner(sweeping);
+  const requireSame = sameInputs();
 
   const tuned = await tuneArms(
     checked,
@@ -111,7 +112,10 @@ async function wholeSweep(sweeping: Sweeping): Promise<SweepResults> {
     async (cells) => {
       tell({ kind: 'planned', tuning: true, arms: labels, seeds: checked.tuning!.seeds, cells });
       const summaries = new Map<Cell, Summary>();
-      const failed = await doAll(cells, async (cell, summary) => void summaries.set(cell, summary));
+      const failed = await doAll(cells, async (cell, summary) => {
+        await requireSame(cell);
+        summaries.set(cell, summary);
+      });
       if (failed.length > 0) throw failure(failed, cells.length);
       return summaries;
     },
@@ -130,10 +134,10 @@ async function wholeSweep(sweeping: Sweeping): Promise<SweepResults> {
     cells: cells.flatMap((one) => done.get(one) ?? []),
   });
   const failed = await doAll(cells, async (one, summary) => {
+    await requireSame(one);
     done.set(one, sweepCell(one, summary));
     await writeAtomically(folder.results, `${JSON.stringify(results(), undefined, 2)}\n`);
   });
-  await requireSameInputs([...done.keys()]);
   await writeResults(folder, results());
   if (failed.length > 0) throw failure(failed, cells.length);
   return results();
