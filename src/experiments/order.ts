@@ -7,8 +7,9 @@ import { layoutOf, type OpenModel } from '../run/subject.ts';
 /** The stages of a run that others may share: what names them, and their rounds. */
 export type Shareable = readonly { readonly family: string; readonly rounds: number }[];
 
-/** The stages of a run as far as they can be told apart from others before its data are read. */
+/** The stages of a run as far as they can be told apart from others before its data are read. Guards' are nobody else's (their noise is of one run). */
 export function shareable(config: RunConfig, known: ReadonlyMap<string, Method>, model: OpenModel): Shareable {
+  if ((config.guards ?? []).length > 0) return [];
   const { stages } = layOut(config, known, layoutOf(model, config.lora))[0]!;
   const identity = { model: JSON.stringify(config.model), data: JSON.stringify([config.data, config.clients]) };
   return stageFamilies(startKey({ config, identity }, stages), stages).map((family, i) => ({

@@ -202,6 +202,14 @@ describe('a sweep', () => {
     );
     const { cells } = JSON.parse(readFileSync(folder.at('out', 'results.json'), 'utf8')) as SweepResults;
     expect(cells.map(({ arm }) => arm)).toEqual(['FedIT']);
+    const tuned = { ...arms[0]!, tune: { 'run.train.rate': [1e-3] } };
+    const tuning = sweep(
+      { ...small, seeds: [1], baseline: 'broken', tuning: { seeds: [7] }, arms: [tuned] },
+      { out: folder.at('tuned'), methods: [broken] },
+    );
+    await expect(tuning).rejects.toThrow(
+      /A value that fails every time has to be taken out of its `tune`\.\n {2}broken, run\.train\.rate 0\.001, seed 7: round 1/,
+    );
   });
 
   test('leaves a folder alone that holds something else', async () => {

@@ -182,8 +182,15 @@ async function writeResults(folder: SweepFolder, results: SweepResults): Promise
 }
 
 function failure(failed: readonly Failed[], all: number): Error {
-  const lines = failed.map(({ cell, reason }) => `\n  ${cell.arm}, seed ${cell.seed}: ${reason}`);
+  const lines = failed.map(({ cell: { arm, seed, tried }, reason }) => {
+    const values = tried?.map(({ key, value }) => `${key} ${JSON.stringify(value)}`).join(', ');
+    return `\n  ${arm}, ${values === undefined ? '' : `${values}, `}seed ${seed}: ${reason}`;
+  });
+  // No value can be chosen before all were tried; one with which training diverges does so every time.
+  const advice = failed.some(({ cell }) => cell.tried !== undefined)
+    ? ' A value that fails every time has to be taken out of its `tune`.'
+    : '';
   return new Error(
-    `${failed.length} of ${all} runs failed; the others are done. The same command tries them again.${lines.join('')}`,
+    `${failed.length} of ${all} runs failed; the others are done. The same command tries them again.${advice}${lines.join('')}`,
   );
 }
