@@ -1,0 +1,23 @@
+"""The Python client with small pieces and a connection that is cut in every third upload request, before it or before its answer."""
+import itertools
+
+import fedlora_client as client
+
+client.PIECE = 3000
+once, count = client.Server.once, itertools.count(1)
+
+
+def cut(self, method, path, *more):
+    n = next(count) if method == "PUT" else 0
+    if n % 6 == 3:
+        print("cut before a request", flush=True)
+        raise ConnectionResetError("cut before the request")
+    answer = once(self, method, path, *more)
+    if n and n % 6 == 0:
+        print("cut before an answer", flush=True)
+        raise ConnectionResetError("cut before the answer")
+    return answer
+
+
+client.Server.once = cut
+client.main()

@@ -1,0 +1,52 @@
+"""Does tasks with the Python client's own functions, without a server: python_work.py FOLDER. See tests/python-client.test.ts."""
+import json
+import random
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
+
+import fedlora_client as client
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+asked = json.loads((folder / "asked.json").read_text())
+model = Path(asked["model"])
+learner = client.Learner(model, asked["lora"])
+rows = [(row["ids"], row["labels"]) for row in asked["rows"]]
+losses = []
+for case in asked["cases"]:
+    seen = []
+    beat = lambda step, steps, loss, batches: seen.append(loss)
+    received = load_file(folder / f"received-{case['name']}.safetensors")
+    update, weight, own = client.work(learner, case["config"], case["place"], received, rows, random.Random(1), beat)
+    result = {key: value.cpu().contiguous() for key, value in (update or own).items()}
+    save_file(result, folder / f"result-{case['name']}.safetensors")
+    losses.append({"name": case["name"], "losses": seen, "weight": weight, "sent": update is not None})
+
+tokenizer = AutoTokenizer.from_pretrained(model)
+read = {}
+for name, config in asked["data"].items():
+    client.require_supported(config)
+    parts, left = client.read_rows(asked["file"], config, tokenizer, 1)
+    read[name] = {"rows": [list(row) for part in parts.values() for row in part], "left": left}
+
+refused = {}
+for name, config in asked["refused"].items():
+    try:
+        client.require_supported(config)
+        refused[name] = None
+    except client.Problem as problem:
+        refused[name] = str(problem)
+
+global_factors = load_file(folder / "factors.safetensors")
+answer = {
+    "cases": losses,
+    "read": read,
+    "refused": refused,
+    "digest": client.model_digest(model),
+    "sums": learner.sums(global_factors, rows, 2),
+}
+(folder / "answer.json").write_text(json.dumps(answer))
