@@ -212,6 +212,24 @@ describe('a sweep', () => {
     );
   });
 
+  test('refuses an arm that cannot be before the first run', async () => {
+    using folder = workspace();
+    const refusals: [SweepInput['arms'][number], RegExp][] = [
+      [{ use: 'scaffold', label: 'late', run: { guards: [{ use: 'clip', norm: 1 }] } }, /^late: .*or no guards$/],
+      [
+        { use: 'fedlora-optimizer', label: 'late', order: 'local-first', schedule: 'interleaved' },
+        /^late: fedlora-optimizer: `order: local-first` needs/,
+      ],
+    ];
+    for (const [arm, why] of refusals) {
+      const events: SweepEvent[] = [];
+      const arms = [small.arms[0]!, arm];
+      const refused = sweep({ ...small, arms }, { out: folder.at('out'), onEvent: (event) => events.push(event) });
+      await expect(refused).rejects.toThrow(why);
+      expect(computed(events)).toEqual([]);
+    }
+  });
+
   test('leaves a folder alone that holds something else', async () => {
     using folder = workspace();
     mkdirSync(folder.at('out'));

@@ -14,6 +14,7 @@ import { openedModel } from './base-model.ts';
 import { cellOf, sweepFolder, type Cell, type SweepFolder } from './cells.ts';
 import { sweepArm, sweepCell } from './collect.ts';
 import { ordered, shareable } from './order.ts';
+import { requirePossible } from './possible.ts';
 import { readSweep } from './read-sweep.ts';
 import { resultsCsv } from './results-csv.ts';
 import { sweepMarkdown } from './sweep-markdown.ts';
@@ -152,6 +153,7 @@ type DoAll = (
 async function planner({ checked, runners, signal, methods, tell }: Sweeping): Promise<DoAll> {
   const known = knownMethods(methods);
   const model = await openedModel(checked.config(checked.arms[0]!, checked.seeds[0]!).model, signal);
+  requirePossible(checked, known, model);
   return async (cells, finished) => {
     const origins = new Map<Planned, Cell>();
     const planned = cells.map((cell): Planned => {

@@ -45,10 +45,17 @@ export function withGuards(config: RunConfig, methods: readonly LaidOut[], peopl
   });
 }
 
+/** Throws UserError where a method may not have the guards of the configuration, whoever its clients are. */
+export function requireAllowed(config: RunConfig, { use, stages }: LaidOut, known: ReadonlyMap<string, Method>): void {
+  if ((config.guards ?? []).length === 0) return;
+  const { around, privacy } = listed(config);
+  for (const stage of stages) allow(stage, { ...around, private: privacy !== undefined }, known.get(use));
+}
+
 function withGuard(config: RunConfig, method: LaidOut, { clients, proxy, known }: People): LaidOut {
   const { around, privacy } = listed(config);
   const { stages } = method;
-  for (const stage of stages) allow(stage, { ...around, private: privacy !== undefined }, known.get(method.use));
+  requireAllowed(config, method, known);
   const rateOf = ({ participants }: Stage): number => (participants === 'sampled' ? config.rounds.fraction : 1);
   const rounds = stages.filter(sends).map((stage) => ({ rate: rateOf(stage), steps: stage.rounds }));
   const noise = privacy && noiseOf(privacy, rounds);
