@@ -6,6 +6,7 @@ import type { Sweep } from '../config/sweep.ts';
 import type { SweepInput } from '../config/sweep-schema.ts';
 import { Interrupted, UserError } from '../errors.ts';
 import { openDatabase } from '../federation/database.ts';
+import { tidyShelf } from '../federation/shelved.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
 import type { Method } from '../methods/method.ts';
 import type { Summary } from '../report/summary.ts';
@@ -73,6 +74,7 @@ export async function sweep(given: string | SweepInput, options: SweepOptions): 
   const runners =
     jobs > 1 ? Array.from({ length: jobs }, () => runnerApart(folder.shelf)) : [runnerHere(folder.shelf, methods)];
   try {
+    tidyShelf(folder.shelf);
     return await wholeSweep({ checked, folder, runners, signal, methods, tell: options.onEvent ?? (() => undefined) });
   } catch (error) {
     if (signal.aborted && !(error instanceof Interrupted))

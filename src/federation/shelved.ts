@@ -1,4 +1,6 @@
-import { renameSync, rmSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { UserError } from '../errors.ts';
 import { openDatabase, readDatabase, type Database, type Row } from './database.ts';
 import type { Place } from './events.ts';
@@ -15,9 +17,21 @@ const nowhere = { method: '', stageIndex: 0 };
 
 /** Writes a finished stage to a file that appears whole or not at all. `measured`: plain data, kept beside it. */
 export function putAside(journal: Database, at: Place, path: string, rounds: number, measured: unknown): void {
-  const unfinished = `${path}.${process.pid}.tmp`;
-  rmSync(unfinished, { force: true });
-  const file = openDatabase(unfinished);
+  // By a name that no killed process has left a log for, which SQLite would take for this file's.
+  const unfinished = `${path}.${randomUUID()}.tmp`;
+  try {
+    writeStage(journal, at, unfinished, rounds, measured);
+    // The file is whole only without its log; a full disk may leave one.
+    if (existsSync(`${unfinished}-wal`)) throw new Error(`${path} could not be written whole: is the disk full?`);
+    renameSync(unfinished, path);
+  } catch (error) {
+    for (const end of ['', '-wal', '-shm', '-journal']) rmSync(`${unfinished}${end}`, { force: true });
+    throw error;
+  }
+}
+
+function writeStage(journal: Database, at: Place, path: string, rounds: number, measured: unknown): void {
+  const file = openDatabase(path);
   try {
     file.transaction(() => {
       file.exec(tables);
@@ -29,7 +43,13 @@ export function putAside(journal: Database, at: Place, path: string, rounds: num
   } finally {
     file.close();
   }
-  renameSync(unfinished, path);
+}
+
+/** Removes what processes that were killed left half-written on a shelf that nobody is at. */
+export function tidyShelf(shelf: string): void {
+  if (!existsSync(shelf)) return;
+  for (const name of readdirSync(shelf))
+    if (/\.tmp(-wal|-shm|-journal)?$/.test(name)) rmSync(join(shelf, name), { force: true });
 }
 
 /** Copies a stage that was put aside into a journal that has not begun it, in a transaction of the caller's. Gives its rounds and what was measured. */
