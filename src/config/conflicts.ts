@@ -42,6 +42,14 @@ const rules: readonly Rule[] = [
     has('combine.robust') && get('rounds.sampling') === 'poisson'
       ? [['combine.robust', 'needs a sure number of updates in a round: choose `sampling: all` or `fixed`']]
       : [],
+  (_has, get) =>
+    get('combine') === 'secure' && get('rounds.sampling') === 'poisson'
+      ? [['combine', '`secure` needs a sure number of clients in a round: choose `sampling: all` or `fixed`']]
+      : [],
+  (has, get) =>
+    get('combine') === 'secure' && has('serve')
+      ? [['combine', '`secure` does not go with `serve`: its messages do not travel over HTTP yet; simulate the run']]
+      : [],
   (has, get) =>
     needed(
       has,

@@ -22,6 +22,10 @@ export function guardConflicts(value: unknown): Problem[] {
     const message = `\`${compressed}\` does not go with \`serve\`: over HTTP updates travel as plain float32, so it would shorten nothing; simulate the run, or leave it out`;
     problems.push({ path: ['guards', guards.indexOf(compressed)], at: 'value', message });
   }
+  if (compressed !== undefined && valueAt(value, ['combine']) === 'secure') {
+    const message = `\`${compressed}\` does not go with \`combine: secure\`: what is added under masks are whole numbers of one scale at every place; leave it out`;
+    problems.push({ path: ['guards', guards.indexOf(compressed)], at: 'value', message });
+  }
   return at < 0 ? problems : [...problems, ...privacyProblems(value, guards, at)];
 }
 
@@ -79,6 +83,11 @@ function privacyProblems(value: unknown, guards: readonly unknown[], at: number)
     const message =
       'does not go with the guard `privacy`: clients elsewhere tell how many rows they have and the sums of their losses, which no noise covers; simulate the run, or serve it with other guards';
     problems.push({ path: ['serve'], at: 'key', message });
+  }
+  if (valueAt(value, ['combine']) === 'secure') {
+    const message =
+      '`secure` does not go with the guard `privacy`: how many clients stayed decides whether there is a sum, which its noise does not cover; use one of them';
+    problems.push({ path: ['combine'], at: 'value', message });
   }
   if (valueAt(value, ['combine', 'robust']) !== undefined) {
     const message =

@@ -107,9 +107,9 @@ export const robustSchema = z
   .describe('A rule that a few bad clients cannot carry away, in place of the weighted mean; weights do not count.');
 
 export const combineSchema = z
-  .union([z.literal('plain'), z.strictObject({ robust: robustSchema })])
+  .union([z.enum(['plain', 'secure']), z.strictObject({ robust: robustSchema })])
   .describe(
-    "How the server combines the clients' updates: `plain`, the weighted mean, or `robust: {rule: …}` with `rule`, and by rule `bad`, `keep`, `share` or `distance` (docs/robust.md). Default: `plain`.",
+    "How the server combines the clients' updates: `plain`, the weighted mean; `secure`, the same under masks, so that the server learns only sums (docs/security.md); or `robust: {rule: …}` with `rule`, and by rule `bad`, `keep`, `share` or `distance` (docs/robust.md). Default: `plain`.",
   );
 
 export const evaluateSchema = z
@@ -170,8 +170,8 @@ export const runSchema = z.strictObject({
     .describe('Methods to run, each from the same initial adapter on the same data.'),
   rounds: roundsSchema.prefault({}),
   train: trainSchema.prefault({}),
-  combine: combineSchema.exactOptional(),
   guards: guardsSchema.exactOptional(),
+  combine: combineSchema.exactOptional(),
   evaluate: evaluateSchema.prefault({}),
   runtime: runtimeSchema.prefault({}),
   serve: serveSchema.exactOptional(),

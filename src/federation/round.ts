@@ -9,6 +9,7 @@ import { Fatal, RoundFailed } from './fatal.ts';
 import { atServer, serverSide, type Federation } from './federation.ts';
 import { merge } from './merge.ts';
 import { leastUpdates, ruleAt, robustSum } from './robust/rule.ts';
+import { secureAt, type SecureCombiner } from './secure/combiner.ts';
 import { secretSample, selectClients } from './select.ts';
 import { performTask, type Outcome, type TaskStep } from './task.ts';
 
@@ -42,13 +43,14 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   const earlier = stage.combine === 'none' || released ? journal.clients(at, round) : [];
   const records = new Map(earlier.map((record) => [record.client, record]));
   const todo = selected.filter((client) => !records.has(client));
-  const updates = collector(run, todo);
+  const secure = await secureAt(run, todo);
+  const updates = collector(run, todo, secure);
   for await (const { client, step, sent, down } of steps(run, todo)) {
     if ('progress' in step) {
       yield { ...at, kind: 'progress', round, client, progress: step.progress };
       continue;
     }
-    const record = recordOf(run, guard, step.outcome, sent, down);
+    const record = recordOf(run, guard, secure, step.outcome, sent, down);
     records.set(client, record);
     updates.collect(client, record.leftOut === undefined ? step.outcome : undefined);
     if (record.leftOut !== undefined) {
@@ -65,7 +67,7 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
     yield { ...at, kind: 'client left out', round, client, reason };
   }
   const inOrder = selected.map((client) => records.get(client)!);
-  if (!release) requireMinimum(run, inOrder);
+  if (!release) requireMinimum(run, inOrder, secure);
   const combined = release
     ? (released?.combined ?? noised(run, release, inOrder, result))
     : result && ruled(run, result);
@@ -149,8 +151,8 @@ async function* task(run: Round, client: string, signal: AbortSignal): AsyncGene
 }
 
 /** Hands updates to the combiner in sorted order of clients, whatever the order they arrive in. */
-function collector(run: Round, clients: readonly string[]) {
-  const combiner = ruleAt(run) === undefined ? combinerOf(run.stage.combine) : alike();
+function collector(run: Round, clients: readonly string[], secure: SecureCombiner | undefined) {
+  const combiner = secure ?? (ruleAt(run) === undefined ? combinerOf(run.stage.combine) : alike());
   const arrived = new Map<string, Outcome | undefined>();
   let next = 0;
   return {
@@ -169,6 +171,7 @@ function collector(run: Round, clients: readonly string[]) {
 function recordOf(
   run: Round,
   guard: RoundGuard | undefined,
+  secure: SecureCombiner | undefined,
   outcome: Outcome,
   sent: Tensors,
   sentBytes: number,
@@ -179,19 +182,21 @@ function recordOf(
     outcome.failure ??
     (stage.combine === 'none'
       ? undefined
-      : (updateProblem({ update: update!, weight }, sent) ?? guard?.problem(update!, weight)));
+      : (updateProblem({ update: update!, weight }, sent) ??
+        guard?.problem(update!, weight) ??
+        secure?.problem(update!, weight)));
   const loss = tokens > 0 ? lossSum / tokens : null;
   // Nothing travels to the server's own participant.
   const far = client !== atServer(run, stage);
-  const down = far ? sentBytes : 0;
-  const up = update && far ? (guard?.bytes(update) ?? byteSize(update)) : 0;
+  const down = far ? sentBytes + (secure?.bytes.down ?? 0) : 0;
+  const up = update && far ? (secure?.bytes.up ?? guard?.bytes(update) ?? byteSize(update)) : 0;
   return { client, tokens, processed, loss, up, down, seconds, ...(leftOut !== undefined && { leftOut }) };
 }
 
 const reasons = (records: readonly ClientRecord[]): RoundRecord['leftOut'] =>
   records.flatMap(({ client, leftOut }) => (leftOut === undefined ? [] : [{ client, reason: leftOut }]));
 
-function requireMinimum(run: Round, records: readonly ClientRecord[]): void {
+function requireMinimum(run: Round, records: readonly ClientRecord[], secure: SecureCombiner | undefined): void {
   const { journal, stage, at, round, rounds } = run;
   const leftOut = reasons(records);
   const alone = serverSide(stage) !== undefined;
@@ -201,14 +206,14 @@ function requireMinimum(run: Round, records: readonly ClientRecord[]): void {
   if (counted.length === 0 && rounds.sampling === 'poisson') return;
   const used = counted.length - reasons(counted).length;
   const rule = ruleAt(run);
-  const forRule = rule === undefined ? 0 : leastUpdates(rule);
+  const forRule = rule === undefined ? (secure?.least ?? 0) : leastUpdates(rule);
   const least = alone ? 1 : rounds.minimum;
   if (used >= least && records.length - leftOut.length >= forRule) return;
   const some = leftOut.slice(0, 5).map(({ client, reason }) => `\n  ${client}: ${reason}`);
   const more = leftOut.length > some.length ? [`\n  … and ${leftOut.length - some.length} more`] : [];
   const message =
     `round ${round + 1} of ${stage.rounds} of stage “${at.stage}” (${at.method}) has ${used} update(s) of ${counted.length} client(s), ` +
-    `and ${forRule > least ? `${rule!.rule} takes at least ${forRule}` : alone ? 'needs it' : `rounds.minimum is ${least}`}. Everything before this round is kept; --resume tries it again.`;
+    `and ${forRule > least ? `${rule?.rule ?? 'secure aggregation'} takes at least ${forRule}` : alone ? 'needs it' : `rounds.minimum is ${least}`}. Everything before this round is kept; --resume tries it again.`;
   journal.noteFailure(at, round, message, leftOut);
   throw new RoundFailed([message, leftOut.length > 0 ? '\nLeft out:' : '', ...some, ...more].join(''));
 }

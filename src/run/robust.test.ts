@@ -45,7 +45,7 @@ describe('combine', () => {
   });
 
   test.each([
-    ['middle', 'combine: expected `plain` or a section with the keys robust, got "middle"'],
+    ['middle', 'combine: expected one of plain, secure or a section with the keys robust, got "middle"'],
     [robust('krumm', { bad: 1 }), 'combine.robust.rule: expected one of krum, multi-krum'],
     [robust('krumm', { bad: 1 }), 'krum'],
     [robust('krum', { bad: -1 }), 'combine.robust.bad: expected a whole number of at least 0, got -1'],

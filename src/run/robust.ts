@@ -6,7 +6,7 @@ import type { LaidOut } from './methods.ts';
 
 /** The robust rule that a configuration asks for, if any. */
 export function robustOf({ combine }: Pick<RunConfig, 'combine'>): { readonly robust?: RobustRule } {
-  if (combine === undefined || combine === 'plain') return {};
+  if (combine === undefined || typeof combine === 'string') return {};
   const { rule, bad, keep, share, distance } = combine.robust;
   const chooses = { ...(distance !== undefined && { distance }) };
   switch (rule) {

@@ -23,6 +23,7 @@ import { configText, FRESH, runFolder, runKey, stateOf, type RunFolder } from '.
 import { withGuards } from './guards.ts';
 import { forNewClients } from './new-clients.ts';
 import { checkRobust, robustOf } from './robust.ts';
+import { checkSecure, secureOf } from './secure.ts';
 import { runMetrics } from './run-metrics.ts';
 import { besideOthers } from './shelf.ts';
 import { knownMethods, layOut, planOf, type LaidOut } from './methods.ts';
@@ -108,6 +109,7 @@ async function* wholeRun(
   const data = options.scoreOn === 'validation' ? onValidation(all) : all;
   const proxy = data.proxy.length > 0;
   checkRobust(config, laidOut, data.clients.length, proxy);
+  checkSecure(config, laidOut, data.clients.length, known, proxy);
   const methods = withGuards(config, laidOut, { clients: data.clients.map(({ id }) => id), proxy, known });
   const identity = {
     configuration: runKey(config),
@@ -151,6 +153,7 @@ async function* wholeRun(
         journal,
         rounds: config.rounds,
         ...robustOf(config),
+        ...secureOf(config),
         seed: config.seed,
         signal,
         evaluateRound: evaluate.round,

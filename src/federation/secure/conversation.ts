@@ -23,13 +23,21 @@ export interface ConversationOptions {
   /** Whether a client sends nothing in this stage, nor in any after it. Default: nobody leaves but those who bring no vector. */
   readonly leaves?: (client: number, stage: ConversationStage) => boolean;
   readonly random?: RandomBytes;
+  /** Seconds, for the costs. Default: those that pass. */
+  readonly clock?: () => number;
 }
 
 /**
  * A whole conversation in one process: every client with keys and masks of its own, message by message, but one vector at a time.
  * It proves the protocol's arithmetic and shows its costs; who can read this process's memory sees everything.
  */
-export function converse({ setup, identities, leaves = () => false, random = randomBytes }: ConversationOptions) {
+export function converse({
+  setup,
+  identities,
+  leaves = () => false,
+  random = randomBytes,
+  clock = () => performance.now() / 1000,
+}: ConversationOptions) {
   const costs = Object.fromEntries(
     conversationStages.map((stage): [ConversationStage, StageCost] => [
       stage,
@@ -38,9 +46,9 @@ export function converse({ setup, identities, leaves = () => false, random = ran
   ) as Record<ConversationStage, StageCost>;
   const bytes = identities.map(() => ({ up: 0, down: 0 }));
   const timed = <T>(stage: ConversationStage, side: 'clientSeconds' | 'serverSeconds', work: () => T): T => {
-    const from = performance.now();
+    const from = clock();
     const result = work();
-    costs[stage][side] += (performance.now() - from) / 1000;
+    costs[stage][side] += clock() - from;
     return result;
   };
 

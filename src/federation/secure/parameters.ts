@@ -1,3 +1,4 @@
+import { UserError } from '../../errors.ts';
 import { requireDegree } from './graph.ts';
 
 /** What all who take part in a sum know of its size. */
@@ -34,21 +35,22 @@ export interface Assumptions {
  * What cannot happen has chance 0: with k = n − 1 it suffices that c < t ≤ n − 1 − d. t is at least 2, since a share alone must not be
  * the secret. `least` is ⌊(n + c)/2⌋ + 1, so that no two different
  * sets of survivors find as many signatures (each honest client signs one).
- * Throws where no graph does: too few clients, or too many bad or gone ones.
+ * Throws UserError where no graph does: too few clients, or too many bad or gone ones.
  */
 export function secureParameters(clients: number, assumptions: Assumptions): SecureParameters {
   const { dropouts, corrupt, security = 40, correctness = 30 } = assumptions;
   if (!Number.isSafeInteger(clients) || clients < 3)
-    throw new Error(
+    throw new UserError(
       `secure aggregation needs at least 3 clients, not ${clients}: the sum of two tells each the other’s`,
     );
   for (const share of [dropouts, corrupt])
-    if (!(share >= 0 && share < 1)) throw new Error(`a share of the clients is at least 0 and below 1, not ${share}`);
+    if (!(share >= 0 && share < 1))
+      throw new UserError(`a share of the clients is at least 0 and below 1, not ${share}`);
   const bad = Math.ceil(corrupt * clients);
   const gone = Math.floor(dropouts * clients);
   const least = Math.floor((clients + bad) / 2) + 1;
   if (clients - gone < least)
-    throw new Error(
+    throw new UserError(
       `of ${clients} clients at least ${least} must stay where ${bad} may be corrupt, and ${gone} may leave: assume fewer of either`,
     );
   const logFactorial = logFactorials(clients);
@@ -56,7 +58,9 @@ export function secureParameters(clients: number, assumptions: Assumptions): Sec
     const threshold = thresholdFor(k);
     if (threshold !== undefined) return checked({ clients, neighbours: k, threshold, least });
     if (k === clients - 1)
-      throw new Error(`no threshold keeps ${clients} clients’ secrets and survives ${gone} that leave: assume fewer`);
+      throw new UserError(
+        `no threshold keeps ${clients} clients’ secrets and survives ${gone} that leave: assume fewer`,
+      );
   }
 
   function thresholdFor(k: number): number | undefined {
