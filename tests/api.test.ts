@@ -130,6 +130,16 @@ describe('run with a configuration as a value', () => {
     await expect(run(config, { out: folder.at('out'), resume: true })).resolves.toMatchObject({ schema: 1 });
   });
 
+  test('a listener that fails ends the run with its error, and leaves the folder free to go on', async () => {
+    using folder = workspace();
+    const out = folder.at('out');
+    const listener = ({ kind }: { kind: string }): void => {
+      if (kind === 'progress') throw new Error('the listener failed');
+    };
+    await expect(run(config, { out, onEvent: listener })).rejects.toThrow('the listener failed');
+    await expect(run(config, { out, resume: true })).resolves.toMatchObject({ schema: 1 });
+  });
+
   test('mistakes are UserErrors by key, and nothing is written', async () => {
     using folder = workspace();
     const bad = { ...config, methods: [{ use: 'mine' }], seed: -1 };

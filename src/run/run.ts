@@ -69,10 +69,15 @@ export interface RunOptions {
  */
 export async function run(config: RunConfigInput, options: RunOptions): Promise<Summary> {
   const events = runEvents(config, options);
-  for (;;) {
-    const next = await events.next();
-    if (next.done) return next.value;
-    options.onEvent?.(next.value);
+  try {
+    for (;;) {
+      const next = await events.next();
+      if (next.done) return next.value;
+      options.onEvent?.(next.value);
+    }
+  } finally {
+    // Where a listener throws, the engine and the journal's lock are let go at once.
+    await events.return(undefined as never);
   }
 }
 
