@@ -320,6 +320,8 @@ def require_supported(config):
 
     for guard in config.get("guards", []):
         refuse(f"the guard `{guard['use']}`")
+    if config.get("combine", "plain") == "secure":
+        refuse("`combine: secure`")
     for key, values in {"format": ["jsonl"], "template": ["chat", "plain"]}.items():
         if config["data"][key] not in values:
             refuse(f"`data.{key}: {config['data'][key]}`")
