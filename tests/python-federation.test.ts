@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { readTensors } from '../src/formats/files/safetensors.ts';
 import type { Summary } from '../src/report/summary.ts';
 import { getTensor, shapeDifference } from '../src/tensor/tensors.ts';
@@ -49,6 +49,7 @@ function inPython(args: readonly string[], env: Readonly<Record<string, string>>
   const child = spawn(python!, [script, ...args], {
     env: { ...process.env, ...env, PYTHONPATH, PYTHONDONTWRITEBYTECODE: '1' },
   });
+  onTestFinished(() => void child.kill('SIGKILL'));
   const running: Running = { child, log: '', ended: new Promise((done) => child.once('close', done)) };
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => (running.log += text));
