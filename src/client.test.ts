@@ -1,0 +1,61 @@
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { join as at } from 'node:path';
+import { expect, expectTypeOf, test } from 'vitest';
+import { temporaryFolder } from '../tests/support/temporary.ts';
+import { embeddedModel, embeddedTasks } from '../tests/support/workspace.ts';
+import { join, joinEvents, UserError, type Joined, type Joining, type JoinOptions, type JoinPlan } from './client.ts';
+import type { RunConfigInput } from './config/schema.ts';
+import { serve } from './run/serve.ts';
+
+const root = temporaryFolder();
+
+test('types', () => {
+  expectTypeOf(join).parameter(0).toEqualTypeOf<JoinOptions>();
+  expectTypeOf(join).returns.resolves.toEqualTypeOf<Joined>();
+  expectTypeOf<JoinPlan>().toExtend<Joining>();
+  expectTypeOf(joinEvents).returns.toExtend<AsyncGenerator<Joining>>();
+});
+
+test('another program takes part: it is told the plan, its tasks and what became of them, and gets its adapter', async () => {
+  const folder = mkdtempSync(at(root, 'c-'));
+  const rows = readFileSync(embeddedTasks, 'utf8').split('\n').slice(0, 8);
+  writeFileSync(at(folder, 'rows.jsonl'), rows.join('\n'));
+  const config: RunConfigInput = {
+    model: { path: embeddedModel },
+    data: { format: 'jsonl', template: 'plain', maxLength: 96 },
+    clients: { split: { validation: 0, test: 2 } },
+    lora: { rank: 2, alpha: 4 },
+    methods: [{ use: 'fedit', local: { steps: 1 } }],
+    rounds: { count: 1 },
+    train: { steps: 1, batchSize: 2 },
+    serve: { clients: ['ann'], port: 0 },
+  };
+  const onError = (error: unknown): never => {
+    throw error;
+  };
+  const served = serve(config, { out: at(folder, 'server'), onError });
+  const first = await served.next();
+  if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
+  const { url, tokens } = first.value;
+  const token = readFileSync(at(tokens, 'ann.token'), 'utf8').trim();
+  const options = { url, data: at(folder, 'rows.jsonl'), model: { path: embeddedModel }, threads: 1, patience: 20 };
+  const server = (async () => {
+    while (!(await served.next()).done);
+  })();
+
+  const seen: Joining[] = [];
+  const dry = await join({ ...options, dryRun: true }, (event) => seen.push(event));
+  expect(dry).toEqual({ how: 'dry run', why: '', adapters: [] });
+  expect(seen).toHaveLength(1);
+  expect(seen[0]).toMatchObject({ kind: 'plan', data: { train: 6, test: 2 } });
+
+  await expect(join({ ...options, out: at(folder, 'other') })).rejects.toThrow(UserError);
+  const result = await join({ ...options, token, out: at(folder, 'ann') }, (event) => seen.push(event));
+  await server;
+  const adapter = at(folder, 'ann', 'adapters', 'fedit');
+  expect(result).toEqual({ how: 'finished', why: 'the run is finished', client: 'ann', adapters: [adapter] });
+  expect(existsSync(at(adapter, 'adapter_model.safetensors'))).toBe(true);
+  const kinds = seen.map(({ kind }) => kind);
+  expect(kinds.filter((kind) => kind === 'accepted')).toHaveLength(2);
+  expect(kinds.indexOf('joined')).toBeLessThan(kinds.indexOf('task'));
+});
