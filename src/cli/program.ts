@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { version } from '../run/version.ts';
 import type { Terminal } from './context.ts';
+import { adminCommands } from './admin-commands.ts';
 import type { AnalyzeFlags } from './commands/analyze.ts';
 import type { EvalFlags } from './commands/eval.ts';
 import type { JoinFlags } from './commands/join.ts';
@@ -72,6 +73,8 @@ export function program(terminal: Terminal): Command {
     .action(async (url: string, flags: JoinFlags) =>
       (await import('./commands/join.ts')).joinCommand(url, flags, terminal),
     );
+
+  adminCommands(fedlora, terminal);
 
   fedlora
     .command('eval')

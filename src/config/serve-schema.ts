@@ -46,5 +46,15 @@ export const serveSchema = z
       .max(87_600)
       .default(168)
       .describe('Hours for which a new enrolment token is valid. Each is used once.'),
+    operatorTokens: z
+      .number()
+      .gt(0)
+      .max(87_600)
+      .default(720)
+      .describe('Hours for which a new token of an operator (`admin` and `viewer`) is valid.'),
+    metrics: z
+      .enum(['operators', 'anyone'])
+      .default('operators')
+      .describe('Who may read `/metrics`: `operators`, with their token, or `anyone` who reaches the server.'),
   })
   .describe('`fedlora serve` only: who takes part, and where. Clients then bring their own data.');

@@ -53,6 +53,8 @@ export interface Journal {
   putAside(at: Place, path: string, measured: unknown): void;
   /** Takes a stage that was put aside as the beginning of a stage of so many rounds, or as all of it. Gives its own rounds and the data beside it. */
   take(at: Place, rounds: number, path: string): { readonly rounds: number; readonly measured: unknown };
+  /** A consistent copy of the journal in a new file. */
+  copyTo(path: string): void;
   close(): void;
 }
 
@@ -253,6 +255,7 @@ function journalOver(database: Database, path: string): Journal {
       });
       return taken!;
     },
+    copyTo: (path) => database.copyTo(path),
     close: () => database.close(),
   };
 }

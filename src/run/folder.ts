@@ -82,7 +82,8 @@ function comparable(config: unknown): unknown {
   for (const key of ['model', 'data']) delete plain?.[key]?.['path'];
   delete plain?.['clients']?.['file'];
   delete plain?.['runtime'];
-  for (const key of ['host', 'port', 'tls', 'gather', 'lease', 'linger', 'tokens']) delete plain?.['serve']?.[key];
+  for (const key of ['host', 'port', 'tls', 'gather', 'lease', 'linger', 'tokens', 'operatorTokens', 'metrics'])
+    delete plain?.['serve']?.[key];
   return plain;
 }
 

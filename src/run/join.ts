@@ -11,6 +11,7 @@ import { writeMix } from '../formats/files/mix.ts';
 import { trainableCount } from '../lora/count.ts';
 import { initAdapter } from '../lora/init.ts';
 import { projectionsOf } from '../models/weights.ts';
+import { requireEncryption } from './address.ts';
 import { evaluationOptions } from './evaluation.ts';
 import { enrolled, readKey } from './join-key.ts';
 import { countsOf, stagesOf, type JoinPlan } from './join-plan.ts';
@@ -144,19 +145,6 @@ export async function* join(
   } finally {
     for (const close of closing.reverse()) await close();
   }
-}
-
-function requireEncryption(url: string): void {
-  let parsed: URL;
-  try {
-    parsed = new URL(url);
-  } catch {
-    throw new UserError(`${url} is no address: expected https://HOST:PORT`);
-  }
-  const { protocol, hostname } = parsed;
-  const here = ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
-  if (protocol === 'https:' || (protocol === 'http:' && here)) return;
-  throw new UserError(`${url}: tokens would travel unencrypted; use https://, or a server on this machine`);
 }
 
 function sourceOf({ model: { hub, revision, name } }: Description): RunConfig['model'] {

@@ -8,6 +8,7 @@ import type { MethodResult, RunEvent } from '../federation/events.ts';
 import { serverSide } from '../federation/federation.ts';
 import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
 import type { Waiting } from '../federation/http/server/desk.ts';
+import type { Operations } from '../federation/http/server/operation.ts';
 import { openServer, type FederationServer } from '../federation/http/server/open.ts';
 import { openJournal } from '../federation/journal.ts';
 import { runRounds } from '../federation/rounds.ts';
@@ -24,6 +25,7 @@ import { withGuards } from './guards.ts';
 import { knownMethods, layOut, planOf, type LaidOut } from './methods.ts';
 import { checkRobust, robustOf } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
+import { operationsOf } from './serve-operations.ts';
 import { layoutOf, locate, modelDigest, openModel, type OpenModel } from './subject.ts';
 import { summariseModel } from './summarise.ts';
 import { readSummary } from './summary-schema.ts';
@@ -46,6 +48,10 @@ export type Serving =
       readonly url: string;
       /** The folder with the tokens that were not used yet, one file for each client. */
       readonly tokens: string;
+      /** The folder with the tokens of operators. */
+      readonly operators: string;
+      /** Since when an operator has the run paused, also before this process; undefined where it is not. Milliseconds since 1970. */
+      readonly paused: number | undefined;
       readonly clients: readonly string[];
       /** Whom the run waits for at this moment, and since when. */
       readonly waiting: () => readonly Pick<Waiting, 'client' | 'since' | 'heard'>[];
@@ -60,7 +66,8 @@ export async function* serve(
   given: RunConfigInput,
   options: ServeOptions,
 ): AsyncGenerator<Progress | Serving, Summary> {
-  const signal = options.signal ?? new AbortController().signal;
+  const stopped = new AbortController();
+  const signal = AbortSignal.any([stopped.signal, ...(options.signal ? [options.signal] : [])]);
   const known = knownMethods();
   const config = checkConfig(given, known);
   const settings = config.serve;
@@ -98,7 +105,8 @@ export async function* serve(
     await writeAtomically(folder.environment, `${JSON.stringify(about, undefined, 2)}\n`);
     const metrics = await runMetrics(folder.metrics, journal);
     closing.push(() => metrics.close());
-    const server = await openServer({
+    let gathering: Operations['gathering'] = () => undefined;
+    const server: FederationServer = await openServer({
       folder: join(folder.path, 'server'),
       journal,
       description: describe(config, model, digest, names.length, settings.lease),
@@ -106,12 +114,22 @@ export async function* serve(
       host: settings.host,
       port: settings.port,
       tokenHours: settings.tokens,
+      operatorHours: settings.operatorTokens,
+      openMetrics: settings.metrics === 'anyone',
+      operations: {
+        gathering: () => gathering(),
+        stop: () => stopped.abort(),
+        ...operationsOf({ config, folder, model, methods, journal, signal, server: () => server }),
+      },
       onError: options.onError,
       ...(tls && { tls }),
     });
     closing.push(() => server.close());
     const joined = joining(server, names);
-    yield { kind: 'serving', url: server.url, tokens: server.tokens, clients: names, waiting: joined.waiting };
+    gathering = joined.gathering;
+    const { url, tokens, operators, gate } = server;
+    const { waiting } = joined;
+    yield { kind: 'serving', url, tokens, operators, paused: gate.shutSince(), clients: names, waiting };
     try {
       // A run that has begun goes on with whoever is there.
       if (journal.recorded('started') === undefined) {
@@ -131,8 +149,9 @@ export async function* serve(
       };
       const evaluate = farEvaluation({ config, server, journal, signal });
       const federate = ({ label, stages }: LaidOut): AsyncGenerator<RunEvent, MethodResult> =>
-        lettingGo(
+        watched(
           server,
+          signal,
           runRounds({
             label,
             stages,
@@ -229,16 +248,22 @@ function joining(server: FederationServer, names: readonly string[]) {
     const ready = new Set(server.store.clients().flatMap(({ name, data }) => (data === undefined ? [] : [name])));
     return names.filter((name) => !ready.has(name) || server.desk.lastHeard(name) === undefined);
   };
+  const gone = (name: string): boolean => server.store.revoked(name) !== undefined;
+  const awaited = (): ReturnType<Operations['gathering']> =>
+    gathering
+      ? missing().flatMap((client) =>
+          gone(client) ? [] : [{ client, since: started, heard: server.desk.lastHeard(client) }],
+        )
+      : undefined;
   return {
-    waiting: (): readonly Pick<Waiting, 'client' | 'since' | 'heard'>[] =>
-      gathering
-        ? missing().map((client) => ({ client, since: started, heard: server.desk.lastHeard(client) }))
-        : server.desk.waiting(),
+    /** For whom it waits before it has begun; undefined once it has. */
+    gathering: awaited,
+    waiting: (): readonly Pick<Waiting, 'client' | 'since' | 'heard'>[] => awaited() ?? server.desk.waiting(),
     /** Waits for all; gives who is missing after so many seconds. Throws where too few have joined. */
     async all(seconds: number, minimum: number, signal: AbortSignal): Promise<readonly string[]> {
       const end = Date.now() + seconds * 1000;
       gathering = true;
-      while (missing().length > 0 && Date.now() < end) {
+      while (!missing().every(gone) && Date.now() < end) {
         await server.desk.arrival((end - Date.now()) / 1000, signal);
         if (signal.aborted) throw new Interrupted('stopped on request; the run can be resumed');
       }
@@ -267,16 +292,22 @@ function summariseClients({ store }: FederationServer, names: readonly string[])
   return { name: 'data of the clients', partition: 'each client its own', rows, dropped: {}, truncated: 0, clients };
 }
 
-/** Payloads of a round's updates go when the round is committed. */
-async function* lettingGo(
+/** Payloads of a round's updates go when the round is committed; between rounds an operator may hold the run. */
+async function* watched(
   server: FederationServer,
+  signal: AbortSignal,
   events: AsyncGenerator<RunEvent, MethodResult>,
 ): AsyncGenerator<RunEvent, MethodResult> {
+  const { gate, monitor } = server;
+  await gate.pass(signal);
   for (;;) {
     const next = await events.next();
     if (next.done) return next.value;
+    monitor.tell(next.value);
+    const ended = next.value.kind === 'round done';
     if (next.value.kind === 'round done') await server.committed(next.value, next.value.round);
     yield next.value;
+    if (ended) await gate.pass(signal);
   }
 }
 

@@ -69,6 +69,14 @@ export function federationTools() {
         host: '127.0.0.1',
         port: 0,
         tokenHours: 1,
+        operatorHours: 1,
+        openMetrics: false,
+        operations: {
+          gathering: () => undefined,
+          stop: () => undefined,
+          export: () => Promise.reject(new Error('there is no model here')),
+          backup: () => Promise.reject(new Error('there is no folder here')),
+        },
         onError: (error) => {
           throw error;
         },

@@ -63,10 +63,12 @@ export async function serveCommand(file: string, flags: ServeFlags, terminal: Te
   }
 }
 
-const opening = ({ url, tokens, clients }: Extract<Serving, { kind: 'serving' }>): string[] => [
+const opening = ({ url, tokens, operators, paused, clients }: Extract<Serving, { kind: 'serving' }>): string[] => [
   `serving on ${url}`,
   `clients: ${clients.join(', ')}`,
   `enrolment tokens not used yet: ${tokens} (one file each; hand them out over a safe channel)`,
+  `tokens of operators, for fedlora admin: ${operators}`,
+  ...(paused === undefined ? [] : [`paused since ${new Date(paused).toISOString()}: fedlora admin resume`]),
   `a client joins with: fedlora join ${url} --data ITS-DATA --token ITS-TOKEN`,
 ];
 

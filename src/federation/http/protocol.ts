@@ -68,10 +68,15 @@ export const joinSchema = z.strictObject({
 });
 export const joinedSchema = z.strictObject({ client: clientNameSchema });
 
+export const healthSchema = z.strictObject({ ok: z.literal(true) });
+export const readinessSchema = z.strictObject({ ready: z.literal(true) });
+/** Seconds. */
+export const waitSchema = z.number().min(0).max(LONGEST_WAIT);
+
 export const readyRequestSchema = z.strictObject({ data: dataCountsSchema });
 export const emptySchema = z.strictObject({});
 
-const placeSchema = z.strictObject({ method: label(), stage: label(), stageIndex: count() });
+export const placeSchema = z.strictObject({ method: label(), stage: label(), stageIndex: count() });
 
 export const taskSchema = z.discriminatedUnion('kind', [
   z.strictObject({

@@ -17,6 +17,8 @@ export interface Blobs {
   release(digest: string): Promise<void>;
   find(digest: string): Promise<{ readonly path: string; readonly size: number } | undefined>;
   read(digest: string): Promise<Uint8Array>;
+  /** How many there are, and their bytes. */
+  kept(): Promise<{ readonly files: number; readonly bytes: number }>;
   /** Removes everything that nobody holds. */
   sweep(): Promise<void>;
 }
@@ -75,6 +77,12 @@ export async function openBlobs(folder: string): Promise<Blobs> {
     },
     find,
     read: (digest) => readFile(pathOf(digest)),
+    async kept() {
+      // One that goes meanwhile is not counted.
+      const found = await Promise.all((await readdir(folder)).map(find));
+      const sizes = found.flatMap((blob) => (blob === undefined ? [] : [blob.size]));
+      return { files: sizes.length, bytes: sizes.reduce((sum, size) => sum + size, 0) };
+    },
     sweep: () =>
       inTurn(async () => {
         for (const name of await readdir(folder)) if (!holds.has(name)) await rm(join(folder, name), { force: true });

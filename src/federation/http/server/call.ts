@@ -5,7 +5,12 @@ import { Refusal } from '../refusal.ts';
 import type { Blobs } from './blobs.ts';
 import type { Keys } from './keys.ts';
 import type { Rate } from './limits.ts';
+import type { Monitor } from './monitor.ts';
+import type { Operation } from './operation.ts';
+import type { Operators } from './operators.ts';
 import type { Service } from './service.ts';
+import type { Role } from './store.ts';
+import type { Traffic } from './traffic.ts';
 import type { Uploads } from './uploads.ts';
 
 export interface HttpParts {
@@ -13,6 +18,12 @@ export interface HttpParts {
   readonly keys: Keys;
   readonly blobs: Blobs;
   readonly uploads: Uploads;
+  readonly operators: Operators;
+  readonly operation: Operation;
+  readonly monitor: Monitor;
+  readonly traffic: () => Traffic;
+  /** Whether anybody may read the metrics. */
+  readonly openMetrics: boolean;
   /** PEM texts; without them the server speaks plain HTTP. */
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly rate?: Rate;
@@ -30,9 +41,22 @@ export interface Call {
   readonly signal: AbortSignal;
 }
 
+/** What docs/openapi.json says of a route. */
+export interface About {
+  readonly summary: string;
+  /** Whose key or token it takes: `enrolment` is the token that is valid once. */
+  readonly who: 'anyone' | 'enrolment' | 'client' | Role;
+  readonly query?: Readonly<Record<string, { readonly schema: z.ZodType; readonly about: string }>>;
+  /** What is sent: a message, or bytes with a `Content-Range`. */
+  readonly body?: z.ZodType | 'bytes';
+  readonly answer: z.ZodType | 'bytes' | 'text/plain';
+}
+
 export interface Route {
-  readonly method: string;
-  readonly path: RegExp;
+  readonly method: 'GET' | 'POST' | 'PUT';
+  /** With at most one variable part, e.g. `/v1/tasks/{id}/outcome`. */
+  readonly path: string;
+  readonly about: About;
   run(call: Call, parts: HttpParts): Promise<unknown>;
 }
 

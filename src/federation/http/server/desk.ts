@@ -46,6 +46,9 @@ interface Entry {
   totals: Totals | undefined;
 }
 
+/** Why a client whose key is not valid any more has no part in a round. */
+export const REVOKED = 'its key was revoked';
+
 /** Where the round engine lays tasks out and clients fetch them. */
 export interface Desk {
   /**
@@ -72,7 +75,11 @@ export interface Desk {
 }
 
 /** @param lease seconds; `now`: milliseconds since 1970. */
-export function openDesk(store: Pick<Store, 'task' | 'offered'>, lease: number, now: () => number = Date.now): Desk {
+export function openDesk(
+  store: Pick<Store, 'task' | 'offered' | 'revoked'>,
+  lease: number,
+  now: () => number = Date.now,
+): Desk {
   const entries = new Map<string, Entry>();
   const lastHeard = new Map<string, number>();
   const tasks = bell();
@@ -90,6 +97,7 @@ export function openDesk(store: Pick<Store, 'task' | 'offered'>, lease: number, 
       const { message, client } = offer;
       const before = store.task(message.id);
       if (before?.result !== undefined) return { result: before.result, digest: before.digest };
+      if (store.revoked(client) !== undefined) throw new Error(REVOKED);
       store.offered({ id: message.id, client, kind: message.kind, place: offer.place, round: offer.round });
       const entry: Entry = { offer, since: now(), told: [], bell: bell(), totals: undefined };
       entries.set(message.id, entry);

@@ -3,15 +3,25 @@ import { createServer as createSecure } from 'node:https';
 import { Refusal } from '../refusal.ts';
 import { answered, bearer, type HttpParts } from './call.ts';
 import { rateLimiter } from './limits.ts';
+import { openApiRoute } from './openapi.ts';
+import { operatorRoutes } from './operator-routes.ts';
 import { routes } from './routes.ts';
+import { trafficOf } from './traffic.ts';
+
+const all = [...routes, ...operatorRoutes, openApiRoute].map((route) => ({
+  ...route,
+  matches: new RegExp(`^${route.path.replace('.', '\\.').replace(/\{\w+\}/, '([^/]+)')}$`),
+}));
 
 /** The server, not yet listening. Every answer is JSON but payloads; every refusal says why. */
-export function httpServer(parts: HttpParts): Server {
+export function httpServer(given: Omit<HttpParts, 'traffic'>): Server {
+  const parts: HttpParts = { ...given, traffic: () => traffic() };
   const limiter = rateLimiter(parts.rate ?? { perSecond: 100, burst: 400 });
   const listener = (request: IncomingMessage, response: ServerResponse): void => {
     handle(request, response, parts, limiter).catch((error: unknown) => fail(error, request, response, parts));
   };
   const server = parts.tls === undefined ? createPlain(listener) : createSecure(parts.tls, listener);
+  const traffic = trafficOf(server);
   // A request is read within these limits, or its connection is closed.
   server.headersTimeout = 20_000;
   server.requestTimeout = 600_000;
@@ -32,7 +42,7 @@ async function handle(
     throw new Refusal(429, 'rate', 'too many requests; try again a little later');
   }
   const url = parsed(request.url ?? '/');
-  const matching = routes.filter(({ path }) => path.test(url.pathname));
+  const matching = all.filter(({ matches }) => matches.test(url.pathname));
   const route = matching.find(({ method }) => method === request.method);
   if (route === undefined) {
     if (matching.length === 0) throw new Refusal(404, 'path', 'there is no such path');
@@ -41,19 +51,22 @@ async function handle(
   }
   const gone = new AbortController();
   response.on('close', () => gone.abort());
-  const [, name = ''] = route.path.exec(url.pathname)!;
+  const [, name = ''] = route.matches.exec(url.pathname)!;
   const result = await route.run({ request, response, url, name, signal: gone.signal }, parts);
   if (result !== answered) send(response, 200, result);
 }
 
-/** A client by its name, a stranger by where it comes from. */
-function caller(request: IncomingMessage, { keys }: HttpParts): string {
-  try {
-    return `client ${keys.who(bearer(request))}`;
-  } catch (error) {
-    if (error instanceof Refusal) return `address ${request.socket.remoteAddress ?? ''}`;
-    throw error;
+/** A client by its name, an operator by its role, a stranger by where it comes from. */
+function caller(request: IncomingMessage, { keys, operators }: HttpParts): string {
+  const whoIs = [(key: string) => `client ${keys.who(key)}`, (token: string) => `operator ${operators.role(token)}`];
+  for (const named of whoIs) {
+    try {
+      return named(bearer(request));
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+    }
   }
+  return `address ${request.socket.remoteAddress ?? ''}`;
 }
 
 function parsed(path: string): URL {
@@ -75,8 +88,14 @@ function send(response: ServerResponse, status: number, body: unknown): void {
     .end(text);
 }
 
-function fail(error: unknown, request: IncomingMessage, response: ServerResponse, { onError }: HttpParts): void {
+function fail(
+  error: unknown,
+  request: IncomingMessage,
+  response: ServerResponse,
+  { onError, monitor }: HttpParts,
+): void {
   const refusal = error instanceof Refusal ? error : undefined;
+  if (refusal !== undefined) monitor.refused(refusal.status, refusal.code);
   if (refusal === undefined && !response.destroyed && !request.destroyed) onError(error);
   if (response.headersSent || response.destroyed) {
     response.destroy();

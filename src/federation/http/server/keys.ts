@@ -11,13 +11,16 @@ export interface Keys {
   issue(names: readonly string[]): Promise<string>;
   /** A client's name for its token, which from then on goes with this key only. Refuses unknown, expired and used tokens. */
   join(token: string, key: string): Promise<string>;
-  /** The client with this key. Refuses all others. */
+  /** The client with this key. Refuses all others, and keys that were revoked. */
   who(key: string): string;
+  /** From now on the client's key and token are not valid. Refuses names that are not known. */
+  revoke(name: string): void;
 }
 
-const hashOf = (secret: string): string => createHash('sha256').update(secret).digest('hex');
+export const hashOf = (secret: string): string => createHash('sha256').update(secret).digest('hex');
 
-const same = (a: string, b: string): boolean =>
+/** Compares two hashes in constant time. */
+export const same = (a: string, b: string): boolean =>
   a.length === b.length && timingSafeEqual(Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8'));
 
 /** 256 random bits, base64url. */
@@ -30,6 +33,7 @@ export const newSecret = (): string => randomBytes(32).toString('base64url');
  */
 export function keysOf(store: Store, folder: string, hours: number, now: () => number = Date.now): Keys {
   const known = new Map(store.clients().flatMap(({ name, key }) => (key === undefined ? [] : [[key, name] as const])));
+  const gone = new Set([...known.values()].filter((name) => store.revoked(name) !== undefined));
   const file = (name: string): string => join(folder, `${name}.token`);
   const find = (entries: Iterable<readonly [string | undefined, string]>, hash: string): string | undefined => {
     let found: string | undefined;
@@ -42,6 +46,7 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
       const rows = new Map(store.clients().map((row) => [row.name, row]));
       for (const name of names) {
         const row = rows.get(name);
+        if (store.revoked(name) !== undefined) continue;
         if (row?.key !== undefined || (row?.token !== undefined && row.tokenExpires > now())) continue;
         const token = newSecret();
         // The file first: a token that nobody can read would block the name until it expires.
@@ -59,6 +64,7 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
       );
       const row = rows.find((one) => one.name === name);
       if (row === undefined) throw new Refusal(401, 'token', 'this enrolment token is not known here');
+      if (store.revoked(row.name) !== undefined) throw revoked();
       if (row.key !== undefined) {
         if (same(row.key, hashOf(key))) return row.name;
         throw new Refusal(409, 'token-used', 'this enrolment token was used already, with another key');
@@ -74,7 +80,16 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
       // Found by hash: whoever measures the time of the search learns of hashes, not of keys.
       const name = known.get(hashOf(key));
       if (name === undefined) throw new Refusal(401, 'key', 'this key is not known here');
+      if (gone.has(name)) throw revoked();
       return name;
+    },
+    revoke(name) {
+      if (!store.clients().some((row) => row.name === name))
+        throw new Refusal(404, 'client', 'no client of this run has that name');
+      store.revoke(name);
+      gone.add(name);
     },
   };
 }
+
+const revoked = (): Refusal => new Refusal(401, 'revoked', 'whoever runs this server has ended your part in this run');

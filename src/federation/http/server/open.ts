@@ -9,6 +9,10 @@ import type { Participant } from '../../participant.ts';
 import type { Description } from '../protocol.ts';
 import { openBlobs, type Blobs } from './blobs.ts';
 import { openDesk, type Desk } from './desk.ts';
+import { openGate, type Gate } from './gate.ts';
+import { openMonitor, type Monitor } from './monitor.ts';
+import { operation, type Operations } from './operation.ts';
+import { operatorsOf } from './operators.ts';
 import type { HttpParts } from './call.ts';
 import { httpServer } from './http.ts';
 import { keysOf } from './keys.ts';
@@ -29,6 +33,12 @@ export interface ServerOptions extends Pick<HttpParts, 'tls' | 'rate' | 'onError
   readonly port: number;
   /** Hours for which a new token is valid. */
   readonly tokenHours: number;
+  /** The same of a new operator token. */
+  readonly operatorHours: number;
+  /** Whether anybody may read the metrics. */
+  readonly openMetrics: boolean;
+  /** What only the run itself can do for an operator. */
+  readonly operations: Operations;
 }
 
 export interface FederationServer {
@@ -36,6 +46,10 @@ export interface FederationServer {
   readonly run: string;
   /** The folder with tokens that were not used yet. */
   readonly tokens: string;
+  /** The folder with the tokens of operators. */
+  readonly operators: string;
+  readonly gate: Gate;
+  readonly monitor: Monitor;
   readonly desk: Desk;
   readonly store: Store;
   readonly blobs: Blobs;
@@ -61,7 +75,12 @@ export async function openServer(options: ServerOptions): Promise<FederationServ
     const uploads = openUploads(join(folder, 'uploads'));
     const keys = keysOf(store, join(folder, 'tokens'), options.tokenHours);
     const tokens = await keys.issue(clients);
-    const desk = openDesk(store, options.description.lease);
+    const operators = operatorsOf(store, join(folder, 'operators'), options.operatorHours);
+    const operatorTokens = await operators.issue();
+    const { fedlora, lease } = options.description;
+    const desk = openDesk(store, lease);
+    const gate = openGate(store);
+    const monitor = openMonitor((at) => journal.rounds(at).at(-1)?.privacy?.epsilon);
     const answers = service({
       description: { ...options.description, run },
       store,
@@ -69,16 +88,34 @@ export async function openServer(options: ServerOptions): Promise<FederationServ
       desk,
       blobs,
       uploads,
+      gate,
+      monitor,
       journal,
     });
-    const http = httpServer({ ...options, service: answers, keys, blobs, uploads });
+    const over = (): Over | undefined => answers.over();
+    const { operations } = options;
+    const parts = { run, fedlora, lease, store, keys, desk, gate, monitor, over, operations };
+    const operated = operation(parts);
+    const http = httpServer({
+      ...options,
+      service: answers,
+      keys,
+      blobs,
+      uploads,
+      operators,
+      operation: operated,
+      monitor,
+    });
     await listening(http, host, port);
-    store.audit('started', '', `fedlora ${options.description.fedlora}`);
+    store.audit('started', '', `fedlora ${fedlora}`);
     const { port: actual } = http.address() as AddressInfo;
     return {
       url: `${options.tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${actual}`,
       run,
       tokens,
+      operators: operatorTokens,
+      gate,
+      monitor,
       desk,
       store,
       blobs,

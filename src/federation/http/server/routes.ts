@@ -3,14 +3,22 @@ import { pipeline } from 'node:stream/promises';
 import {
   descriptionSchema,
   digestSchema,
+  emptySchema,
   failureSchema,
+  healthSchema,
+  joinedSchema,
   joinSchema,
   LONGEST_WAIT,
+  nextSchema,
+  outcomeSchema,
+  readinessSchema,
   readyRequestSchema,
   sumsAnswerSchema,
   taskIdSchema,
   totalsSchema,
   updateSchema,
+  uploadSchema,
+  waitSchema,
 } from '../protocol.ts';
 import { contentRange, requestedRange } from '../ranges.ts';
 import { Refusal } from '../refusal.ts';
@@ -18,20 +26,37 @@ import { answered, bearer, clientOf, message, type Call, type HttpParts, type Ro
 
 /** What a server answers; docs/protocol.md. */
 export const routes: readonly Route[] = [
-  { method: 'GET', path: /^\/v1\/health$/, run: async () => ({ ok: true }) },
   {
     method: 'GET',
-    path: /^\/v1\/readiness$/,
+    path: '/v1/health',
+    about: { summary: 'Whether the server is there.', who: 'anyone', answer: healthSchema },
+    run: async () => ({ ok: true }),
+  },
+  {
+    method: 'GET',
+    path: '/v1/readiness',
+    about: { summary: 'Whether the run takes part; 503 once it is over.', who: 'anyone', answer: readinessSchema },
     run: async (_, { service }) => {
       const over = service.over();
       if (over !== undefined) throw new Refusal(503, 'over', `the run is over: ${over.why}`);
       return { ready: true };
     },
   },
-  { method: 'GET', path: /^\/v1\/run$/, run: async (_, { service }) => descriptionSchema.parse(service.description) },
+  {
+    method: 'GET',
+    path: '/v1/run',
+    about: { summary: 'What anybody may know of the run.', who: 'anyone', answer: descriptionSchema },
+    run: async (_, { service }) => descriptionSchema.parse(service.description),
+  },
   {
     method: 'POST',
-    path: /^\/v1\/join$/,
+    path: '/v1/join',
+    about: {
+      summary: 'Exchanges an enrolment token for a key that the client has made. Repeated, it is the same request.',
+      who: 'enrolment',
+      body: joinSchema,
+      answer: joinedSchema,
+    },
     run: async (call, { service }) => {
       const token = bearer(call.request);
       return service.join(await message(call, joinSchema), token);
@@ -39,7 +64,13 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'POST',
-    path: /^\/v1\/ready$/,
+    path: '/v1/ready',
+    about: {
+      summary: "The client's counts of rows and tokens; other counts than before are refused.",
+      who: 'client',
+      body: readyRequestSchema,
+      answer: emptySchema,
+    },
     run: async (call, parts) => {
       const client = clientOf(call, parts);
       parts.service.ready(client, (await message(call, readyRequestSchema)).data);
@@ -48,17 +79,28 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'GET',
-    path: /^\/v1\/next$/,
+    path: '/v1/next',
+    about: {
+      summary: 'The next task, waited for at most so long.',
+      who: 'client',
+      query: { wait: { schema: waitSchema.default(0), about: 'Seconds.' } },
+      answer: nextSchema,
+    },
     run: async (call, parts) => {
-      const wait = Number(call.url.searchParams.get('wait') ?? '0');
-      if (!(wait >= 0 && wait <= LONGEST_WAIT))
-        throw new Refusal(400, 'wait', `\`wait\` is a number of seconds from 0 to ${LONGEST_WAIT}`);
-      return parts.service.next(clientOf(call, parts), wait, call.signal);
+      const wait = waitSchema.safeParse(Number(call.url.searchParams.get('wait') ?? '0'));
+      if (!wait.success) throw new Refusal(400, 'wait', `\`wait\` is a number of seconds from 0 to ${LONGEST_WAIT}`);
+      return parts.service.next(clientOf(call, parts), wait.data, call.signal);
     },
   },
   {
     method: 'POST',
-    path: /^\/v1\/tasks\/([^/]+)\/progress$/,
+    path: '/v1/tasks/{id}/progress',
+    about: {
+      summary: 'A sign of life: step and totals so far.',
+      who: 'client',
+      body: totalsSchema,
+      answer: emptySchema,
+    },
     run: async (call, parts) => {
       const client = clientOf(call, parts);
       parts.service.progress(client, taskId(call), await message(call, totalsSchema));
@@ -67,7 +109,13 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'POST',
-    path: /^\/v1\/tasks\/([^/]+)\/update$/,
+    path: '/v1/tasks/{id}/update',
+    about: {
+      summary: 'The update, whose tensors were uploaded before. Durable once it is answered.',
+      who: 'client',
+      body: updateSchema,
+      answer: outcomeSchema,
+    },
     run: async (call, parts) => {
       const client = clientOf(call, parts);
       return parts.service.submit(client, taskId(call), await message(call, updateSchema));
@@ -75,7 +123,13 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'POST',
-    path: /^\/v1\/tasks\/([^/]+)\/sums$/,
+    path: '/v1/tasks/{id}/sums',
+    about: {
+      summary: "An evaluation's sums over the client's rows.",
+      who: 'client',
+      body: sumsAnswerSchema,
+      answer: outcomeSchema,
+    },
     run: async (call, parts) => {
       const client = clientOf(call, parts);
       return parts.service.answer(client, taskId(call), await message(call, sumsAnswerSchema));
@@ -83,7 +137,8 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'POST',
-    path: /^\/v1\/tasks\/([^/]+)\/failure$/,
+    path: '/v1/tasks/{id}/failure',
+    about: { summary: 'Why there will be no update.', who: 'client', body: failureSchema, answer: outcomeSchema },
     run: async (call, parts) => {
       const client = clientOf(call, parts);
       return parts.service.fail(client, taskId(call), (await message(call, failureSchema)).reason);
@@ -91,16 +146,37 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'GET',
-    path: /^\/v1\/tasks\/([^/]+)\/outcome$/,
+    path: '/v1/tasks/{id}/outcome',
+    about: { summary: 'What became of a task.', who: 'client', answer: outcomeSchema },
     run: async (call, parts) => parts.service.outcome(clientOf(call, parts), taskId(call)),
   },
   {
     method: 'GET',
-    path: /^\/v1\/uploads\/([^/]+)$/,
+    path: '/v1/uploads/{digest}',
+    about: { summary: 'How much of an upload is there.', who: 'client', answer: uploadSchema },
     run: async (call, parts) => parts.uploads.state(clientOf(call, parts), digestIn(call)),
   },
-  { method: 'PUT', path: /^\/v1\/uploads\/([^/]+)$/, run: upload },
-  { method: 'GET', path: /^\/v1\/blobs\/([^/]+)$/, run: download },
+  {
+    method: 'PUT',
+    path: '/v1/uploads/{digest}',
+    about: {
+      summary: 'A piece of an upload, behind what is there.',
+      who: 'client',
+      body: 'bytes',
+      answer: uploadSchema,
+    },
+    run: upload,
+  },
+  {
+    method: 'GET',
+    path: '/v1/blobs/{digest}',
+    about: {
+      summary: 'A payload of an open task of this client; with `Range` a part of it.',
+      who: 'client',
+      answer: 'bytes',
+    },
+    run: download,
+  },
 ];
 
 const taskId = ({ name }: Call): string => {

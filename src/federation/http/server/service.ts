@@ -17,7 +17,9 @@ import {
 import { Refusal } from '../refusal.ts';
 import type { Blobs } from './blobs.ts';
 import type { Desk, Offer } from './desk.ts';
+import type { Gate } from './gate.ts';
 import type { Keys } from './keys.ts';
+import type { Monitor } from './monitor.ts';
 import type { Store, TaskRow } from './store.ts';
 import type { Uploads } from './uploads.ts';
 
@@ -33,6 +35,8 @@ export interface ServiceParts {
   readonly desk: Desk;
   readonly blobs: Blobs;
   readonly uploads: Uploads;
+  readonly gate: Gate;
+  readonly monitor: Monitor;
   readonly journal: Pick<Journal, 'rounds' | 'clients'>;
 }
 
@@ -61,7 +65,7 @@ export interface Service {
 }
 
 export function service(parts: ServiceParts): Service {
-  const { description, store, keys, desk, blobs, uploads, journal } = parts;
+  const { description, store, keys, desk, blobs, uploads, gate, monitor, journal } = parts;
   const told = new Set<string>();
   const writing = new Map<string, Promise<unknown>>();
   let over: Over | undefined;
@@ -133,6 +137,17 @@ export function service(parts: ServiceParts): Service {
     return { outcome: 'received' };
   }
 
+  async function counted(submission: Promise<OutcomeMessage>): Promise<OutcomeMessage> {
+    try {
+      const outcome = await submission;
+      monitor.update('received');
+      return outcome;
+    } catch (error) {
+      if (error instanceof Refusal) monitor.update(error.code);
+      throw error;
+    }
+  }
+
   /** Updates weigh by examples, by labelled tokens, or all the same. */
   function mostWeight(client: string): number {
     const data = store.clients().find(({ name }) => name === client)?.data;
@@ -191,6 +206,11 @@ export function service(parts: ServiceParts): Service {
       if (task !== undefined) return { kind: 'task', task };
       const others = desk.waiting();
       const since = Math.min(...others.map((one) => one.since));
+      if (others.length === 0 && gate.holding() && gate.shutSince() !== undefined)
+        return {
+          kind: 'wait',
+          why: `paused by whoever runs the server since ${new Date(gate.shutSince()!).toISOString()}`,
+        };
       const why =
         others.length === 0
           ? 'nothing to do at present'
@@ -207,7 +227,7 @@ export function service(parts: ServiceParts): Service {
     },
     submit: (client, id, message) => {
       desk.heard(client);
-      return inTurn(id, () => submitted(client, id, message));
+      return counted(inTurn(id, () => submitted(client, id, message)));
     },
     answer(client, id, answer) {
       desk.heard(client);

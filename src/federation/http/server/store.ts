@@ -12,6 +12,9 @@ export interface ClientRow {
   readonly data: DataCounts | undefined;
 }
 
+/** The tokens of those who run a federation: `viewer` may look, `admin` may also do. */
+export type Role = 'admin' | 'viewer';
+
 /** A task that was offered, and what has come of it. */
 export interface TaskRow {
   readonly id: string;
@@ -33,11 +36,21 @@ export interface Store {
   setToken(name: string, hash: string, expires: number): void;
   setKey(name: string, hash: string): void;
   setData(name: string, data: DataCounts): void;
+  /** Operators' tokens, as hashes. */
+  operators(): readonly { readonly role: Role; readonly token: string; readonly expires: number }[];
+  setOperator(role: Role, hash: string, expires: number): void;
+  /** Since when a client's key is not valid any more, milliseconds since 1970; undefined where it is. */
+  revoked(name: string): number | undefined;
+  revoke(name: string): void;
+  /** A consistent copy of the record in a new file, whatever is being written. */
+  copyTo(path: string): void;
   task(id: string): TaskRow | undefined;
   /** Notes an offer; durable with the next write that is. */
   offered(task: Omit<TaskRow, 'result' | 'digest'>): void;
   /** Keeps what has come of a task, and a line of the audit. */
   finish(id: string, result: unknown, digest: string | undefined): void;
+  /** How many updates of each client were received. */
+  updateCounts(): ReadonlyMap<string, number>;
   /** Payloads that results still name. */
   digests(): readonly string[];
   /** Forgets the payloads of a place's rounds up to this one, and gives them. */
@@ -55,6 +68,8 @@ export interface Store {
 const tables = `
   create table if not exists meta (name text primary key, value text not null);
   create table if not exists clients (name text primary key, token text, expires real not null default 0, key text, data text);
+  create table if not exists operators (role text primary key, token text not null, expires real not null);
+  create table if not exists revoked (name text primary key, time real not null);
   create table if not exists tasks (id text primary key, client text not null, kind text not null, place text, method text, stage integer,
     round integer not null, result text, digest text);
   create index if not exists tasks_by_place on tasks (method, stage, round);
@@ -93,6 +108,29 @@ export function openStore(path: string, now: () => number = Date.now): Store {
         database.run('update clients set data = ? where name = ?', JSON.stringify(data), name);
         audit('ready', name, JSON.stringify(data));
       }),
+    operators: () =>
+      database.all('select * from operators order by role').map((row) => ({
+        role: row['role'] === 'admin' ? 'admin' : 'viewer',
+        token: String(row['token']),
+        expires: Number(row['expires']),
+      })),
+    setOperator: (role, hash, expires) =>
+      database.transaction(() => {
+        database.run('insert or replace into operators values (?, ?, ?)', role, hash, expires);
+        audit('operator token made', '', `${role}, valid until ${new Date(expires).toISOString()}`);
+      }),
+    revoked(name) {
+      const time = one('select time from revoked where name = ?', name)?.['time'];
+      return time === undefined ? undefined : Number(time);
+    },
+    revoke(name) {
+      if (one('select name from revoked where name = ?', name) !== undefined) return;
+      database.transaction(() => {
+        database.run('insert into revoked values (?, ?)', name, now());
+        audit('revoked', name, '');
+      });
+    },
+    copyTo: (path) => database.copyTo(path),
     task: (id) => taskOf(one('select * from tasks where id = ?', id)),
     offered: ({ id, client, kind, place, round }) =>
       database.transaction(
@@ -117,6 +155,12 @@ export function openStore(path: string, now: () => number = Date.now): Store {
         else database.run('update tasks set result = ?, digest = ? where id = ?', json, digest, id);
         audit('received', client, `${id} ${digest ?? ''}`.trimEnd());
       }),
+    updateCounts: () =>
+      new Map(
+        database
+          .all(`select client, count(*) as n from tasks where kind = 'train' and result is not null group by client`)
+          .map((row) => [String(row['client']), Number(row['n'])]),
+      ),
     digests: () =>
       database.all('select digest from tasks where digest is not null').map((row) => String(row['digest'])),
     forgetPayloads({ method, stageIndex }, round) {

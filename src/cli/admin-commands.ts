@@ -1,0 +1,42 @@
+import type { Command } from 'commander';
+import type { AdminAction, AdminFlags } from './commands/admin.ts';
+import type { Terminal } from './context.ts';
+
+/** `fedlora admin …`: every action takes the same options. */
+export function adminCommands(fedlora: Command, terminal: Terminal): void {
+  const admin = fedlora
+    .command('admin')
+    .description('look at a running server, and tell it what to do (docs/deploy.md)');
+  const common = (command: Command): Command =>
+    command
+      .option('--server <url>', 'of the server (or FEDLORA_SERVER)')
+      .option(
+        '--token <token>',
+        "of an operator, from server/operators in the server's folder (or FEDLORA_ADMIN_TOKEN)",
+      )
+      .option('--json', 'the answer as JSON');
+  const run = async (action: AdminAction, flags: AdminFlags, client?: string): Promise<void> =>
+    (await import('./commands/admin.ts')).adminCommand(action, flags, terminal, client);
+  const about = {
+    status: 'where the run stands, and whom it waits for since when',
+    pause: 'hold the run once the round under way is committed',
+    resume: 'let a paused run go on',
+    stop: 'end the server; serve --resume goes on with the run',
+    backup: "write a consistent copy of the run's folder beside it, while it runs",
+  } as const;
+  for (const [action, description] of Object.entries(about) as [keyof typeof about, string][])
+    common(admin.command(action).description(description)).action(async (flags: AdminFlags) => run(action, flags));
+  common(admin.command('export').description("write a method's global adapter, as it is now, as a PEFT folder"))
+    .option('--method <label>', 'whose (default: of the method under way)')
+    .action(async (flags: AdminFlags) => run('export', flags));
+  const clients = common(
+    admin.command('clients').description('every client: last heard from, lease, updates, revoked'),
+  );
+  clients.action(async (flags: AdminFlags) => run('clients', flags));
+  common(
+    clients.command('revoke').argument('<client>').description("end a client's part: its key is not valid any more"),
+  ).action(async (client: string, _: AdminFlags, command: Command) =>
+    // The options are known to `clients` too, which takes them where they are given.
+    run('revoke', command.optsWithGlobals<AdminFlags>(), client),
+  );
+}

@@ -1,0 +1,96 @@
+import { UserError } from '../../errors.ts';
+import type { ClientsAnswer, Status } from '../../federation/http/operator-protocol.ts';
+import { bytes, duration } from '../../report/format.ts';
+import { toText } from '../../report/table.ts';
+import { openAdmin } from '../../run/admin.ts';
+import type { Terminal } from '../context.ts';
+import { onInterrupt } from '../exit.ts';
+import { printable } from '../style.ts';
+
+export interface AdminFlags {
+  readonly server?: string;
+  readonly token?: string;
+  readonly json?: boolean;
+  readonly method?: string;
+}
+
+/** What `fedlora admin` can do; `revoke` takes a client's name. */
+export type AdminAction = 'status' | 'pause' | 'resume' | 'stop' | 'clients' | 'revoke' | 'export' | 'backup';
+
+/** `fedlora admin ACTION --server URL --token TOKEN [--json]` */
+export async function adminCommand(
+  action: AdminAction,
+  flags: AdminFlags,
+  { print, say }: Terminal,
+  client = '',
+): Promise<void> {
+  const url = flags.server ?? process.env['FEDLORA_SERVER'];
+  const token = flags.token ?? process.env['FEDLORA_ADMIN_TOKEN'];
+  if (url === undefined) throw new UserError('which server? Give --server URL, or set FEDLORA_SERVER');
+  if (token === undefined)
+    throw new UserError(
+      "an operator's token is needed: --token TOKEN, or FEDLORA_ADMIN_TOKEN; it is in server/operators of the server's folder",
+    );
+  if (!/^[A-Za-z0-9_-]{43}$/.test(token))
+    throw new UserError('--token: this is no token; it has 43 letters, digits, - and _');
+  const interrupt = onInterrupt(say);
+  const tell = <T>(answer: T, lines: (answer: T) => readonly string[]): void => {
+    if (flags.json === true) print(JSON.stringify(answer, undefined, 2));
+    else for (const line of lines(answer)) print(line);
+  };
+  try {
+    const admin = openAdmin({ url, token, signal: interrupt.signal });
+    if (action === 'clients') tell(await admin.clients(), (answer) => [clientsTable(answer)]);
+    else if (action === 'revoke') {
+      await admin.revoke(client);
+      tell({ revoked: client }, () => [`${client} has no part in this run any more`]);
+    } else if (action === 'export') {
+      tell(await admin.export(flags.method), ({ folder, method, stage, committed, rounds }) => [
+        `${method} · ${stage}, ${committed} of ${rounds} rounds`,
+        `on the server: ${folder}`,
+      ]);
+    } else if (action === 'backup') {
+      tell(await admin.backup(), ({ folder, files, bytes: size, seconds }) => [
+        `${files} files, ${bytes(size)}, in ${duration(seconds)}`,
+        `on the server: ${folder}`,
+      ]);
+    } else tell(await admin[action](), statusLines);
+  } finally {
+    interrupt.release();
+  }
+}
+
+const clock = (time: string): string => `${time.slice(0, 19).replace('T', ' ')} UTC`;
+
+export function statusLines(status: Status): readonly string[] {
+  const { state, why, stage, waiting, clients, pausedSince } = status;
+  const { known, joined, leased, revoked } = clients;
+  return [
+    `${state}${why === undefined || why === '' ? '' : `: ${printable(why)}`}${pausedSince === undefined ? '' : `, asked for at ${clock(pausedSince)}`}`,
+    ...(stage === null
+      ? []
+      : [
+          `${stage.method} · ${stage.stage}: ${stage.committed} of ${stage.rounds} rounds committed${stage.roundSince === null ? '' : `, the next since ${clock(stage.roundSince)}`}`,
+        ]),
+    `clients: ${known} known, ${joined} joined, ${leased} heard from of late, ${revoked} revoked`,
+    ...waiting.map(
+      ({ client, what, since, heard }) =>
+        `waiting for ${client} to ${what} since ${clock(since)} (${heard === null ? 'never heard from' : `last heard ${clock(heard)}`})`,
+    ),
+  ];
+}
+
+export const clientsTable = ({ clients }: ClientsAnswer): string =>
+  toText({
+    head: ['client', 'state', 'last heard', 'lease until', 'updates', 'rows', 'revoked'],
+    right: [false, false, false, false, true, true, false],
+    rows: clients.map(({ client, state, heard, lease, updates, data, revoked }) => [
+      client,
+      state,
+      heard === null ? '–' : clock(heard),
+      lease === null ? '–' : clock(lease),
+      String(updates),
+      data === null ? '–' : String(data.train + data.validation + data.test),
+      revoked === null ? '–' : clock(revoked),
+    ]),
+  });

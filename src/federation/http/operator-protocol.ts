@@ -1,0 +1,84 @@
+import { z } from 'zod';
+import { clientNameSchema, dataCountsSchema, placeSchema } from './protocol.ts';
+
+// Messages between a server and those who run it. Times are ISO 8601, UTC.
+
+const count = (): z.ZodNumber => z.number().int().min(0);
+const time = (): z.ZodString => z.string().max(40);
+
+/**
+ * `gathering`: waiting for clients to join; `pausing`: it will hold when the round under way is committed; `stopping`: it ends,
+ * and goes on with `serve --resume`.
+ */
+export const stateSchema = z.enum(['gathering', 'running', 'pausing', 'paused', 'stopping', 'finished', 'stopped']);
+
+export const statusSchema = z.strictObject({
+  run: z.string(),
+  fedlora: z.string(),
+  started: time(),
+  state: stateSchema,
+  /** Why, where it is over. */
+  why: z.string().exactOptional(),
+  /** Where a paused run was asked to hold. */
+  pausedSince: time().exactOptional(),
+  /** The stage under way; null before the first. */
+  stage: placeSchema
+    .extend({
+      rounds: count(),
+      committed: count(),
+      /** When the round under way began; null between rounds. */
+      roundSince: time().nullable(),
+    })
+    .nullable(),
+  waiting: z.array(
+    z.strictObject({
+      client: clientNameSchema,
+      what: z.enum(['join', 'train', 'evaluate']),
+      since: time(),
+      heard: time().nullable(),
+    }),
+  ),
+  clients: z.strictObject({ known: count(), joined: count(), leased: count(), revoked: count() }),
+});
+export type Status = z.output<typeof statusSchema>;
+
+export const clientsSchema = z.strictObject({
+  clients: z.array(
+    z.strictObject({
+      client: clientNameSchema,
+      state: z.enum(['invited', 'joined', 'revoked']),
+      /** Since the server started. */
+      heard: time().nullable(),
+      /** Until when it need not be heard from; null where it has no lease. */
+      lease: time().nullable(),
+      /** Updates that were received and are durable. */
+      updates: count(),
+      data: dataCountsSchema.nullable(),
+      revoked: time().nullable(),
+    }),
+  ),
+});
+export type ClientsAnswer = z.output<typeof clientsSchema>;
+
+export const exportRequestSchema = z.strictObject({
+  /** The method's label; without it the one under way. */
+  method: z.string().min(1).max(200).exactOptional(),
+});
+
+/** A folder that the server has written on its own machine. */
+export const exportedSchema = z.strictObject({
+  folder: z.string(),
+  method: z.string(),
+  stage: z.string(),
+  committed: count(),
+  rounds: count(),
+});
+export type Exported = z.output<typeof exportedSchema>;
+
+export const backedUpSchema = z.strictObject({
+  folder: z.string(),
+  files: count(),
+  bytes: count(),
+  seconds: z.number().min(0),
+});
+export type BackedUp = z.output<typeof backedUpSchema>;

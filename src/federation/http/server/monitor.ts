@@ -1,0 +1,82 @@
+import type { Place, RunEvent } from '../../events.ts';
+
+/** Where a run stands. Rounds count from 0. */
+export interface Standing extends Place {
+  /** Of the stage. */
+  readonly rounds: number;
+  /** Rounds of the stage that are committed. */
+  readonly committed: number;
+  /** When the round under way began, milliseconds since 1970; undefined between rounds. */
+  readonly since: number | undefined;
+}
+
+/** What has happened since the server started, told by those to whom it happened. */
+export interface Monitor {
+  readonly started: number;
+  /** What the run yields. */
+  tell(event: RunEvent): void;
+  /** What became of an update that a client sent: `received`, or the code of its refusal. */
+  update(outcome: string): void;
+  /** A request that was refused. */
+  refused(status: number, code: string): void;
+  standing(): Standing | undefined;
+  /** Every stage that was begun, in order. */
+  stages(): readonly (Standing & { readonly leftOut: number; readonly epsilon: number | undefined })[];
+  /** Updates that were counted in a round, of stages that send any. */
+  accepted(): number;
+  updates(): ReadonlyMap<string, number>;
+  refusals(): readonly { readonly status: number; readonly code: string; readonly count: number }[];
+}
+
+type Stage = { -readonly [K in keyof Standing]: Standing[K] } & { leftOut: number; epsilon: number | undefined };
+
+/** @param epsilonBefore ε of a stage that an earlier process had begun; `now`: milliseconds since 1970 */
+export function openMonitor(epsilonBefore: (at: Place) => number | undefined, now: () => number = Date.now): Monitor {
+  const stages = new Map<string, Stage>();
+  const updates = new Map<string, number>();
+  const refusals = new Map<string, { status: number; code: string; count: number }>();
+  let current: Stage | undefined;
+  let accepted = 0;
+  const stageOf = (at: Place): Stage | undefined => stages.get(JSON.stringify([at.method, at.stageIndex]));
+  return {
+    started: now(),
+    tell(event) {
+      const { method, stage, stageIndex } = event;
+      if (event.kind === 'stage started') {
+        current = {
+          method,
+          stage,
+          stageIndex,
+          rounds: event.rounds,
+          committed: event.resumedAt,
+          since: undefined,
+          leftOut: 0,
+          epsilon: epsilonBefore(event),
+        };
+        stages.set(JSON.stringify([method, stageIndex]), current);
+      }
+      const at = stageOf(event);
+      if (at === undefined) return;
+      if (event.kind === 'round started') at.since = now();
+      if (event.kind === 'client left out') at.leftOut++;
+      if (event.kind === 'round done') {
+        at.committed = event.round + 1;
+        at.since = undefined;
+        at.epsilon = event.record.privacy?.epsilon ?? at.epsilon;
+        accepted += event.record.participants.length;
+      }
+    },
+    update: (outcome) => void updates.set(outcome, (updates.get(outcome) ?? 0) + 1),
+    refused(status, code) {
+      const key = `${status} ${code}`;
+      const entry = refusals.get(key) ?? { status, code, count: 0 };
+      entry.count++;
+      refusals.set(key, entry);
+    },
+    standing: () => current && { ...current },
+    stages: () => [...stages.values()].map((stage) => ({ ...stage })),
+    accepted: () => accepted,
+    updates: () => updates,
+    refusals: () => [...refusals.values()],
+  };
+}

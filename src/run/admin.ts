@@ -1,0 +1,76 @@
+import type { z } from 'zod';
+import { UserError } from '../errors.ts';
+import { backedUpSchema, clientsSchema, exportedSchema, statusSchema } from '../federation/http/operator-protocol.ts';
+import type { BackedUp, ClientsAnswer, Exported, Status } from '../federation/http/operator-protocol.ts';
+import { emptySchema, errorSchema } from '../federation/http/protocol.ts';
+import { requireEncryption } from './address.ts';
+
+/** What an operator may ask of a running server. Throws UserError with the server's reason where it refuses. */
+export interface Admin {
+  status(): Promise<Status>;
+  pause(): Promise<Status>;
+  resume(): Promise<Status>;
+  stop(): Promise<Status>;
+  clients(): Promise<ClientsAnswer>;
+  revoke(client: string): Promise<void>;
+  export(method?: string): Promise<Exported>;
+  backup(): Promise<BackedUp>;
+}
+
+/** Seconds for one request; a backup copies databases meanwhile. */
+const LIMIT = 3600;
+
+/** A server seen by its operator. `token`: of the admin, or of the viewer for what only looks. */
+export function openAdmin(options: {
+  readonly url: string;
+  readonly token: string;
+  readonly signal: AbortSignal;
+}): Admin {
+  const { token, signal } = options;
+  requireEncryption(options.url);
+  const url = options.url.replace(/\/+$/, '');
+
+  async function ask<T>(method: 'GET' | 'POST', path: string, schema: z.ZodType<T>, body: object = {}): Promise<T> {
+    let response: Response;
+    let json: unknown;
+    try {
+      response = await fetch(`${url}/v1/admin/${path}`, {
+        method,
+        headers: { authorization: `Bearer ${token}`, ...(method === 'POST' && { 'content-type': 'application/json' }) },
+        ...(method === 'POST' && { body: JSON.stringify(body) }),
+        redirect: 'error',
+        signal: AbortSignal.any([signal, AbortSignal.timeout(LIMIT * 1000)]),
+      });
+      json = await response.json();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof SyntaxError) throw notOurs();
+      const { cause, message } = error as Error;
+      throw new UserError(`${url} does not answer: ${cause instanceof Error ? cause.message : message}`, {
+        cause: error,
+      });
+    }
+    if (!response.ok) {
+      const said = errorSchema.safeParse(json);
+      if (said.success) throw new UserError(`the server refuses: ${said.data.error.message}`);
+      throw notOurs();
+    }
+    const parsed = schema.safeParse(json);
+    if (!parsed.success) throw notOurs();
+    return parsed.data;
+  }
+
+  const notOurs = (): UserError =>
+    new UserError(`${url} answers with something else than this version's messages: is it a server of this fedlora?`);
+
+  return {
+    status: () => ask('GET', 'status', statusSchema),
+    pause: () => ask('POST', 'pause', statusSchema),
+    resume: () => ask('POST', 'resume', statusSchema),
+    stop: () => ask('POST', 'stop', statusSchema),
+    clients: () => ask('GET', 'clients', clientsSchema),
+    revoke: async (client) => void (await ask('POST', `clients/${encodeURIComponent(client)}/revoke`, emptySchema)),
+    export: (method) => ask('POST', 'export', exportedSchema, method === undefined ? {} : { method }),
+    backup: () => ask('POST', 'backup', backedUpSchema),
+  };
+}
