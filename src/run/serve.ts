@@ -26,6 +26,7 @@ import { knownMethods, layOut, planOf, type LaidOut } from './methods.ts';
 import { checkRobust, robustOf } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
 import { operationsOf } from './serve-operations.ts';
+import { joining } from './joining.ts';
 import { layoutOf, locate, modelDigest, openModel, type OpenModel } from './subject.ts';
 import { summariseModel } from './summarise.ts';
 import { readSummary } from './summary-schema.ts';
@@ -237,43 +238,6 @@ function describe(
     clients,
     lease,
     config: rest,
-  };
-}
-
-/** Who has joined and was heard from since the server started. */
-function joining(server: FederationServer, names: readonly string[]) {
-  const started = Date.now();
-  let gathering = false;
-  const missing = (): string[] => {
-    const ready = new Set(server.store.clients().flatMap(({ name, data }) => (data === undefined ? [] : [name])));
-    return names.filter((name) => !ready.has(name) || server.desk.lastHeard(name) === undefined);
-  };
-  const gone = (name: string): boolean => server.store.revoked(name) !== undefined;
-  const awaited = (): ReturnType<Operations['gathering']> =>
-    gathering
-      ? missing().flatMap((client) =>
-          gone(client) ? [] : [{ client, since: started, heard: server.desk.lastHeard(client) }],
-        )
-      : undefined;
-  return {
-    /** For whom it waits before it has begun; undefined once it has. */
-    gathering: awaited,
-    waiting: (): readonly Pick<Waiting, 'client' | 'since' | 'heard'>[] => awaited() ?? server.desk.waiting(),
-    /** Waits for all; gives who is missing after so many seconds. Throws where too few have joined. */
-    async all(seconds: number, minimum: number, signal: AbortSignal): Promise<readonly string[]> {
-      const end = Date.now() + seconds * 1000;
-      gathering = true;
-      while (!missing().every(gone) && Date.now() < end) {
-        await server.desk.arrival((end - Date.now()) / 1000, signal);
-        if (signal.aborted) throw new Interrupted('stopped on request; the run can be resumed');
-      }
-      gathering = false;
-      const absent = missing();
-      if (names.length - absent.length >= minimum) return absent;
-      throw new UserError(
-        `${names.length - absent.length} of ${names.length} clients joined within ${seconds} s (serve.gather), and rounds.minimum is ${minimum}. Missing: ${absent.slice(0, 10).join(', ')}${absent.length > 10 ? ' …' : ''}. With --resume it waits again.`,
-      );
-    },
   };
 }
 

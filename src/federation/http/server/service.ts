@@ -2,7 +2,6 @@ import { readFile } from 'node:fs/promises';
 import { UserError } from '../../../errors.ts';
 import { shapeDifference } from '../../../tensor/tensors.ts';
 import { updateProblem } from '../../combine.ts';
-import type { Place } from '../../events.ts';
 import type { Journal } from '../../journal.ts';
 import { fromPayload, payloadLimit } from '../payload.ts';
 import {
@@ -21,6 +20,7 @@ import type { Gate } from './gate.ts';
 import type { Keys } from './keys.ts';
 import type { Monitor } from './monitor.ts';
 import type { Store, TaskRow } from './store.ts';
+import { late, recordOf } from './task-record.ts';
 import type { Uploads } from './uploads.ts';
 
 export interface Over {
@@ -281,28 +281,4 @@ async function readUpdate(file: string): Promise<ReturnType<typeof fromPayload>>
     if (error instanceof UserError) throw new Refusal(422, 'payload', error.message);
     throw error;
   }
-}
-
-/** What the journal says of a client's task. */
-function recordOf(
-  journal: ServiceParts['journal'],
-  at: Place,
-  { client, round }: TaskRow,
-): 'accepted' | 'open' | { readonly reason: string } {
-  const done = journal.rounds(at).find((record) => record.round === round);
-  if (done?.participants.includes(client) === true) return 'accepted';
-  const left = done?.leftOut.find((entry) => entry.client === client);
-  if (left !== undefined) return { reason: left.reason };
-  if (done !== undefined) return { reason: `round ${round + 1} of ${at.method} · ${at.stage} ended without it` };
-  // A stage that sends nothing accepts each client by itself.
-  const alone = journal.clients(at, round).find((record) => record.client === client);
-  return alone !== undefined && alone.leftOut === undefined ? 'accepted' : 'open';
-}
-
-function late(journal: ServiceParts['journal'], row: TaskRow): string {
-  if (row.place === undefined) return 'this evaluation is over';
-  const record = row.kind === 'train' ? recordOf(journal, row.place, row) : 'open';
-  if (typeof record === 'object') return record.reason;
-  const what = row.kind === 'train' ? `round ${row.round + 1}` : 'the evaluation';
-  return `${what} of ${row.place.method} · ${row.place.stage} no longer waits for this`;
 }
