@@ -17,6 +17,8 @@ describe('a configuration with a section serve', () => {
       lease: 300,
       linger: 60,
       tokens: 168,
+      operatorTokens: 720,
+      metrics: 'operators',
     });
     expect(check(JSON.parse(JSON.stringify(resolved)))).toEqual(resolved);
   });
