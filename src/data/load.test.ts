@@ -7,7 +7,8 @@ import { byteTokenizer } from '../../tests/support/byte-tokenizer.ts';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
 import { UserError } from '../errors.ts';
 import { openTokenizer } from '../formats/files/tokenizer.ts';
-import { dataSummary, loadClients, type LoadedData, type LoadRequest } from './load.ts';
+import { summariseData } from '../run/summarise.ts';
+import { loadClients, type LoadedData, type LoadRequest } from './load.ts';
 
 const folder = temporaryFolder();
 let files = 0;
@@ -65,7 +66,7 @@ it('reads, deals, divides and tokenises, and fills the summary', async () => {
     /^a (\d)\n\[answer \1<\|end\|>\]$/,
   );
   expect(data.template.stop).toEqual([tokenizer.eosId]);
-  expect(dataSummary(data)).toEqual({
+  expect(summariseData(data)).toEqual({
     name: source.split('/').at(-1),
     partition: 'by category',
     rows: 31,

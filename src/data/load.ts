@@ -1,8 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { UserError } from '../errors.ts';
-import type { Summary } from '../report/summary.ts';
 import { stream } from '../tensor/random.ts';
-import { labelledTokens } from './batches.ts';
 import { describeRow, type Segment } from './describe.ts';
 import { readJson } from './files.ts';
 import { minimumOf, partition, type Partition, type Shares } from './partition.ts';
@@ -206,23 +204,4 @@ function tooSmall(short: readonly string[], config: ClientsConfig): UserError {
   return new UserError(
     `clients: too few rows for ${short.length === 1 ? 'client' : `${short.length} clients`} ${named}. Each needs at least ${minimumOf(config)} (clients.minimum) and one row in every part (test ${test}, validation ${validation}, the rest training). Give them more data, lower clients.minimum or the split's amounts, or keep fewer clients with clients.count`,
   );
-}
-
-/** The data section of a run's summary. */
-export function dataSummary(data: LoadedData): Summary['data'] {
-  return {
-    name: data.name,
-    partition: data.partition,
-    rows: data.rows,
-    dropped: data.dropped,
-    truncated: data.truncated,
-    clients: data.clients.map(({ id, train, validation, test }) => ({
-      id,
-      train: train.length,
-      validation: validation.length,
-      test: test.length,
-      labelledTokens: train.reduce((sum, row) => sum + labelledTokens(row), 0),
-      histogram: data.histogram.get(id) ?? {},
-    })),
-  };
 }

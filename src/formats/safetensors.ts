@@ -206,7 +206,11 @@ export function encodeSafetensors(
   dtype: FloatDtype = 'F32',
   metadata?: Readonly<Record<string, string>>,
 ): Uint8Array {
-  const chunks = [...safetensorsChunks(tensors, dtype, metadata)];
+  return joined([...safetensorsChunks(tensors, dtype, metadata)]);
+}
+
+/** The chunks of a file as one. */
+export function joined(chunks: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
   let at = 0;
   for (const chunk of chunks) {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { plainTraining } from '../../tests/support/rounds.ts';
 import { methods } from '../methods/registry.ts';
 import { initAdapter } from '../lora/init.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
@@ -13,17 +14,7 @@ const layout: LoraLayout = {
   ],
 };
 const adapter = initAdapter(layout, 1);
-const train = {
-  batchSize: 2,
-  accumulate: 1,
-  length: { steps: 1 },
-  rate: 1e-3,
-  schedule: 'constant',
-  warmup: 0,
-  weightDecay: 0,
-  clip: 1,
-  keepBest: undefined,
-} as const;
+const train = { ...plainTraining, batchSize: 2, length: { steps: 1 }, rate: 1e-3, clip: 1 };
 
 const counts = async (use: string, options: object): Promise<Record<string, number>> => {
   const stages = methods.find(({ name }) => name === use)!.stages(options, { layout, rounds: 1, fraction: 1, train });

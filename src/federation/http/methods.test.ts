@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { finished, journalIn, layout, run } from '../../../tests/support/federation.ts';
+import { plainTraining } from '../../../tests/support/rounds.ts';
 import { federationTools, names, rounds, three } from '../../../tests/support/served.ts';
 import { methods } from '../../methods/registry.ts';
 import type { Stage } from '../../methods/stage.ts';
@@ -9,17 +10,7 @@ import { serverSide } from '../federation.ts';
 const tools = federationTools();
 const hex = (state: Parameters<typeof encodeState>[0]): string => Buffer.from(encodeState(state)).toString('hex');
 
-const train = {
-  batchSize: 2,
-  accumulate: 1,
-  length: { steps: 2 },
-  rate: 1e-2,
-  schedule: 'constant',
-  warmup: 0,
-  weightDecay: 0,
-  clip: 1,
-  keepBest: undefined,
-} as const;
+const train = { ...plainTraining, batchSize: 2, length: { steps: 2 }, rate: 1e-2, clip: 1 };
 
 /** Options that make a method do what sets it apart: state that is kept, ranks of their own, stages in turn. */
 const options: Readonly<Record<string, object>> = {

@@ -1,4 +1,4 @@
-import { decodeSafetensors, encodeHeader } from '../../formats/safetensors.ts';
+import { decodeSafetensors, encodeHeader, joined } from '../../formats/safetensors.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
 
 /** Tensors as a safetensors file in the map's own order, which sums over tensors depend on: `fromPayload` gives it back, bit for bit. */
@@ -8,16 +8,7 @@ export function* payloadChunks(tensors: Tensors): Generator<Uint8Array> {
 }
 
 /** The whole file. */
-export function toPayload(tensors: Tensors): Uint8Array {
-  const chunks = [...payloadChunks(tensors)];
-  const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
-}
+export const toPayload = (tensors: Tensors): Uint8Array => joined([...payloadChunks(tensors)]);
 
 /** Throws UserError, naming `where`, for what is no safetensors file. */
 export const fromPayload = (bytes: Uint8Array, where: string): Tensors => decodeSafetensors(bytes, where).tensors;
