@@ -3,10 +3,11 @@ import { checkConfig } from '../config/check.ts';
 import type { RunConfig } from '../config/schema.ts';
 import type { LoadedData } from '../data/load.ts';
 import { UserError } from '../errors.ts';
-import { openApi, Refused, type Api } from '../federation/http/client/api.ts';
+import { openApi, type Api } from '../federation/http/client/api.ts';
 import { openClientState } from '../federation/http/client/state.ts';
 import { takePart, type TakingPart } from '../federation/http/client/take-part.ts';
 import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
+import { Refusal } from '../federation/http/refusal.ts';
 import { writeMix } from '../formats/files/mix.ts';
 import { trainableCount } from '../lora/count.ts';
 import { initAdapter } from '../lora/init.ts';
@@ -175,7 +176,7 @@ async function refusedToUser<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {
-    if (error instanceof Refused) throw new UserError(`the server refuses: ${error.message}`, { cause: error });
+    if (error instanceof Refusal) throw new UserError(`the server refuses: ${error.message}`, { cause: error });
     throw error;
   }
 }

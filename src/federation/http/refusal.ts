@@ -1,4 +1,7 @@
-/** A request that is refused: the status, a code for programs, a sentence for people. Nothing was changed. */
+/**
+ * A request that is refused: the status, a code for programs, a sentence for people. Nothing was changed. The server throws it,
+ * and the client again when it reads the answer; there a status of 0 is an answer that is none of this protocol's.
+ */
 export class Refusal extends Error {
   override readonly name = 'Refusal';
   readonly status: number;

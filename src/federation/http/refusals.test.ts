@@ -5,9 +5,10 @@ import { federationTools, names, rounds, type Served } from '../../../tests/supp
 import { collect } from '../../../tests/support/collect.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
 import { mapTensors } from '../../tensor/tensors.ts';
-import { digestOf, Refused, type Api } from './client/api.ts';
+import { digestOf, type Api } from './client/api.ts';
 import { fromPayload, toPayload } from './payload.ts';
 import { MESSAGE_BYTES, PROTOCOL, type TrainMessage, type UpdateMessage } from './protocol.ts';
+import { Refusal } from './refusal.ts';
 import { newSecret } from './server/keys.ts';
 
 const tools = federationTools();
@@ -61,11 +62,11 @@ function traces({ server, journal, folder, task }: Scene): unknown {
   };
 }
 
-async function refused(asked: Promise<unknown>): Promise<Pick<Refused, 'status' | 'code' | 'message'>> {
+async function refused(asked: Promise<unknown>): Promise<Pick<Refusal, 'status' | 'code' | 'message'>> {
   try {
     await asked;
   } catch (error) {
-    if (error instanceof Refused) return { status: error.status, code: error.code, message: error.message };
+    if (error instanceof Refusal) return { status: error.status, code: error.code, message: error.message };
     throw error;
   }
   throw new Error('this was not refused');

@@ -19,21 +19,7 @@ import {
   type Totals,
   type UpdateMessage,
 } from '../protocol.ts';
-
-/** The server said no, and will say so again: what was asked has no effect. */
-export class Refused extends Error {
-  override readonly name = 'Refused';
-  readonly status: number;
-  readonly code: string;
-  readonly received: number | undefined;
-
-  constructor(status: number, code: string, message: string, received?: number) {
-    super(message);
-    this.status = status;
-    this.code = code;
-    this.received = received;
-  }
-}
+import { Refusal } from '../refusal.ts';
 
 /** The server could not be reached for as long as the client has patience. */
 export class Unreachable extends Error {
@@ -101,7 +87,7 @@ export function openApi({ url, key, patience, signal, limit = 120 }: ApiOptions)
     const { code, message } = said.success
       ? said.data.error
       : { code: 'unknown', message: `the server answered ${response.status}` };
-    throw new Refused(response.status, code, message, said.success ? said.data.received : undefined);
+    throw new Refusal(response.status, code, message, said.success ? said.data.received : undefined);
   }
 
   /** Tries until there is an answer that will not change. */
@@ -112,10 +98,10 @@ export function openApi({ url, key, patience, signal, limit = 120 }: ApiOptions)
         return await attempt();
       } catch (error) {
         signal.throwIfAborted();
-        if (error instanceof Refused && error.status !== 429 && error.status < 500) throw error;
-        if (!(error instanceof Refused) && !isConnection(error)) throw error;
+        if (error instanceof Refusal && error.status !== 429 && error.status < 500) throw error;
+        if (!(error instanceof Refusal) && !isConnection(error)) throw error;
         if ((performance.now() - began) / 1000 + pause > patience) {
-          const why = error instanceof Refused ? error.message : reasonOf(error);
+          const why = error instanceof Refusal ? error.message : reasonOf(error);
           throw new Unreachable(`${base} did not answer for ${patience} s: ${why}`, { cause: error });
         }
         // Many clients that lost one server come back at different times.
@@ -129,7 +115,7 @@ export function openApi({ url, key, patience, signal, limit = 120 }: ApiOptions)
       const response = await once(asked);
       const parsed = schema.safeParse(await response.json());
       if (parsed.success) return parsed.data;
-      throw new Refused(
+      throw new Refusal(
         0,
         'answer',
         `${base} answers ${asked.path} with something else than this protocol's: is it a fedlora server?`,
@@ -163,7 +149,7 @@ export function openApi({ url, key, patience, signal, limit = 120 }: ApiOptions)
             return uploadSchema.parse(await response.json());
           } catch (error) {
             // Cut, out of order or still being written: the server says how far it is.
-            if (error instanceof Refused && error.received !== undefined && error.status < 500) return uploaded(digest);
+            if (error instanceof Refusal && error.received !== undefined && error.status < 500) return uploaded(digest);
             if (isConnection(error)) {
               const now = await uploaded(digest);
               if (now.received > from || now.complete) return now;
@@ -185,7 +171,7 @@ export function openApi({ url, key, patience, signal, limit = 120 }: ApiOptions)
         }
         for await (const chunk of response.body ?? []) {
           have += chunk.length;
-          if (have > blob.size) throw new Refused(0, 'size', `payload ${blob.digest} is longer than the server said`);
+          if (have > blob.size) throw new Refusal(0, 'size', `payload ${blob.digest} is longer than the server said`);
           parts.push(chunk);
         }
         if (have < blob.size) throw new TypeError(`payload ${blob.digest} was cut at byte ${have}`);

@@ -6,7 +6,8 @@ import type { Tensors } from '../../../tensor/tensor.ts';
 import type { Progress } from '../../../train/kit.ts';
 import { fromPayload, toPayload } from '../payload.ts';
 import type { EvaluateMessage, TaskMessage, Totals, TrainMessage } from '../protocol.ts';
-import { digestOf, Refused, type Api } from './api.ts';
+import { Refusal } from '../refusal.ts';
+import { digestOf, type Api } from './api.ts';
 import type { ClientState, Undecided } from './state.ts';
 
 /** What a client can do with its own data; the same work as in a simulation. */
@@ -97,7 +98,7 @@ async function asked(ask: () => ReturnType<Api['outcome']>): ReturnType<Api['out
   try {
     return await ask();
   } catch (error) {
-    if (error instanceof Refused && error.status >= 400 && error.status !== 401)
+    if (error instanceof Refusal && error.status >= 400 && error.status !== 401)
       return { outcome: 'refused', reason: error.message };
     throw error;
   }
@@ -118,7 +119,7 @@ async function delivered(part: TakePart, work: Undecided): ReturnType<Api['submi
   try {
     return await deliver(part, work);
   } catch (error) {
-    if (!(error instanceof Refused) || ![413, 422].includes(error.status)) throw error;
+    if (!(error instanceof Refusal) || ![413, 422].includes(error.status)) throw error;
     return part.api.fail(work.id, `the server refused its update: ${error.message}`.slice(0, 1000));
   }
 }
@@ -168,7 +169,7 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
     part.signal.throwIfAborted();
     const reason = error instanceof Error ? error.message : String(error);
     // What was kept is settled with its outcome, before the next task.
-    if (error instanceof Refused) {
+    if (error instanceof Refusal) {
       if (error.status === 401) throw error;
       yield { kind: 'failed', task, reason };
       return;
@@ -196,7 +197,7 @@ function beating(
       .progress(id, totals())
       .catch((error: unknown) => {
         // Anything else passes, or stops the next request as well.
-        if (error instanceof Refused && error.status === 409) control.abort(error);
+        if (error instanceof Refusal && error.status === 409) control.abort(error);
       })
       .finally(() => (under = false));
   }, beat * 1000);
@@ -237,9 +238,9 @@ async function* evaluated(part: TakePart, task: EvaluateMessage): AsyncGenerator
     yield { kind: 'sent', task, bytes: 0 };
   } catch (error) {
     part.signal.throwIfAborted();
-    if (isOwn(error) || (error instanceof Refused && error.status === 401)) throw error;
+    if (isOwn(error) || (error instanceof Refusal && error.status === 401)) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    if (!(error instanceof Refused)) await asked(() => api.fail(task.id, reason.slice(0, 1000)));
+    if (!(error instanceof Refusal)) await asked(() => api.fail(task.id, reason.slice(0, 1000)));
     yield { kind: 'failed', task, reason };
   } finally {
     heart.stop();

@@ -31,34 +31,45 @@ export interface HttpParts {
   readonly onError: (error: unknown) => void;
 }
 
-export interface Call {
+export interface Call<Message = unknown> {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly url: URL;
   /** The last variable part of the path. */
   readonly name: string;
+  /** Who asks, as `about.who` demands: the client's name, the enrolment token, the operator's role; empty for anyone. */
+  readonly who: string;
+  /** What was sent, checked by `about.body`. */
+  readonly message: Message;
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal;
 }
 
-/** What docs/openapi.json says of a route. */
-export interface About {
+/** What docs/openapi.json says of a route, and what is true of a call before the route sees it. */
+export interface About<Body extends Sent = Sent> {
   readonly summary: string;
   /** Whose key or token it takes: `enrolment` is the token that is valid once. */
   readonly who: 'anyone' | 'enrolment' | 'client' | Role;
+  /** Where it is so, anyone may ask. */
+  readonly open?: (parts: HttpParts) => boolean;
   readonly query?: Readonly<Record<string, { readonly schema: z.ZodType; readonly about: string }>>;
-  /** What is sent: a message, or bytes with a `Content-Range`. */
-  readonly body?: z.ZodType | 'bytes';
+  /** What is sent: a message, or bytes with a `Content-Range`, which the route reads itself. */
+  readonly body?: Body;
   readonly answer: z.ZodType | 'bytes' | 'text/plain';
 }
 
-export interface Route {
+type Sent = z.ZodType | 'bytes';
+
+export interface Route<Body extends Sent = Sent> {
   readonly method: 'GET' | 'POST' | 'PUT';
   /** With at most one variable part, e.g. `/v1/tasks/{id}/outcome`. */
   readonly path: string;
-  readonly about: About;
-  run(call: Call, parts: HttpParts): Promise<unknown>;
+  readonly about: About<Body>;
+  run(call: Call<Body extends z.ZodType ? z.output<Body> : undefined>, parts: HttpParts): Promise<unknown>;
 }
+
+/** A route whose `run` knows the type of what is sent. */
+export const route = <Body extends Sent>(one: Route<Body>): Route => one;
 
 /** Answered by the handler itself. */
 export const answered = Symbol('answered');
@@ -69,10 +80,16 @@ export const bearer = ({ headers }: IncomingMessage): string => {
   return match[1]!;
 };
 
-export const clientOf = ({ request }: Call, { keys }: HttpParts): string => keys.who(bearer(request));
+/** Who asks, where it is one of those who may. Refuses everybody else. */
+export function asker(request: IncomingMessage, { who, open }: About, parts: HttpParts): string {
+  if (who === 'anyone' || open?.(parts) === true) return '';
+  const secret = bearer(request);
+  if (who === 'enrolment') return secret;
+  return who === 'client' ? parts.keys.who(secret) : parts.operators.require(secret, who);
+}
 
 /** The request's JSON, checked strictly. */
-export async function message<T>({ request }: Call, schema: z.ZodType<T>): Promise<T> {
+export async function message<T>(request: IncomingMessage, schema: z.ZodType<T>): Promise<T> {
   if (!/^application\/json\b/.test(request.headers['content-type'] ?? ''))
     throw new Refusal(415, 'content-type', 'send `Content-Type: application/json`');
   const chunks: Buffer[] = [];

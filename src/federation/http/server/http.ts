@@ -1,7 +1,7 @@
 import { createServer as createPlain, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecure } from 'node:https';
 import { Refusal } from '../refusal.ts';
-import { answered, bearer, type HttpParts } from './call.ts';
+import { answered, asker, bearer, message, type HttpParts } from './call.ts';
 import { rateLimiter } from './limits.ts';
 import { openApiRoute } from './openapi.ts';
 import { operatorRoutes } from './operator-routes.ts';
@@ -52,7 +52,10 @@ async function handle(
   const gone = new AbortController();
   response.on('close', () => gone.abort());
   const [, name = ''] = route.matches.exec(url.pathname)!;
-  const result = await route.run({ request, response, url, name, signal: gone.signal }, parts);
+  const { body } = route.about;
+  const who = asker(request, route.about, parts);
+  const sent = body === undefined || body === 'bytes' ? undefined : await message(request, body);
+  const result = await route.run({ request, response, url, name, who, message: sent, signal: gone.signal }, parts);
   if (result !== answered) send(response, 200, result);
 }
 

@@ -7,16 +7,9 @@ import {
 } from '../operator-protocol.ts';
 import { emptySchema } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
-import { answered, bearer, message, type Call, type HttpParts, type Route } from './call.ts';
+import { answered, route, type Route } from './call.ts';
 import { serverMetrics } from './server-metrics.ts';
 import { PROMETHEUS, prometheusText } from './prometheus.ts';
-import type { Role } from './store.ts';
-
-const allow = ({ request }: Call, { operators }: HttpParts, least: Role): void =>
-  void operators.require(bearer(request), least);
-
-/** An empty message, so that a request which meant something else is not taken for this one. */
-const nothing = async (call: Call): Promise<void> => void (await message(call, emptySchema));
 
 const summaries = {
   pause: 'The run holds once the round under way is committed.',
@@ -24,7 +17,7 @@ const summaries = {
   stop: 'The server ends; `fedlora serve --resume` goes on with the run.',
 } as const;
 
-/** What a server answers to those who run it; docs/deploy.md. */
+/** What a server answers to those who run it; docs/deploy.md. A body of `{}` is asked for, so that a request which meant something else is not taken for this one. */
 export const operatorRoutes: readonly Route[] = [
   {
     method: 'GET',
@@ -32,10 +25,10 @@ export const operatorRoutes: readonly Route[] = [
     about: {
       summary: 'Metrics in the text format of Prometheus; with `serve.metrics: anyone` without a token.',
       who: 'viewer',
+      open: ({ openMetrics }) => openMetrics,
       answer: 'text/plain',
     },
     run: async (call, parts) => {
-      if (!parts.openMetrics) allow(call, parts, 'viewer');
       const text = prometheusText(await serverMetrics(parts));
       call.response.writeHead(200, { 'content-type': PROMETHEUS, 'content-length': Buffer.byteLength(text) }).end(text);
       return answered;
@@ -45,19 +38,13 @@ export const operatorRoutes: readonly Route[] = [
     method: 'GET',
     path: '/v1/admin/status',
     about: { summary: 'Where the run stands, and whom it waits for since when.', who: 'viewer', answer: statusSchema },
-    run: async (call, parts) => {
-      allow(call, parts, 'viewer');
-      return statusSchema.parse(parts.operation.status());
-    },
+    run: async (_, { operation }) => statusSchema.parse(operation.status()),
   },
   {
     method: 'GET',
     path: '/v1/admin/clients',
     about: { summary: 'Every client: last heard from, lease, updates, revoked.', who: 'viewer', answer: clientsSchema },
-    run: async (call, parts) => {
-      allow(call, parts, 'viewer');
-      return clientsSchema.parse(parts.operation.clients());
-    },
+    run: async (_, { operation }) => clientsSchema.parse(operation.clients()),
   },
   {
     method: 'POST',
@@ -68,11 +55,8 @@ export const operatorRoutes: readonly Route[] = [
       body: emptySchema,
       answer: emptySchema,
     },
-    run: async (call, parts) => {
-      allow(call, parts, 'admin');
-      const client = decoded(call.name);
-      await nothing(call);
-      parts.operation.revoke(client);
+    run: async ({ name }, { operation }) => {
+      operation.revoke(decoded(name));
       return {};
     },
   },
@@ -80,14 +64,12 @@ export const operatorRoutes: readonly Route[] = [
     method: 'POST',
     path: `/v1/admin/${what}`,
     about: { summary: summaries[what], who: 'admin', body: emptySchema, answer: statusSchema },
-    run: async (call, parts) => {
-      allow(call, parts, 'admin');
-      await nothing(call);
-      const sent = new Promise<void>((done) => call.response.once('close', () => done()));
-      return statusSchema.parse(parts.operation[what](sent));
+    run: async ({ response }, { operation }) => {
+      const sent = new Promise<void>((done) => response.once('close', () => done()));
+      return statusSchema.parse(operation[what](sent));
     },
   })),
-  {
+  route({
     method: 'POST',
     path: '/v1/admin/export',
     about: {
@@ -96,12 +78,8 @@ export const operatorRoutes: readonly Route[] = [
       body: exportRequestSchema,
       answer: exportedSchema,
     },
-    run: async (call, parts) => {
-      allow(call, parts, 'admin');
-      const { method } = await message(call, exportRequestSchema);
-      return exportedSchema.parse(await parts.operation.export(method));
-    },
-  },
+    run: async ({ message }, { operation }) => exportedSchema.parse(await operation.export(message.method)),
+  }),
   {
     method: 'POST',
     path: '/v1/admin/backup',
@@ -111,11 +89,7 @@ export const operatorRoutes: readonly Route[] = [
       body: emptySchema,
       answer: backedUpSchema,
     },
-    run: async (call, parts) => {
-      allow(call, parts, 'admin');
-      await nothing(call);
-      return backedUpSchema.parse(await parts.operation.backup());
-    },
+    run: async (_, { operation }) => backedUpSchema.parse(await operation.backup()),
   },
 ];
 

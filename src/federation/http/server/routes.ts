@@ -22,7 +22,7 @@ import {
 } from '../protocol.ts';
 import { contentRange, requestedRange } from '../ranges.ts';
 import { Refusal } from '../refusal.ts';
-import { answered, bearer, clientOf, message, type Call, type HttpParts, type Route } from './call.ts';
+import { answered, route, type Call, type HttpParts, type Route } from './call.ts';
 
 /** What a server answers; docs/protocol.md. */
 export const routes: readonly Route[] = [
@@ -48,7 +48,7 @@ export const routes: readonly Route[] = [
     about: { summary: 'What anybody may know of the run.', who: 'anyone', answer: descriptionSchema },
     run: async (_, { service }) => descriptionSchema.parse(service.description),
   },
-  {
+  route({
     method: 'POST',
     path: '/v1/join',
     about: {
@@ -57,12 +57,9 @@ export const routes: readonly Route[] = [
       body: joinSchema,
       answer: joinedSchema,
     },
-    run: async (call, { service }) => {
-      const token = bearer(call.request);
-      return service.join(await message(call, joinSchema), token);
-    },
-  },
-  {
+    run: ({ message, who }, { service }) => service.join(message, who),
+  }),
+  route({
     method: 'POST',
     path: '/v1/ready',
     about: {
@@ -71,12 +68,11 @@ export const routes: readonly Route[] = [
       body: readyRequestSchema,
       answer: emptySchema,
     },
-    run: async (call, parts) => {
-      const client = clientOf(call, parts);
-      parts.service.ready(client, (await message(call, readyRequestSchema)).data);
+    run: async ({ who, message }, { service }) => {
+      service.ready(who, message.data);
       return {};
     },
-  },
+  }),
   {
     method: 'GET',
     path: '/v1/next',
@@ -86,13 +82,13 @@ export const routes: readonly Route[] = [
       query: { wait: { schema: waitSchema.default(0), about: 'Seconds.' } },
       answer: nextSchema,
     },
-    run: async (call, parts) => {
+    run: async (call, { service }) => {
       const wait = waitSchema.safeParse(Number(call.url.searchParams.get('wait') ?? '0'));
       if (!wait.success) throw new Refusal(400, 'wait', `\`wait\` is a number of seconds from 0 to ${LONGEST_WAIT}`);
-      return parts.service.next(clientOf(call, parts), wait.data, call.signal);
+      return service.next(call.who, wait.data, call.signal);
     },
   },
-  {
+  route({
     method: 'POST',
     path: '/v1/tasks/{id}/progress',
     about: {
@@ -101,13 +97,12 @@ export const routes: readonly Route[] = [
       body: totalsSchema,
       answer: emptySchema,
     },
-    run: async (call, parts) => {
-      const client = clientOf(call, parts);
-      parts.service.progress(client, taskId(call), await message(call, totalsSchema));
+    run: async (call, { service }) => {
+      service.progress(call.who, taskId(call), call.message);
       return {};
     },
-  },
-  {
+  }),
+  route({
     method: 'POST',
     path: '/v1/tasks/{id}/update',
     about: {
@@ -116,12 +111,9 @@ export const routes: readonly Route[] = [
       body: updateSchema,
       answer: outcomeSchema,
     },
-    run: async (call, parts) => {
-      const client = clientOf(call, parts);
-      return parts.service.submit(client, taskId(call), await message(call, updateSchema));
-    },
-  },
-  {
+    run: async (call, { service }) => service.submit(call.who, taskId(call), call.message),
+  }),
+  route({
     method: 'POST',
     path: '/v1/tasks/{id}/sums',
     about: {
@@ -130,31 +122,25 @@ export const routes: readonly Route[] = [
       body: sumsAnswerSchema,
       answer: outcomeSchema,
     },
-    run: async (call, parts) => {
-      const client = clientOf(call, parts);
-      return parts.service.answer(client, taskId(call), await message(call, sumsAnswerSchema));
-    },
-  },
-  {
+    run: async (call, { service }) => service.answer(call.who, taskId(call), call.message),
+  }),
+  route({
     method: 'POST',
     path: '/v1/tasks/{id}/failure',
     about: { summary: 'Why there will be no update.', who: 'client', body: failureSchema, answer: outcomeSchema },
-    run: async (call, parts) => {
-      const client = clientOf(call, parts);
-      return parts.service.fail(client, taskId(call), (await message(call, failureSchema)).reason);
-    },
-  },
+    run: async (call, { service }) => service.fail(call.who, taskId(call), call.message.reason),
+  }),
   {
     method: 'GET',
     path: '/v1/tasks/{id}/outcome',
     about: { summary: 'What became of a task.', who: 'client', answer: outcomeSchema },
-    run: async (call, parts) => parts.service.outcome(clientOf(call, parts), taskId(call)),
+    run: async (call, { service }) => service.outcome(call.who, taskId(call)),
   },
   {
     method: 'GET',
     path: '/v1/uploads/{digest}',
     about: { summary: 'How much of an upload is there.', who: 'client', answer: uploadSchema },
-    run: async (call, parts) => parts.uploads.state(clientOf(call, parts), digestIn(call)),
+    run: async (call, { uploads }) => uploads.state(call.who, digestIn(call)),
   },
   {
     method: 'PUT',
@@ -191,8 +177,7 @@ const digestIn = ({ name }: Call): string => {
 };
 
 async function upload(call: Call, parts: HttpParts): Promise<unknown> {
-  const { request } = call;
-  const client = clientOf(call, parts);
+  const { request, who: client } = call;
   const digest = digestIn(call);
   const piece = contentRange(request.headers['content-range']);
   if (piece === undefined)
@@ -205,8 +190,7 @@ async function upload(call: Call, parts: HttpParts): Promise<unknown> {
 }
 
 async function download(call: Call, parts: HttpParts): Promise<unknown> {
-  const { request, response } = call;
-  const client = clientOf(call, parts);
+  const { request, response, who: client } = call;
   const digest = digestIn(call);
   const found = parts.service.mayFetch(client, digest) ? await parts.blobs.find(digest) : undefined;
   if (found === undefined) throw new Refusal(404, 'blob', 'no open task of yours has such a payload');
