@@ -59,6 +59,8 @@ export interface Desk {
   /** The client's next task, waited for at most so many seconds. */
   next(client: string, seconds: number, signal: AbortSignal): Promise<TaskMessage | undefined>;
   open(id: string): Offer | undefined;
+  /** Every open task of a client. */
+  offers(client: string): readonly Offer[];
   progress(id: string, totals: Totals): void;
   /** How far the client said it was. */
   totals(id: string): Totals | undefined;
@@ -70,8 +72,12 @@ export interface Desk {
   /** Until a client is heard of for the first time, or the seconds have passed. */
   arrival(seconds: number, signal: AbortSignal): Promise<void>;
   waiting(): readonly Waiting[];
+  /** How many tasks are waited for, and since when for the oldest. */
+  oldest(): { readonly count: number; readonly since: number } | undefined;
   /** Wakes everybody who waits for a task: there is something to say. */
   wake(): void;
+  /** Tells of each new task of a client, and of `wake`, until the function it gives is called. */
+  watch(client: string, listener: () => void): () => void;
 }
 
 /** @param lease seconds; `now`: milliseconds since 1970. */
@@ -81,11 +87,18 @@ export function openDesk(
   now: () => number = Date.now,
 ): Desk {
   const entries = new Map<string, Entry>();
+  const byClient = new Map<string, Set<Entry>>();
+  const watchers = new Map<string, Set<() => void>>();
   const lastHeard = new Map<string, number>();
-  const tasks = bell();
   const arrivals = bell();
   let woken = 0;
-  const of = (client: string): Entry[] => [...entries.values()].filter(({ offer }) => offer.client === client);
+  const of = (client: string): Entry[] => [...(byClient.get(client) ?? [])];
+  const first = (client: string): TaskMessage | undefined =>
+    of(client).find(({ told }) => told.every(({ kind }) => kind === 'progress'))?.offer.message;
+  const watch: Desk['watch'] = (client, listener) => {
+    grouped(watchers, client).add(listener);
+    return () => ungrouped(watchers, client, listener);
+  };
   const tell = (id: string, told: Told): void => {
     const entry = entries.get(id);
     entry?.told.push(told);
@@ -101,7 +114,8 @@ export function openDesk(
       store.offered({ id: message.id, client, kind: message.kind, place: offer.place, round: offer.round });
       const entry: Entry = { offer, since: now(), told: [], bell: bell(), totals: undefined };
       entries.set(message.id, entry);
-      tasks.ring();
+      grouped(byClient, client).add(entry);
+      for (const listener of watchers.get(client) ?? []) listener();
       try {
         for (;;) {
           signal.throwIfAborted();
@@ -118,19 +132,26 @@ export function openDesk(
         }
       } finally {
         entries.delete(message.id);
+        ungrouped(byClient, client, entry);
       }
     },
     async next(client, seconds, signal) {
       const end = now() + seconds * 1000;
-      for (;;) {
-        const [first] = of(client).filter(({ told }) => told.every(({ kind }) => kind === 'progress'));
-        if (first !== undefined || signal.aborted || now() >= end) return first?.offer.message;
-        const news = woken;
-        await tasks.wait((end - now()) / 1000, signal);
-        if (woken > news) return undefined;
+      const news = woken;
+      const changed = bell();
+      const unwatch = watch(client, () => changed.ring());
+      try {
+        for (;;) {
+          const task = first(client);
+          if (task !== undefined || woken > news || signal.aborted || now() >= end) return task;
+          await changed.wait((end - now()) / 1000, signal);
+        }
+      } finally {
+        unwatch();
       }
     },
     open: (id) => entries.get(id)?.offer,
+    offers: (client) => of(client).map(({ offer }) => offer),
     progress(id, totals) {
       const entry = entries.get(id);
       if (entry !== undefined) entry.totals = totals;
@@ -154,9 +175,27 @@ export function openDesk(
         heard: lastHeard.get(offer.client),
         totals,
       })),
+    oldest() {
+      // In the order in which they were offered.
+      for (const { since } of entries.values()) return { count: entries.size, since };
+      return undefined;
+    },
     wake() {
       woken++;
-      tasks.ring();
+      for (const listeners of watchers.values()) for (const listener of listeners) listener();
     },
+    watch,
   };
+}
+
+function grouped<T>(groups: Map<string, Set<T>>, name: string): Set<T> {
+  const found = groups.get(name) ?? new Set<T>();
+  groups.set(name, found);
+  return found;
+}
+
+function ungrouped<T>(groups: Map<string, Set<T>>, name: string, value: T): void {
+  const group = groups.get(name);
+  group?.delete(value);
+  if (group?.size === 0) groups.delete(name);
 }

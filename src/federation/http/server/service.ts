@@ -150,7 +150,7 @@ export function service(parts: ServiceParts): Service {
 
   /** Updates weigh by examples, by labelled tokens, or all the same. */
   function mostWeight(client: string): number {
-    const data = store.clients().find(({ name }) => name === client)?.data;
+    const data = store.client(client)?.data;
     return Math.max(1, data?.train ?? 0, data?.labelledTokens ?? 0);
   }
 
@@ -189,7 +189,7 @@ export function service(parts: ServiceParts): Service {
       return { client: await keys.join(token, key) };
     },
     ready(client, data) {
-      const before = store.clients().find(({ name }) => name === client)?.data;
+      const before = store.client(client)?.data;
       if (before !== undefined && JSON.stringify(before) !== JSON.stringify(data))
         throw new Refusal(409, 'data', 'these are not the data with which you joined: their counts differ');
       if (before === undefined) store.setData(client, data);
@@ -204,17 +204,16 @@ export function service(parts: ServiceParts): Service {
         return { kind: 'over', ...over };
       }
       if (task !== undefined) return { kind: 'task', task };
-      const others = desk.waiting();
-      const since = Math.min(...others.map((one) => one.since));
-      if (others.length === 0 && gate.holding() && gate.shutSince() !== undefined)
+      const others = desk.oldest();
+      if (others === undefined && gate.holding() && gate.shutSince() !== undefined)
         return {
           kind: 'wait',
           why: `paused by whoever runs the server since ${new Date(gate.shutSince()!).toISOString()}`,
         };
       const why =
-        others.length === 0
+        others === undefined
           ? 'nothing to do at present'
-          : `waiting for ${others.length} client(s) since ${new Date(since).toISOString()}`;
+          : `waiting for ${others.count} client(s) since ${new Date(others.since).toISOString()}`;
       return { kind: 'wait', why };
     },
     progress(client, id, totals) {
@@ -255,8 +254,7 @@ export function service(parts: ServiceParts): Service {
     },
     most(client) {
       desk.heard(client);
-      const open = desk.waiting().filter((one) => one.client === client);
-      return Math.max(0, ...open.map(({ task }) => payloadLimitOf(desk.open(task.id))));
+      return Math.max(0, ...desk.offers(client).map(payloadLimitOf));
     },
     mayFetch(client, digest) {
       desk.heard(client);
@@ -271,8 +269,7 @@ export function service(parts: ServiceParts): Service {
   };
 }
 
-const payloadLimitOf = (offer: Offer | undefined): number =>
-  offer === undefined || offer.expected.size === 0 ? 0 : payloadLimit(offer.expected);
+const payloadLimitOf = ({ expected }: Offer): number => (expected.size === 0 ? 0 : payloadLimit(expected));
 
 async function readUpdate(file: string): Promise<ReturnType<typeof fromPayload>> {
   try {

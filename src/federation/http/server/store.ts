@@ -33,6 +33,7 @@ export interface Store {
   meta(name: string): string | undefined;
   setMeta(name: string, value: string): void;
   clients(): readonly ClientRow[];
+  client(name: string): ClientRow | undefined;
   setToken(name: string, hash: string, expires: number): void;
   setKey(name: string, hash: string): void;
   setData(name: string, data: DataCounts): void;
@@ -93,6 +94,7 @@ export function openStore(path: string, now: () => number = Date.now): Store {
     setMeta: (name, value) =>
       database.transaction(() => database.run('insert or replace into meta values (?, ?)', name, value)),
     clients: () => database.all('select * from clients order by name').map(clientOf),
+    client: (name) => database.all('select * from clients where name = ?', name).map(clientOf)[0],
     setToken: (name, hash, expires) =>
       database.transaction(() => {
         database.run('insert or replace into clients (name, token, expires) values (?, ?, ?)', name, hash, expires);
