@@ -6,6 +6,12 @@ export function requireBound(bound: number): void {
   if (!(bound > 0 && bound < Infinity)) throw new Error(`a clipping bound must be a number above 0, not ${bound}`);
 }
 
+/** Tensors in whatever form, which can be had shortened in the same form. */
+export interface Scalable<Form> {
+  readonly tensors: Tensors;
+  times(factor: number): Form;
+}
+
 /**
  * update·min(1, bound/‖update‖) with one norm over all tensors together: what bounds a client's influence on a sum. The norm of
  * the result, as its float32 numbers stand, is at most `bound`, not only nearly. An update of norm 0 or within the bound comes
@@ -15,14 +21,27 @@ export function clip(
   update: Tensors,
   bound: number,
 ): { readonly update: Tensors; readonly norm: number; readonly clipped: boolean } {
+  const { form, ...rest } = shortened(plainly(update), bound);
+  return { update: form.tensors, ...rest };
+}
+
+interface Plain extends Scalable<Plain> {}
+
+const plainly = (tensors: Tensors): Plain => ({ tensors, times: (factor) => plainly(scale(tensors, factor)) });
+
+/** The same for any form of an update, which stays that form. */
+export function shortened<Form extends Scalable<Form>>(
+  update: Form,
+  bound: number,
+): { readonly form: Form; readonly norm: number; readonly clipped: boolean } {
   requireBound(bound);
-  const norm = normOf(update);
+  const norm = normOf(update.tensors);
   if (!Number.isFinite(norm)) throw new Error(`an update of norm ${norm} cannot be clipped`);
-  if (norm <= bound) return { update, norm, clipped: false };
+  if (norm <= bound) return { form: update, norm, clipped: false };
   let factor = bound / norm;
   for (;;) {
-    const scaled = scale(update, factor);
-    if (normOf(scaled) <= bound) return { update: scaled, norm, clipped: true };
+    const form = update.times(factor);
+    if (normOf(form.tensors) <= bound) return { form, norm, clipped: true };
     // Rounding to float32 went upwards: the sensitivity is that of the rounded numbers.
     factor *= 1 - 2 ** -24;
   }

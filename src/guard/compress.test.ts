@@ -5,8 +5,8 @@ import { stream } from '../tensor/random.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { add, countNumbers, norm, sameBits, zerosLike } from '../tensor/tensors.ts';
 import { int8, largest, outgoing } from './compress.ts';
-import { fromInt8, int8Bytes, toInt8 } from './int8.ts';
-import { fromTopK, topK, topKBits } from './top-k.ts';
+import { fromInt8, toInt8 } from './int8.ts';
+import { fromTopK, topK } from './top-k.ts';
 
 const vector = (...numbers: number[]): Tensor => ({ shape: [numbers.length], data: Float32Array.from(numbers) });
 
@@ -28,7 +28,6 @@ describe('int8 per row', () => {
           expect(Math.abs(x - matrix.data[i]!)).toBeLessThanOrEqual(scale);
           if (scale > 1e-37) expect(Math.abs(random.values[i]!)).toBeLessThanOrEqual(127);
         }
-        expect(int8Bytes(nearest)).toBe(matrix.data.length + 4 * matrix.shape[0]!);
       }),
     );
   });
@@ -67,8 +66,6 @@ describe('top-k', () => {
     const kept = topK(tensors, 4);
     expect([...fromTopK(kept).get('a')!.data]).toEqual([0, -5, 2]);
     expect([...fromTopK(kept).get('b')!.data]).toEqual([2, 0, 0, 4]);
-    // 7 positions take 3 bits.
-    expect(topKBits(kept)).toBe(4 * 35);
     expect(sameBits(fromTopK(topK(tensors, 7)), tensors)).toBe(true);
   });
 
@@ -145,7 +142,7 @@ describe('an update on its way out', () => {
     const bound = norm(update);
     const upwards = int8(() => 0.999);
     // Clip first, compress then: too long.
-    expect(norm(upwards(outgoing(update, undefined, { bound }).sent))).toBeGreaterThan(bound * 1.005);
+    expect(norm(upwards(outgoing(update, undefined, { bound }).sent).tensors)).toBeGreaterThan(bound * 1.005);
     const out = outgoing(update, undefined, { compress: upwards, bound });
     expect(norm(out.sent)).toBeLessThanOrEqual(bound);
     expect(out.clipped).toBe(true);

@@ -8,7 +8,8 @@ import { BOUND, scalar, UNCLIPPED, without } from './beside.ts';
 import { outgoing } from './compress.ts';
 import type { GuardedAt, Guards } from './guards.ts';
 import { heldFor, ownOf, withHeld } from './held.ts';
-import { compressorOf } from './payload.ts';
+import { unpacked } from './packing.ts';
+import { compressorOf, packingOf } from './payload.ts';
 import { roundGuard } from './round-guard.ts';
 
 /** A guarded stage's shared state: the stage's own, and the clipping bound where it moves. */
@@ -43,8 +44,12 @@ export function guarded(stage: Stage, guards: Guards, at: GuardedAt): Stage<Guar
       ...(compress && { compress: compressorOf(compress, uniform) }),
       ...(bound !== undefined && { bound }),
     });
+    const bit = adaptive && scalar(out.clipped ? -0.5 : 0.5);
     return {
-      update: adaptive ? new Map([...out.sent, [UNCLIPPED, scalar(out.clipped ? -0.5 : 0.5)]]) : out.sent,
+      update: bit ? new Map([...out.sent, [UNCLIPPED, bit]]) : out.sent,
+      ...(compress && {
+        pack: () => new Map([...out.pack()!, ...(bit ? [[UNCLIPPED, unpacked(bit)] as const] : [])]),
+      }),
       // Examples are not told; who has nothing to send still has not.
       weight: privacy !== undefined && done.weight > 0 ? 1 : done.weight,
       mine: holds ? withHeld(mine, done.mine, stage.name, out.error) : done.mine,
@@ -69,6 +74,7 @@ export function guarded(stage: Stage, guards: Guards, at: GuardedAt): Stage<Guar
       return bound === null ? sent : new Map([...sent, [BOUND, scalar(bound)]]);
     },
     work,
+    ...(sends && compress && { packing: packingOf(compress) }),
     apply({ inner, bound }, combined, round) {
       if (adaptive === undefined || bound === null) return { inner: stage.apply(inner, combined, round), bound };
       const { rest: updates, share } = uncounted(combined);

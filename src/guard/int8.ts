@@ -10,6 +10,10 @@ export interface Int8Rows {
 /** How many numbers a row has. */
 const rowLength = (shape: readonly number[]): number => shape.at(-1) ?? 1;
 
+/** How many rows a tensor of so many numbers has. */
+export const rowsOf = (shape: readonly number[], numbers: number): number =>
+  rowLength(shape) === 0 ? 0 : numbers / rowLength(shape);
+
 /**
  * One scale max|x|/127 per row. With `uniform` (draws from [0, 1)) rounding is stochastic: up or down with the chances that make
  * the expectation exact, off by less than one scale; without, to nearest, off by at most half a scale.
@@ -18,7 +22,7 @@ const rowLength = (shape: readonly number[]): number => shape.at(-1) ?? 1;
 export function toInt8(tensor: Tensor, uniform?: () => number): Int8Rows {
   const { shape, data } = tensor;
   const length = rowLength(shape);
-  const rows = length === 0 ? 0 : data.length / length;
+  const rows = rowsOf(shape, data.length);
   const values = new Int8Array(data.length);
   const scales = new Float32Array(rows);
   for (let row = 0; row < rows; row++) {
@@ -51,6 +55,3 @@ export function fromInt8({ shape, values, scales }: Int8Rows): Tensor {
   for (let i = 0; i < data.length; i++) data[i] = values[i]! * scales[Math.floor(i / length)]!;
   return { shape, data };
 }
-
-/** Bytes on the way: one a number, four a scale. */
-export const int8Bytes = ({ values, scales }: Int8Rows): number => values.length + 4 * scales.length;

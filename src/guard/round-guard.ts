@@ -28,7 +28,7 @@ export async function roundGuard({ stage, guards, at, inner, bound, round }: Gua
   const counts = clip?.use === 'adaptive-clip';
   const template = privacy && (await updateTemplate(stage, inner, at.client, round));
   return {
-    bytes: (update) => payloadBytes(without(update, UNCLIPPED), compress) + (counts ? 4 : 0),
+    bytes: (update) => payloadBytes(update, compress),
     problem(update, weight) {
       const bit = update.get(UNCLIPPED)?.data;
       if (counts && !(bit?.length === 1 && Math.abs(bit[0]!) === 0.5)) {

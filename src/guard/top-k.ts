@@ -58,14 +58,3 @@ export function fromTopK(sparse: ReadonlyMap<string, Sparse>): Tensors {
   }
   return out;
 }
-
-/** Bits on the way: for each kept number its 32 and its position's ⌈log₂ d⌉, d numbers in all. */
-export function topKBits(sparse: ReadonlyMap<string, Sparse>): number {
-  let kept = 0;
-  let total = 0;
-  for (const { shape, indices } of sparse.values()) {
-    kept += indices.length;
-    total += shape.reduce((size, n) => size * n, 1);
-  }
-  return kept * (32 + Math.ceil(Math.log2(Math.max(1, total))));
-}

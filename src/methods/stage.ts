@@ -1,4 +1,5 @@
 import type { Adapter, AdapterMix, LoraLayout } from '../lora/adapter.ts';
+import type { Packed, Packing } from '../tensor/packed.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import type { ClientKit, Progress } from '../train/kit.ts';
@@ -8,6 +9,8 @@ import type { TrainSettings } from '../train/settings.ts';
 export interface Contribution<Private extends State> {
   /** Sent to the server; empty where a stage sends nothing. */
   readonly update: Tensors;
+  /** The same in the shorter form of the stage's `packing`, for those who have to carry it. */
+  readonly pack?: () => Packed;
   /** The unnormalised weight of this update, e.g. the number of examples. */
   readonly weight: number;
   /** Never sent; adopted when the server has accepted the update. */
@@ -75,6 +78,8 @@ export interface Stage<Shared extends State = State, Private extends State = Sta
    * `shared` itself is not seen: only what was broadcast.
    */
   work(received: Tensors, mine: State | undefined, kit: ClientKit): AsyncGenerator<Progress, Contribution<Private>>;
+  /** Set by guards that compress: how its updates travel. */
+  readonly packing?: Packing;
   apply(shared: Shared, combined: Combined, round: number): Shared;
   /** Set by guards around a stage: what the server does with updates before `apply` sees anything of them. */
   guard?(shared: State, round: number): Promise<RoundGuard>;
