@@ -23,47 +23,55 @@ export const hashOf = (secret: string): string => createHash('sha256').update(se
 export const same = (a: string, b: string): boolean =>
   a.length === b.length && timingSafeEqual(Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8'));
 
+/** Tokens whose files are written at a time. */
+const AT_ONCE = 64;
+
 /** 256 random bits, base64url. */
 export const newSecret = (): string => randomBytes(32).toString('base64url');
 
 /**
- * Keys over the store. Secrets have 256 random bits and are compared by their hashes, in constant time.
+ * Keys over the store. Secrets have 256 random bits and are found and compared by their hashes, in constant time.
  * @param folder where token files go
  * @param hours how long a token is valid
  */
 export function keysOf(store: Store, folder: string, hours: number, now: () => number = Date.now): Keys {
-  const known = new Map(store.clients().flatMap(({ name, key }) => (key === undefined ? [] : [[key, name] as const])));
+  const rows = store.clients();
+  const known = new Map(rows.flatMap(({ name, key }) => (key === undefined ? [] : [[key, name] as const])));
+  const tokens = new Map(rows.flatMap(({ name, token }) => (token === undefined ? [] : [[token, name] as const])));
   const gone = new Set([...known.values()].filter((name) => store.revoked(name) !== undefined));
   const file = (name: string): string => join(folder, `${name}.token`);
-  const find = (entries: Iterable<readonly [string | undefined, string]>, hash: string): string | undefined => {
-    let found: string | undefined;
-    for (const [other, name] of entries) if (other !== undefined && same(other, hash)) found = name;
-    return found;
-  };
   return {
     async issue(names) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
       const rows = new Map(store.clients().map((row) => [row.name, row]));
-      for (const name of names) {
+      const without = names.filter((name) => {
         const row = rows.get(name);
-        if (store.revoked(name) !== undefined) continue;
-        if (row?.key !== undefined || (row?.token !== undefined && row.tokenExpires > now())) continue;
-        const token = newSecret();
-        // The file first: a token that nobody can read would block the name until it expires.
-        await writeAtomically(file(name), `${token}\n`, undefined, 0o600);
-        store.setToken(name, hashOf(token), now() + hours * 3_600_000);
+        const valid = row?.key !== undefined || (row?.token !== undefined && row.tokenExpires > now());
+        return !valid && store.revoked(name) === undefined;
+      });
+      for (let i = 0; i < without.length; i += AT_ONCE) {
+        const made = without.slice(i, i + AT_ONCE).map((name) => ({ name, token: newSecret() }));
+        // The files first: a token that nobody can read would block the name until it expires.
+        await Promise.all(made.map(({ name, token }) => writeAtomically(file(name), `${token}\n`, undefined, 0o600)));
+        store.setTokens(
+          made.map(({ name, token }) => ({ name, hash: hashOf(token) })),
+          now() + hours * 3_600_000,
+        );
+        for (const { name, token } of made) {
+          const before = rows.get(name)?.token;
+          if (before !== undefined) tokens.delete(before);
+          tokens.set(hashOf(token), name);
+        }
       }
       return folder;
     },
     async join(token, key) {
+      // Found by hash: whoever measures the time of the search learns of hashes, not of tokens.
       const hash = hashOf(token);
-      const rows = store.clients();
-      const name = find(
-        rows.map(({ token, name }) => [token, name] as const),
-        hash,
-      );
-      const row = rows.find((one) => one.name === name);
-      if (row === undefined) throw new Refusal(401, 'token', 'this enrolment token is not known here');
+      const name = tokens.get(hash);
+      const row = name === undefined ? undefined : store.client(name);
+      if (row?.token === undefined || !same(row.token, hash))
+        throw new Refusal(401, 'token', 'this enrolment token is not known here');
       if (store.revoked(row.name) !== undefined) throw revoked();
       if (row.key !== undefined) {
         if (same(row.key, hashOf(key))) return row.name;
@@ -77,15 +85,14 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
       return row.name;
     },
     who(key) {
-      // Found by hash: whoever measures the time of the search learns of hashes, not of keys.
+      // By hash too.
       const name = known.get(hashOf(key));
       if (name === undefined) throw new Refusal(401, 'key', 'this key is not known here');
       if (gone.has(name)) throw revoked();
       return name;
     },
     revoke(name) {
-      if (!store.clients().some((row) => row.name === name))
-        throw new Refusal(404, 'client', 'no client of this run has that name');
+      if (store.client(name) === undefined) throw new Refusal(404, 'client', 'no client of this run has that name');
       store.revoke(name);
       gone.add(name);
     },

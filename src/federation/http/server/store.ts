@@ -34,7 +34,8 @@ export interface Store {
   setMeta(name: string, value: string): void;
   clients(): readonly ClientRow[];
   client(name: string): ClientRow | undefined;
-  setToken(name: string, hash: string, expires: number): void;
+  /** All or none. `expires`: milliseconds since 1970. */
+  setTokens(tokens: readonly { readonly name: string; readonly hash: string }[], expires: number): void;
   setKey(name: string, hash: string): void;
   setData(name: string, data: DataCounts): void;
   /** Operators' tokens, as hashes. */
@@ -95,10 +96,12 @@ export function openStore(path: string, now: () => number = Date.now): Store {
       database.transaction(() => database.run('insert or replace into meta values (?, ?)', name, value)),
     clients: () => database.all('select * from clients order by name').map(clientOf),
     client: (name) => database.all('select * from clients where name = ?', name).map(clientOf)[0],
-    setToken: (name, hash, expires) =>
+    setTokens: (tokens, expires) =>
       database.transaction(() => {
-        database.run('insert or replace into clients (name, token, expires) values (?, ?, ?)', name, hash, expires);
-        audit('token made', name, `valid until ${new Date(expires).toISOString()}`);
+        for (const { name, hash } of tokens) {
+          database.run('insert or replace into clients (name, token, expires) values (?, ?, ?)', name, hash, expires);
+          audit('token made', name, `valid until ${new Date(expires).toISOString()}`);
+        }
       }),
     setKey: (name, hash) =>
       database.transaction(() => {
