@@ -20,15 +20,15 @@ function metrics(out: string): unknown[] {
     .trimEnd()
     .split('\n')
     .map((line) => {
-      const { time: _, seconds: __, ...rest } = JSON.parse(line) as Record<string, unknown>;
+      const { time: _, seconds: __, peakMemory: ___, ...rest } = JSON.parse(line) as Record<string, unknown>;
       return rest;
     });
 }
 
-/** summary.json without wall clocks. */
+/** summary.json without what is measured of a process. */
 const summary = (out: string): unknown =>
   JSON.parse(readFileSync(`${out}/summary.json`, 'utf8'), (key, value: unknown) =>
-    key === 'seconds' || key === 'started' ? undefined : value,
+    ['seconds', 'peakMemory', 'started'].includes(key) ? undefined : value,
   );
 
 const stepsIn = (out: string): number =>

@@ -193,6 +193,7 @@ export function summaryFixture(options: FixtureOptions = {}): Summary {
           };
         }),
         seconds: rounds * 3.9,
+        ...(!local && { peakMemory: 1_512_000_000 }),
         labelledTokens: rounds * 410 * count,
         processedTokens: rounds * 1730 * count,
         traffic: local

@@ -60,6 +60,8 @@ export interface RoundRecord {
   /** Wall clock of the round without its evaluation and commit, and how much of it was clients' own work. */
   readonly seconds: number;
   readonly clientSeconds: number;
+  /** Bytes of resident memory that the engine's process had at most in those seconds, where it can tell. */
+  readonly peakMemory?: number;
 }
 
 /** A finished stage. States are read from the journal when asked for, so that holding a result holds no tensors. */
@@ -72,6 +74,8 @@ export interface StageResult extends Place {
   readonly processed: number;
   readonly seconds: number;
   readonly clientSeconds: number;
+  /** The highest of its rounds', where all are known. */
+  readonly peakMemory?: number;
   /** The server's state at the end of the stage. */
   readonly shared: State;
   readonly models: {

@@ -1,5 +1,5 @@
 import type { Stage } from '../methods/stage.ts';
-import type { Place, StageResult } from './events.ts';
+import type { Place, RoundRecord, StageResult } from './events.ts';
 import { atServer, type Federation } from './federation.ts';
 
 /** A finished stage as the journal has it: the same for a run in one go and a resumed one. Holds no tensors. */
@@ -18,6 +18,7 @@ export function stageResult(run: Federation, stage: Stage, at: Place): StageResu
     processed: total('processed'),
     seconds: total('seconds'),
     clientSeconds: total('clientSeconds'),
+    ...highest(rounds),
     get shared() {
       return journal.shared(at);
     },
@@ -31,4 +32,9 @@ export function stageResult(run: Federation, stage: Stage, at: Place): StageResu
       },
     },
   };
+}
+
+function highest(rounds: readonly RoundRecord[]): { readonly peakMemory?: number } {
+  const peaks = rounds.flatMap(({ peakMemory }) => (peakMemory === undefined ? [] : [peakMemory]));
+  return rounds.length > 0 && peaks.length === rounds.length ? { peakMemory: Math.max(...peaks) } : {};
 }

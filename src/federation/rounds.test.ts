@@ -72,6 +72,20 @@ describe('a run', () => {
     expect([...stage!.traffic]).toEqual(clients.map(({ id }) => [id, { up: 2 * bytes, down: 2 * bytes }]));
   });
 
+  test('keeps the most memory of each round, and of a stage if it is known of all', async () => {
+    // Asked at the start of a round, which nobody is told of, and at its end.
+    const told = [1, 70, 2, 90, 3, 80, 4, undefined];
+    const peakMemory = (): number | undefined => told.shift();
+    const stages = [averaging(layout, { rounds: 3 }), local(layout)];
+    const { result } = await finished(run(journalIn(folder), { stages, peakMemory }));
+    const [shared, own] = result.stages;
+    expect(shared!.rounds.map((record) => record.peakMemory)).toEqual([70, 90, 80]);
+    expect(shared!.peakMemory).toBe(90);
+    expect(own!.rounds[0]).not.toHaveProperty('peakMemory');
+    expect(own).not.toHaveProperty('peakMemory');
+    expect(told).toEqual([]);
+  });
+
   test('sends what is frozen once per client and stage', async () => {
     const plain = averaging(layout, { rounds: 3 });
     const isB = ([name]: [string, unknown]): boolean => name.endsWith('lora_B');

@@ -132,7 +132,7 @@ describe('the report of four methods', () => {
     expect(rowsOf('#left-out tbody')).toEqual([['closed_qa', 'FedIT, federated', '4', 'no answer within 30 s']]);
   });
 
-  it('gives traffic, work, time and numbers trained by stage', () => {
+  it('gives traffic, work, time, memory and numbers trained by stage', () => {
     expect(textOf('#traffic')).toContain('22.1 MB up');
     expect(textOf('#traffic')).toContain('local only: nothing sent');
     const [group, federated, , local] = rowsOf('#stages tbody');
@@ -145,13 +145,14 @@ describe('the report of four methods', () => {
       '26.2k',
       '111k',
       '31 s',
+      '1.5 GB',
       '14.7 MB',
       '14.7 MB',
       losses[0],
       '–',
     ]);
     const personal = summary.methods[0]!.personal!.macro.loss.toFixed(3);
-    expect(local).toEqual(['local', '1', '480', '3.3k', '13.8k', '3.9 s', '–', '–', losses[2], personal]);
+    expect(local).toEqual(['local', '1', '480', '3.3k', '13.8k', '3.9 s', '–', '–', '–', losses[2], personal]);
   });
 
   it('lists the settings, options and configuration', () => {

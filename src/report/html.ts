@@ -171,8 +171,9 @@ function data(summary: Summary): Markup {
 
 const stages = (summary: Summary): Markup =>
   html`<p class="note">
-      “Numbers trained” are one client’s. “All tokens” counts prompts too. Losses are on test rows, means over clients;
-      a global adapter stays as it is in a local stage.
+      “Numbers trained” are one client’s. “All tokens” counts prompts too. “Peak memory” is that of the whole process
+      while the stage’s rounds ran, with the model and what earlier stages left; in a simulation all clients are in it,
+      one at a time. Losses are on test rows, means over clients; a global adapter stays as it is in a local stage.
     </p>
     ${stageMarkup(summary)}`;
 

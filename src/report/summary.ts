@@ -55,6 +55,8 @@ export interface StageSummary {
   readonly name: string;
   readonly rounds: readonly RoundSummary[];
   readonly seconds: number;
+  /** Bytes of resident memory, at most, of the process that ran the rounds, while it did; absent where the system does not tell. */
+  readonly peakMemory?: number;
   /** Labelled tokens through forward and backward, summed over clients: the unit of work. 0 with the guard `privacy`, where no client tells. */
   readonly labelledTokens: number;
   readonly processedTokens: number;

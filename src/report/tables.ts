@@ -36,13 +36,14 @@ const stageHead = [
   'labelled tokens',
   'all tokens',
   'time',
+  'peak memory',
   'up per client',
   'down per client',
   'global loss after',
   'personal loss after',
 ];
 
-/** Each stage of each method: its rounds, what it trained, its work, time, traffic, and the losses it left; a group a method. */
+/** Each stage of each method: its rounds, what it trained, its work, time, memory, traffic, and the losses it left; a group a method. */
 export function stageMarkup(summary: Summary): Markup {
   const rest = summary.seconds - summary.methods.reduce((sum, method) => sum + method.seconds, 0);
   const cells = (stage: StageSummary, told: boolean): string[] => {
@@ -53,6 +54,7 @@ export function stageMarkup(summary: Summary): Markup {
       told ? short(stage.labelledTokens) : none,
       told ? short(stage.processedTokens) : none,
       duration(stage.seconds),
+      stage.peakMemory === undefined ? none : bytes(stage.peakMemory),
       traffic ? bytes(traffic.up) : none,
       traffic ? bytes(traffic.down) : none,
       loss(stage.global.macro.loss),
@@ -81,7 +83,7 @@ export function stageMarkup(summary: Summary): Markup {
           </tbody>`,
       )}
       <tbody class="group">
-        ${row('loading, evaluation, writing', ['', '', '', '', duration(Math.max(0, rest)), '', '', '', ''])}
+        ${row('loading, evaluation, writing', ['', '', '', '', duration(Math.max(0, rest)), '', '', '', '', ''])}
       </tbody>
     </table>
   </div>`;

@@ -32,6 +32,8 @@ export type MetricsLine =
       readonly epsilon?: number;
       readonly tokens: number;
       readonly seconds: number;
+      /** Bytes of resident memory that the process had at most in those seconds, where the system tells. */
+      readonly peakMemory?: number;
     }
   | {
       readonly kind: 'evaluation';

@@ -29,6 +29,7 @@ export async function runMetrics(path: string, journal: Journal): Promise<RunMet
       ...(record.privacy && { epsilon: record.privacy.epsilon }),
       tokens: record.tokens,
       seconds: record.seconds,
+      ...(record.peakMemory !== undefined && { peakMemory: record.peakMemory }),
     });
   return {
     tell(event) {

@@ -21,6 +21,7 @@ import { evaluation } from './evaluation.ts';
 import type { Progress } from './events.ts';
 import { configText, FRESH, runFolder, runKey, stateOf, type RunFolder } from './folder.ts';
 import { withGuards } from './guards.ts';
+import { memoryMeter } from './memory.ts';
 import { forNewClients } from './new-clients.ts';
 import { checkRobust, robustOf } from './robust.ts';
 import { checkSecure, secureOf } from './secure.ts';
@@ -146,6 +147,8 @@ async function* wholeRun(
     await writeAtomically(folder.environment, `${JSON.stringify(about, undefined, 2)}\n`);
     const metrics = await runMetrics(folder.metrics, journal);
     closing.push(() => metrics.close());
+    const memory = memoryMeter();
+    closing.push(memory.close);
     const evaluate = evaluation({ config, engine, data, tokenizer: model.tokenizer, journal, signal });
     const federate = ({ label, stages }: LaidOut): ReturnType<typeof runMethod> =>
       runMethod({
@@ -162,6 +165,7 @@ async function* wholeRun(
         seed: config.seed,
         signal,
         evaluateRound: evaluate.round,
+        peakMemory: memory.lap,
       });
     const events = compareMethods({
       config,

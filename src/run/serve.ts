@@ -22,6 +22,7 @@ import type { Progress } from './events.ts';
 import { farEvaluation } from './far-evaluation.ts';
 import { configText, FRESH, runFolder, runKey, stateOf } from './folder.ts';
 import { withGuards } from './guards.ts';
+import { memoryMeter } from './memory.ts';
 import { knownMethods, layOut, planOf, type LaidOut } from './methods.ts';
 import { checkRobust, robustOf } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
@@ -148,6 +149,8 @@ export async function* serve(
         plan: planOf(methods, config, names.length, false),
         resumed: state !== 'fresh',
       };
+      const memory = memoryMeter();
+      closing.push(memory.close);
       const evaluate = farEvaluation({ config, server, journal, signal });
       const federate = ({ label, stages }: LaidOut): AsyncGenerator<RunEvent, MethodResult> =>
         watched(
@@ -166,6 +169,7 @@ export async function* serve(
             seed: config.seed,
             signal,
             evaluateRound: evaluate.round,
+            peakMemory: memory.lap,
             concurrency: names.length,
           }),
         );

@@ -55,6 +55,11 @@ const stage = z.strictObject({
     }),
   ),
   seconds: z.number(),
+  peakMemory: count
+    .exactOptional()
+    .describe(
+      'bytes of resident memory, at most, of the process that ran the rounds while it did, the model and what earlier work left included; in a simulation all clients are in it, one at a time, with `fedlora serve` none; absent where the system does not tell (all but Linux)',
+    ),
   labelledTokens: count.describe(
     'through forward and backward, summed over clients: the unit of work; 0 with the guard privacy, where no client tells',
   ),
