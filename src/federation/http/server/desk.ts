@@ -1,7 +1,8 @@
+import type { Packing } from '../../../tensor/packed.ts';
 import type { Tensors } from '../../../tensor/tensor.ts';
 import type { Place } from '../../events.ts';
 import type { BlobRef, TaskMessage, Totals } from '../protocol.ts';
-import { bell, type Bell } from './bell.ts';
+import { bell, type Bell } from '../bell.ts';
 import type { Store } from './store.ts';
 
 /** A task for one client, with what the server will check its answer against. */
@@ -14,6 +15,8 @@ export interface Offer {
   readonly blobs: readonly BlobRef[];
   /** Names and shapes of the update; empty where nothing is sent. */
   readonly expected: Tensors;
+  /** How it travels, where not as float32. */
+  readonly packing?: Packing;
   /** What was broadcast, without what is frozen: updates are relative to it. */
   readonly sent: Tensors;
 }

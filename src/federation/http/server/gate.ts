@@ -1,4 +1,4 @@
-import { bell } from './bell.ts';
+import { bell } from '../bell.ts';
 import type { Store } from './store.ts';
 
 /** Holds a run between two rounds for as long as an operator wants it; kept over a restart. */
