@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { bell } from './bell.ts';
+import { bell } from '../bell.ts';
 import { rateLimiter } from './limits.ts';
 
 test('a bucket gives its burst at once, then as many as flow in, each name its own', () => {
