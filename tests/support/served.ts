@@ -7,7 +7,13 @@ import { openClientState, type ClientState } from '../../src/federation/http/cli
 import { takePart, type TakingPart, type Worker } from '../../src/federation/http/client/take-part.ts';
 import { PROTOCOL } from '../../src/federation/http/protocol.ts';
 import { newSecret } from '../../src/federation/http/server/keys.ts';
-import { openServer, type FederationServer, type ServerOptions } from '../../src/federation/http/server/open.ts';
+import { listen, type Listener } from '../../src/federation/http/server/listener.ts';
+import {
+  openServer,
+  serveAt,
+  type FederationServer,
+  type ServerOptions,
+} from '../../src/federation/http/server/open.ts';
 import type { Journal } from '../../src/federation/journal.ts';
 import { runRounds } from '../../src/federation/rounds.ts';
 import type { Stage } from '../../src/methods/stage.ts';
@@ -43,6 +49,10 @@ export interface Served {
   close(): Promise<void>;
 }
 
+const fail = (error: unknown): never => {
+  throw error;
+};
+
 /** Everything that a test opens is closed after it. */
 export function federationTools() {
   const root = temporaryFolder();
@@ -59,9 +69,14 @@ export function federationTools() {
       mkdirSync(folder);
       return folder;
     },
-    async serve(folder: string, more: Partial<ServerOptions> = {}): Promise<Served> {
+    /** @param place of the run among several, else a server of its own */
+    async serve(
+      folder: string,
+      more: Partial<ServerOptions> = {},
+      place?: { readonly listener: Listener; readonly name: string },
+    ): Promise<Served> {
       const journal = journalIn(folder, 'journal.sqlite');
-      const server = await openServer({
+      const options: ServerOptions = {
         folder: join(folder, 'server'),
         journal,
         description: described,
@@ -77,11 +92,10 @@ export function federationTools() {
           export: () => Promise.reject(new Error('there is no model here')),
           backup: () => Promise.reject(new Error('there is no folder here')),
         },
-        onError: (error) => {
-          throw error;
-        },
+        onError: fail,
         ...more,
-      });
+      };
+      const server = await (place === undefined ? openServer(options) : serveAt(place.listener, place.name, options));
       let open = true;
       const close = async (): Promise<void> => {
         if (!open) return;
@@ -91,6 +105,11 @@ export function federationTools() {
       };
       closing.push(close);
       return { server, journal, close };
+    },
+    async listen(...names: readonly string[]): Promise<Listener> {
+      const listener = await listen(names, { host: '127.0.0.1', port: 0, onError: fail });
+      closing.push(() => listener.close());
+      return listener;
     },
     api: (url: string, key?: string): Api =>
       openApi({ url, ...(key !== undefined && { key }), patience: 30, signal: control.signal }),

@@ -50,6 +50,22 @@ export const descriptionSchema = z.strictObject({
 });
 export type Description = z.output<typeof descriptionSchema>;
 
+/** What anybody may know of a server with one run or several. */
+export const runsSchema = z.strictObject({
+  runs: z.array(
+    z.strictObject({
+      /** Empty for a run at the root. */
+      name: z.string().max(100),
+      /** What stands before every other path of this run. */
+      path: z.string().max(110),
+      /** Null while it is not served. */
+      description: descriptionSchema.nullable(),
+      /** Why it does not go on; null while it does. */
+      why: reason().nullable(),
+    }),
+  ),
+});
+
 /** Counts, never rows: what a client says of its data when it joins. */
 export const dataCountsSchema = z.strictObject({
   train: count().min(1),

@@ -4,7 +4,6 @@ import { MESSAGE_BYTES } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import type { Blobs } from './blobs.ts';
 import type { Keys } from './keys.ts';
-import type { Rate } from './limits.ts';
 import type { Monitor } from './monitor.ts';
 import type { Operation } from './operation.ts';
 import type { Operators } from './operators.ts';
@@ -13,6 +12,7 @@ import type { Role } from './store.ts';
 import type { Traffic } from './traffic.ts';
 import type { Uploads } from './uploads.ts';
 
+/** What answers for one run. */
 export interface HttpParts {
   readonly service: Service;
   readonly keys: Keys;
@@ -21,14 +21,10 @@ export interface HttpParts {
   readonly operators: Operators;
   readonly operation: Operation;
   readonly monitor: Monitor;
-  readonly traffic: () => Traffic;
+  /** Bytes of the server's connections, where it has no other run. */
+  readonly traffic?: () => Traffic;
   /** Whether anybody may read the metrics. */
   readonly openMetrics: boolean;
-  /** PEM texts; without them the server speaks plain HTTP. */
-  readonly tls?: { readonly cert: string; readonly key: string };
-  readonly rate?: Rate;
-  /** Told of errors that are the server's own. */
-  readonly onError: (error: unknown) => void;
 }
 
 export interface Call<Message = unknown> {
@@ -58,14 +54,16 @@ export interface About<Body extends Sent = Sent> {
   readonly answer: z.ZodType | 'bytes' | 'text/plain';
 }
 
-type Sent = z.ZodType | 'bytes';
+/** What a request can bring. */
+export type Sent = z.ZodType | 'bytes';
 
-export interface Route<Body extends Sent = Sent> {
+/** @typeParam Parts what it is a route of: a run, or a whole server */
+export interface Route<Body extends Sent = Sent, Parts = HttpParts> {
   readonly method: 'GET' | 'POST' | 'PUT';
   /** With at most one variable part, e.g. `/v1/tasks/{id}/outcome`. */
   readonly path: string;
   readonly about: About<Body>;
-  run(call: Call<Body extends z.ZodType ? z.output<Body> : undefined>, parts: HttpParts): Promise<unknown>;
+  run(call: Call<Body extends z.ZodType ? z.output<Body> : undefined>, parts: Parts): Promise<unknown>;
 }
 
 /** A route whose `run` knows the type of what is sent. */

@@ -1,48 +1,100 @@
 import { createServer as createPlain, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecure } from 'node:https';
 import { Refusal } from '../refusal.ts';
-import { answered, asker, bearer, message, type HttpParts } from './call.ts';
-import { rateLimiter } from './limits.ts';
+import {
+  answered,
+  asker,
+  bearer,
+  message,
+  type About,
+  type Call,
+  type HttpParts,
+  type Route,
+  type Sent,
+} from './call.ts';
+import { rateLimiter, type Rate } from './limits.ts';
+import { mountAt, type Mount, type WholeServer } from './mounts.ts';
 import { openApiRoute } from './openapi.ts';
 import { operatorRoutes } from './operator-routes.ts';
 import { routes } from './routes.ts';
-import { trafficOf } from './traffic.ts';
+import { serverRoutes } from './server-routes.ts';
+import { trafficOf, type Traffic } from './traffic.ts';
 
-const all = [...routes, ...operatorRoutes, openApiRoute].map((route) => ({
-  ...route,
-  matches: new RegExp(`^${route.path.replace('.', '\\.').replace(/\{\w+\}/, '([^/]+)')}$`),
-}));
+/** Of a listening server. */
+export interface HttpOptions {
+  /** PEM texts; without them the server speaks plain HTTP. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly rate?: Rate;
+  /** Told of errors that are the server's own. */
+  readonly onError: (error: unknown) => void;
+}
 
-/** The server, not yet listening. Every answer is JSON but payloads; every refusal says why. */
-export function httpServer(given: Omit<HttpParts, 'traffic'>): Server {
-  const parts: HttpParts = { ...given, traffic: () => traffic() };
-  const limiter = rateLimiter(parts.rate ?? { perSecond: 100, burst: 400 });
+const compiled = <Parts>(all: readonly Route<Sent, Parts>[]) =>
+  all.map((route) => ({
+    ...route,
+    matches: new RegExp(`^${route.path.replace('.', '\\.').replace(/\{\w+\}/, '([^/]+)')}$`),
+  }));
+type Compiled<Parts> = ReturnType<typeof compiled<Parts>>;
+
+const ofRun = compiled<HttpParts>([...routes, ...operatorRoutes, openApiRoute]);
+const ofServer = compiled<WholeServer>([...serverRoutes, openApiRoute]);
+
+/** A server of these runs, not yet listening. Every answer is JSON but payloads; every refusal says why. */
+export function httpServer(
+  mounts: readonly Mount[],
+  { tls, rate, onError }: HttpOptions,
+): { readonly http: Server; readonly traffic: () => Traffic } {
+  const limiter = rateLimiter(rate ?? { perSecond: 100, burst: 400 });
   const listener = (request: IncomingMessage, response: ServerResponse): void => {
-    handle(request, response, parts, limiter).catch((error: unknown) => fail(error, request, response, parts));
+    handle(request, response, { mounts, traffic }, limiter).catch((error: unknown) => {
+      if (!(error instanceof Refusal) && !response.destroyed && !request.destroyed) onError(error);
+      fail(error, request, response);
+    });
   };
-  const server = parts.tls === undefined ? createPlain(listener) : createSecure(parts.tls, listener);
-  const traffic = trafficOf(server);
+  const http = tls === undefined ? createPlain(listener) : createSecure(tls, listener);
+  const traffic = trafficOf(http);
   // A request is read within these limits, or its connection is closed.
-  server.headersTimeout = 20_000;
-  server.requestTimeout = 600_000;
-  server.keepAliveTimeout = 60_000;
-  server.maxHeadersCount = 100;
-  return server;
+  http.headersTimeout = 20_000;
+  http.requestTimeout = 600_000;
+  http.keepAliveTimeout = 60_000;
+  http.maxHeadersCount = 100;
+  return { http, traffic };
 }
 
 async function handle(
   request: IncomingMessage,
   response: ServerResponse,
-  parts: HttpParts,
+  server: WholeServer,
   limiter: ReturnType<typeof rateLimiter>,
 ): Promise<void> {
-  const delay = limiter.take(caller(request, parts));
-  if (delay > 0) {
-    response.setHeader('retry-after', Math.ceil(delay));
-    throw new Refusal(429, 'rate', 'too many requests; try again a little later');
-  }
   const url = parsed(request.url ?? '/');
-  const matching = all.filter(({ matches }) => matches.test(url.pathname));
+  const found = mountAt(server.mounts, url.pathname);
+  const parts = found?.mount.parts;
+  try {
+    const delay = limiter.take(parts === undefined ? address(request) : caller(request, found!.mount, parts));
+    if (delay > 0) {
+      response.setHeader('retry-after', Math.ceil(delay));
+      throw new Refusal(429, 'rate', 'too many requests; try again a little later');
+    }
+    const at = { request, response, url };
+    if (found === undefined) await answer(at, url.pathname, ofServer, server, () => '');
+    else if (parts === undefined) throw new Refusal(503, 'not-served', found.mount.why);
+    else await answer(at, found.path, ofRun, parts, (about) => asker(request, about, parts));
+  } catch (error) {
+    if (error instanceof Refusal) parts?.monitor.refused(error.status, error.code);
+    throw error;
+  }
+}
+
+/** @param ask who asks, where it is one of those who may */
+async function answer<Parts>(
+  { request, response, url }: Pick<Call, 'request' | 'response' | 'url'>,
+  path: string,
+  routes: Compiled<Parts>,
+  parts: Parts,
+  ask: (about: About) => string,
+): Promise<void> {
+  const matching = routes.filter(({ matches }) => matches.test(path));
   const route = matching.find(({ method }) => method === request.method);
   if (route === undefined) {
     if (matching.length === 0) throw new Refusal(404, 'path', 'there is no such path');
@@ -51,17 +103,20 @@ async function handle(
   }
   const gone = new AbortController();
   response.on('close', () => gone.abort());
-  const [, name = ''] = route.matches.exec(url.pathname)!;
+  const [, name = ''] = route.matches.exec(path)!;
   const { body } = route.about;
-  const who = asker(request, route.about, parts);
+  const who = ask(route.about);
   const sent = body === undefined || body === 'bytes' ? undefined : await message(request, body);
   const result = await route.run({ request, response, url, name, who, message: sent, signal: gone.signal }, parts);
   if (result !== answered) send(response, 200, result);
 }
 
 /** A client by its name, an operator by its role, a stranger by where it comes from. */
-function caller(request: IncomingMessage, { keys, operators }: HttpParts): string {
-  const whoIs = [(key: string) => `client ${keys.who(key)}`, (token: string) => `operator ${operators.role(token)}`];
+function caller(request: IncomingMessage, { path }: Mount, { keys, operators }: HttpParts): string {
+  const whoIs = [
+    (key: string) => `client ${path} ${keys.who(key)}`,
+    (token: string) => `operator ${path} ${operators.role(token)}`,
+  ];
   for (const named of whoIs) {
     try {
       return named(bearer(request));
@@ -69,8 +124,10 @@ function caller(request: IncomingMessage, { keys, operators }: HttpParts): strin
       if (!(error instanceof Refusal)) throw error;
     }
   }
-  return `address ${request.socket.remoteAddress ?? ''}`;
+  return address(request);
 }
+
+const address = ({ socket }: IncomingMessage): string => `address ${socket.remoteAddress ?? ''}`;
 
 function parsed(path: string): URL {
   try {
@@ -91,20 +148,13 @@ function send(response: ServerResponse, status: number, body: unknown): void {
     .end(text);
 }
 
-function fail(
-  error: unknown,
-  request: IncomingMessage,
-  response: ServerResponse,
-  { onError, monitor }: HttpParts,
-): void {
-  const refusal = error instanceof Refusal ? error : undefined;
-  if (refusal !== undefined) monitor.refused(refusal.status, refusal.code);
-  if (refusal === undefined && !response.destroyed && !request.destroyed) onError(error);
+function fail(error: unknown, request: IncomingMessage, response: ServerResponse): void {
   if (response.headersSent || response.destroyed) {
     response.destroy();
     return;
   }
-  const { status, code, message, received } = refusal ?? new Refusal(500, 'server', 'the server failed; try again');
+  const refusal = error instanceof Refusal ? error : new Refusal(500, 'server', 'the server failed; try again');
+  const { status, code, message, received } = refusal;
   // What was not read of the request would be taken for the next one.
   if (!request.complete) response.setHeader('connection', 'close');
   send(response, status, { error: { code, message }, ...(received !== undefined && { received }) });

@@ -1,8 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { UserError } from '../../../errors.ts';
 import type { Place } from '../../events.ts';
 import type { Journal } from '../../journal.ts';
 import type { Participant } from '../../participant.ts';
@@ -13,24 +11,20 @@ import { openGate, type Gate } from './gate.ts';
 import { openMonitor, type Monitor } from './monitor.ts';
 import { operation, type Operations } from './operation.ts';
 import { operatorsOf } from './operators.ts';
-import type { HttpParts } from './call.ts';
-import { httpServer } from './http.ts';
 import { keysOf } from './keys.ts';
+import { listen, type Listener, type ListenOptions } from './listener.ts';
 import { remoteParticipant } from './participant.ts';
 import { service, type Over } from './service.ts';
 import { openStore, type Store } from './store.ts';
 import { openUploads } from './uploads.ts';
 
-export interface ServerOptions extends Pick<HttpParts, 'tls' | 'rate' | 'onError'> {
+export interface RunServerOptions {
   /** Where the server keeps its own record, payloads and unused tokens. */
   readonly folder: string;
   readonly journal: Journal;
   readonly description: Omit<Description, 'run'>;
   /** Names of those who may take part. */
   readonly clients: readonly string[];
-  readonly host: string;
-  /** 0: any that is free. */
-  readonly port: number;
   /** Hours for which a new token is valid. */
   readonly tokenHours: number;
   /** The same of a new operator token. */
@@ -40,6 +34,8 @@ export interface ServerOptions extends Pick<HttpParts, 'tls' | 'rate' | 'onError
   /** What only the run itself can do for an operator. */
   readonly operations: Operations;
 }
+
+export type ServerOptions = RunServerOptions & ListenOptions;
 
 export interface FederationServer {
   readonly url: string;
@@ -61,9 +57,27 @@ export interface FederationServer {
   close(): Promise<void>;
 }
 
-/** Starts a server, or goes on where its folder stands. Throws UserError where it cannot listen. */
+/** Starts a server of one run, or goes on where its folder stands. Throws UserError where it cannot listen. */
 export async function openServer(options: ServerOptions): Promise<FederationServer> {
-  const { folder, journal, clients, host, port } = options;
+  const listener = await listen([''], options);
+  try {
+    const server = await serveAt(listener, '', options);
+    return {
+      ...server,
+      async close() {
+        await listener.close();
+        await server.close();
+      },
+    };
+  } catch (error) {
+    await listener.close();
+    throw error;
+  }
+}
+
+/** Begins to serve a run, or goes on where its folder stands, at its place of a server that listens. */
+export async function serveAt(listener: Listener, name: string, options: RunServerOptions): Promise<FederationServer> {
+  const { folder, journal, clients } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const store = openStore(join(folder, 'server.sqlite'));
   try {
@@ -96,8 +110,8 @@ export async function openServer(options: ServerOptions): Promise<FederationServ
     const { operations } = options;
     const parts = { run, fedlora, lease, store, keys, desk, gate, monitor, over, operations };
     const operated = operation(parts);
-    const http = httpServer({
-      ...options,
+    store.audit('started', '', `fedlora ${fedlora}`);
+    const url = listener.mount(name, {
       service: answers,
       keys,
       blobs,
@@ -105,12 +119,10 @@ export async function openServer(options: ServerOptions): Promise<FederationServ
       operators,
       operation: operated,
       monitor,
+      openMetrics: options.openMetrics,
     });
-    await listening(http, host, port);
-    store.audit('started', '', `fedlora ${fedlora}`);
-    const { port: actual } = http.address() as AddressInfo;
     return {
-      url: `${options.tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${actual}`,
+      url,
       run,
       tokens,
       operators: operatorTokens,
@@ -134,9 +146,8 @@ export async function openServer(options: ServerOptions): Promise<FederationServ
         }
       },
       async close() {
-        const closed = new Promise<void>((done) => http.close(() => done()));
-        http.closeAllConnections();
-        await closed;
+        listener.unmount(name, 'this run was stopped, and goes on when whoever runs it starts it again');
+        desk.wake();
         store.close();
       },
     };
@@ -144,14 +155,4 @@ export async function openServer(options: ServerOptions): Promise<FederationServ
     store.close();
     throw error;
   }
-}
-
-function listening(http: ReturnType<typeof httpServer>, host: string, port: number): Promise<void> {
-  return new Promise((done, failed) => {
-    http.once('error', (error: NodeJS.ErrnoException) => {
-      const why = error.code === 'EADDRINUSE' ? 'another program listens there' : error.message;
-      failed(new UserError(`cannot listen on ${host}:${port}: ${why}. Choose another serve.host or serve.port.`));
-    });
-    http.listen({ host, port }, () => done());
-  });
 }

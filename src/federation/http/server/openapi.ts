@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { errorSchema, PROTOCOL } from '../protocol.ts';
-import type { About, Route } from './call.ts';
+import type { About, Route, Sent } from './call.ts';
 import { operatorRoutes } from './operator-routes.ts';
 import { routes } from './routes.ts';
+import { runsRoute } from './server-routes.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
-export const openApiRoute: Route = {
+export const openApiRoute: Route<Sent, unknown> = {
   method: 'GET',
   path: '/openapi.json',
   about: { summary: 'This document.', who: 'anyone', answer: z.record(z.string(), z.unknown()) },
@@ -16,14 +17,15 @@ export const openApiRoute: Route = {
 /** The OpenAPI 3.1 document of everything that a server answers, made from the very schemas that check the messages. */
 export function openApiDocument(): Json {
   const paths: Record<string, Record<string, unknown>> = {};
-  for (const { method, path, about } of [...routes, ...operatorRoutes, openApiRoute])
+  for (const { method, path, about } of [...routes, ...operatorRoutes, openApiRoute, runsRoute])
     (paths[path] ??= {})[method.toLowerCase()] = operationOf(path, about);
   return {
     openapi: '3.1.0',
     info: {
       title: 'fedlora',
       version: String(PROTOCOL),
-      description: 'A federation of clients that fine-tune a language model with LoRA. docs/protocol.md explains it.',
+      description:
+        'A federation of clients that fine-tune a language model with LoRA. docs/protocol.md explains it. A server with several runs has each below /runs/NAME.',
     },
     paths,
     components: {

@@ -8,7 +8,7 @@ import {
 import { emptySchema } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import { answered, route, type Route } from './call.ts';
-import { serverMetrics } from './server-metrics.ts';
+import { runMetrics } from './server-metrics.ts';
 import { PROMETHEUS, prometheusText } from './prometheus.ts';
 
 const summaries = {
@@ -17,23 +17,25 @@ const summaries = {
   stop: 'The server ends; `fedlora serve --resume` goes on with the run.',
 } as const;
 
+export const metricsRoute: Route = {
+  method: 'GET',
+  path: '/metrics',
+  about: {
+    summary: 'Metrics in the text format of Prometheus; with `serve.metrics: anyone` without a token.',
+    who: 'viewer',
+    open: ({ openMetrics }) => openMetrics,
+    answer: 'text/plain',
+  },
+  run: async ({ response }, parts) => {
+    const text = prometheusText(await runMetrics(parts));
+    response.writeHead(200, { 'content-type': PROMETHEUS, 'content-length': Buffer.byteLength(text) }).end(text);
+    return answered;
+  },
+};
+
 /** What a server answers to those who run it; docs/deploy.md. A body of `{}` is asked for, so that a request which meant something else is not taken for this one. */
 export const operatorRoutes: readonly Route[] = [
-  {
-    method: 'GET',
-    path: '/metrics',
-    about: {
-      summary: 'Metrics in the text format of Prometheus; with `serve.metrics: anyone` without a token.',
-      who: 'viewer',
-      open: ({ openMetrics }) => openMetrics,
-      answer: 'text/plain',
-    },
-    run: async (call, parts) => {
-      const text = prometheusText(await serverMetrics(parts));
-      call.response.writeHead(200, { 'content-type': PROMETHEUS, 'content-length': Buffer.byteLength(text) }).end(text);
-      return answered;
-    },
-  },
+  metricsRoute,
   {
     method: 'GET',
     path: '/v1/admin/status',

@@ -1,13 +1,39 @@
 import type { HttpParts } from './call.ts';
 import type { Family } from './prometheus.ts';
+import type { Traffic } from './traffic.ts';
 
-/** A server in numbers, at this moment; counters count from its start. */
-export async function serverMetrics(parts: HttpParts): Promise<readonly Family[]> {
+/** Bytes of a whole server's connections. */
+export const metricsOfTraffic = ({ in: received, out }: Traffic): Family => ({
+  name: 'fedlora_bytes_total',
+  help: 'Bytes of all connections, headers included, without what TLS adds.',
+  type: 'counter',
+  samples: [
+    { labels: { direction: 'in' }, value: received },
+    { labels: { direction: 'out' }, value: out },
+  ],
+});
+
+/** The metrics of several runs, each family in one piece, with the label `run`. */
+export async function metricsOf(
+  runs: readonly { readonly name: string; readonly parts: HttpParts }[],
+): Promise<readonly Family[]> {
+  const each = await Promise.all(
+    runs.map(async ({ name, parts }) =>
+      (await runMetrics(parts)).map((family) => ({
+        ...family,
+        samples: family.samples.map(({ labels, value }) => ({ labels: { run: name, ...labels }, value })),
+      })),
+    ),
+  );
+  return (each[0] ?? []).map((family, i) => ({ ...family, samples: each.flatMap((of) => of[i]!.samples) }));
+}
+
+/** A run in numbers, at this moment, with the server's bytes where it is the only one; counters count from the server's start. */
+export async function runMetrics(parts: HttpParts): Promise<readonly Family[]> {
   const { monitor, operation, blobs, traffic, service } = parts;
   const status = operation.status();
   const stages = monitor.stages();
   const kept = await blobs.kept();
-  const bytes = traffic();
   const now = Date.now();
   const updates = [...monitor.updates()];
   const oldest = Math.min(now, ...status.waiting.map(({ since }) => Date.parse(since)));
@@ -31,7 +57,7 @@ export async function serverMetrics(parts: HttpParts): Promise<readonly Family[]
     });
   return [
     many('info', 'The run that is served.', 'gauge', [
-      { labels: { version: service.description.fedlora, run: status.run }, value: 1 },
+      { labels: { version: service.description.fedlora, id: status.run }, value: 1 },
     ]),
     one('start_time_seconds', 'When the server started, seconds since 1970.', monitor.started / 1000),
     many('state', 'What the run is doing: the state of value 1.', 'gauge', [
@@ -88,10 +114,7 @@ export async function serverMetrics(parts: HttpParts): Promise<readonly Family[]
         value: count,
       })),
     ),
-    many('bytes_total', 'Bytes of all connections, headers included, without what TLS adds.', 'counter', [
-      { labels: { direction: 'in' }, value: bytes.in },
-      { labels: { direction: 'out' }, value: bytes.out },
-    ]),
+    ...(traffic === undefined ? [] : [metricsOfTraffic(traffic())]),
     one('payloads', 'Payloads that are kept.', kept.files),
     one('payload_bytes', 'Bytes of the payloads that are kept.', kept.bytes),
     one(
