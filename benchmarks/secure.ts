@@ -4,12 +4,13 @@
  * beyond plain float32 updates, and the sum's distance from the plain one beside the resolution that is promised.
  */
 import { randomBytes } from 'node:crypto';
-import { defaultSecureSettings, pointsOf } from '../src/federation/secure/combiner.ts';
+import { defaultSecureSettings } from '../src/federation/secure/combiner.ts';
 import { converse, conversationStages } from '../src/federation/secure/conversation.ts';
 import { decode, encode, resolution } from '../src/federation/secure/fixed-point.ts';
 import { keyPair } from '../src/federation/secure/keys.ts';
 import { wordsOf, type Bits } from '../src/federation/secure/masks.ts';
 import { secureParameters, type Assumptions } from '../src/federation/secure/parameters.ts';
+import { pointsOf } from '../src/federation/secure/vector.ts';
 import { print, rounded } from './support/figures.ts';
 
 const CLIENTS = 100;

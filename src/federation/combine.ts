@@ -2,12 +2,15 @@ import type { ClientUpdate, Combined } from '../methods/stage.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { allFinite, shapeDifference } from '../tensor/tensors.ts';
 import { accumulate, accumulate4 } from '../tensor/weighted.ts';
+import type { TaskTotals } from './secure/vector.ts';
 
 /** What was used, and who was left out after all because its update does not fit the others'. */
 export interface CombinedRound {
   readonly combined: Combined;
   readonly clients: readonly string[];
   readonly misfits: readonly { readonly client: string; readonly reason: string }[];
+  /** What the tasks of those used cost together, where nobody tells it of single ones. */
+  readonly totals?: TaskTotals;
 }
 
 /** Takes updates in sorted order of clients and gives what `apply` sees. */

@@ -4,7 +4,8 @@ import type { EvaluateRound, RoundSettings } from './events.ts';
 import type { Journal } from './journal.ts';
 import type { Participant } from './participant.ts';
 import type { RobustRule } from './robust/rule.ts';
-import type { SecureSettings } from './secure/combiner.ts';
+import type { HoldSum } from './secure/combiner.ts';
+import type { SecureSettings } from './secure/vector.ts';
 
 /** The name under which the server's own rows take part: alone in stages whose participant is `proxy`, else beside the clients. */
 export const PROXY = 'proxy';
@@ -45,8 +46,10 @@ export interface Federation {
   readonly rounds: RoundSettings;
   /** Takes the place of the weighted sum, in stages that add up the updates of clients. Default: none does. */
   readonly robust?: RobustRule;
-  /** Sums of clients' updates are made under masks, by clients that are all in this process. Default: plainly. */
+  /** Sums of clients' updates are made under masks. Default: plainly. */
   readonly secure?: SecureSettings;
+  /** How, where clients are elsewhere and keep their updates. Default: among clients of this process. */
+  readonly holdSum?: HoldSum;
   readonly seed: number;
   readonly signal?: AbortSignal;
   readonly evaluateRound?: EvaluateRound;

@@ -1,4 +1,5 @@
 import type { Stage } from '../methods/stage.ts';
+import type { Packing } from '../tensor/packed.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import type { Progress } from '../train/kit.ts';
 import type { Place } from './events.ts';
@@ -16,7 +17,11 @@ export interface Task extends Place {
   readonly received: Tensors;
   /** Those of `received` that stay as they are for the rest of the stage. */
   readonly frozen: Tensors;
+  /** The client keeps its update, and its weight, until a secure sum asks for them: `perform` ends with no tensors. */
+  readonly kept?: true;
   readonly work: Stage['work'];
+  /** How its update travels, where it does. */
+  readonly packing?: Packing;
 }
 
 /** What reaches the round engine. The client's new private state stays with the participant until the update is accepted. */

@@ -3,13 +3,15 @@ import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { allFinite, byteSize } from '../tensor/tensors.ts';
 import { sortedNames } from './clients.ts';
-import { alike, combinerOf, updateProblem, type CombinedRound } from './combine.ts';
+import { collector } from './collect.ts';
+import { updateProblem, type CombinedRound } from './combine.ts';
 import type { ClientRecord, Place, RoundRecord, RunEvent } from './events.ts';
 import { Fatal, RoundFailed } from './fatal.ts';
 import { atServer, serverSide, type Federation } from './federation.ts';
 import { merge } from './merge.ts';
 import { leastUpdates, ruleAt, robustSum } from './robust/rule.ts';
 import { secureAt, type SecureCombiner } from './secure/combiner.ts';
+import type { TaskTotals } from './secure/vector.ts';
 import { secretSample, selectClients } from './select.ts';
 import { performTask, type Outcome, type TaskStep } from './task.ts';
 
@@ -46,7 +48,7 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   const todo = selected.filter((client) => !records.has(client));
   const secure = await secureAt(run, todo);
   const updates = collector(run, todo, secure);
-  for await (const { client, step, sent, down } of steps(run, todo)) {
+  for await (const { client, step, sent, down } of steps(run, todo, secure?.far === true)) {
     if ('progress' in step) {
       yield { ...at, kind: 'progress', round, client, progress: step.progress };
       continue;
@@ -62,7 +64,7 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
     }
   }
 
-  const result = updates.finish();
+  const result = await orNoted(run, records, updates.finish());
   for (const { client, reason } of result?.misfits ?? []) {
     records.set(client, { ...records.get(client)!, leftOut: reason });
     yield { ...at, kind: 'client left out', round, client, reason };
@@ -80,6 +82,7 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   const record = {
     ...roundRecord(round, inOrder, earlier, seconds, validationLoss),
     ...(privacy && { privacy }),
+    ...(result?.totals && costs(result.totals)),
     ...(peakMemory !== undefined && { peakMemory }),
   };
   const unwritten = release ? [] : inOrder.filter(({ leftOut }) => stage.combine !== 'none' || leftOut !== undefined);
@@ -116,22 +119,27 @@ interface Sent {
 }
 
 /** The tasks of all clients, as they go on; what a client is sent is made when its task begins. */
-async function* steps(run: Round, clients: readonly string[]): AsyncGenerator<Sent, void> {
+async function* steps(run: Round, clients: readonly string[], kept: boolean): AsyncGenerator<Sent, void> {
   // Ends the tasks under way, at their next step, whichever way the round is left.
   const over = new AbortController();
   const signal = AbortSignal.any([run.signal, over.signal]);
   try {
-    yield* merge(tasks(run, clients, signal), run.concurrency ?? 1);
+    yield* merge(tasks(run, clients, kept, signal), run.concurrency ?? 1);
   } finally {
     over.abort();
   }
 }
 
-function* tasks(run: Round, clients: readonly string[], signal: AbortSignal): Generator<AsyncGenerator<Sent, void>> {
-  for (const client of clients) yield task(run, client, signal);
+function* tasks(
+  run: Round,
+  clients: readonly string[],
+  kept: boolean,
+  signal: AbortSignal,
+): Generator<AsyncGenerator<Sent, void>> {
+  for (const client of clients) yield task(run, client, kept, signal);
 }
 
-async function* task(run: Round, client: string, signal: AbortSignal): AsyncGenerator<Sent, void> {
+async function* task(run: Round, client: string, kept: boolean, signal: AbortSignal): AsyncGenerator<Sent, void> {
   const { stage, at, round, draw, frozen, provided, participant, rounds } = run;
   const server = client === atServer(run, stage);
   const sent = stage.broadcast(run.shared, client, round);
@@ -151,27 +159,25 @@ async function* task(run: Round, client: string, signal: AbortSignal): AsyncGene
     received,
     frozen,
     work: stage.work.bind(stage),
+    ...(stage.packing && { packing: stage.packing }),
     ...(server && { server }),
+    ...(kept && { kept }),
   };
   for await (const step of performTask(participant, work, rounds.deadline, signal)) yield { client, step, sent, down };
 }
 
-/** Hands updates to the combiner in sorted order of clients, whatever the order they arrive in. */
-function collector(run: Round, clients: readonly string[], secure: SecureCombiner | undefined) {
-  const combiner = secure ?? (ruleAt(run) === undefined ? combinerOf(run.stage.combine) : alike());
-  const arrived = new Map<string, Outcome | undefined>();
-  let next = 0;
-  return {
-    collect(client: string, outcome: Outcome | undefined): void {
-      arrived.set(client, outcome);
-      for (let name = clients[next]; name !== undefined && arrived.has(name); name = clients[++next]) {
-        const { update, weight } = arrived.get(name) ?? {};
-        if (update && weight !== undefined) combiner?.add({ client: name, update, weight });
-        arrived.delete(name);
-      }
-    },
-    finish: (): CombinedRound | undefined => combiner?.finish(),
-  };
+/** A sum that does not come about is a round that fails. */
+async function orNoted<T>(
+  { journal, at, round }: Round,
+  records: ReadonlyMap<string, ClientRecord>,
+  result: Promise<T>,
+): Promise<T> {
+  try {
+    return await result;
+  } catch (error) {
+    if (error instanceof RoundFailed) journal.noteFailure(at, round, error.message, reasons([...records.values()]));
+    throw error;
+  }
 }
 
 function recordOf(
@@ -186,7 +192,7 @@ function recordOf(
   const { client, update, weight, tokens, processed, lossSum, seconds } = outcome;
   const leftOut =
     outcome.failure ??
-    (stage.combine === 'none'
+    (stage.combine === 'none' || secure?.far === true
       ? undefined
       : (updateProblem({ update: update!, weight }, sent) ??
         guard?.problem(update!, weight) ??
@@ -255,6 +261,17 @@ const evaluated = async (
   { stage, at, round, signal, evaluateRound }: Round,
   shared: State,
 ): Promise<number | undefined> => evaluateRound?.(stage.models(shared), { ...at, round }, signal);
+
+/** In the place of what single clients told, where they tell only sums. */
+const costs = ({
+  tokens,
+  processed,
+  lossSum,
+}: TaskTotals): Pick<RoundRecord, 'trainLoss' | 'tokens' | 'processed'> => ({
+  trainLoss: tokens > 0 ? lossSum / tokens : null,
+  tokens,
+  processed,
+});
 
 function roundRecord(
   round: number,

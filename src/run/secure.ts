@@ -1,8 +1,9 @@
 import type { RunConfig } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
 import { proxyShared, serverSide } from '../federation/federation.ts';
-import { defaultSecureSettings, type SecureSettings } from '../federation/secure/combiner.ts';
+import { defaultSecureSettings } from '../federation/secure/combiner.ts';
 import { secureParameters } from '../federation/secure/parameters.ts';
+import type { SecureSettings } from '../federation/secure/vector.ts';
 import type { Method } from '../methods/method.ts';
 import type { LaidOut } from './methods.ts';
 

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { plainSum, table } from '../../../tests/support/secure.ts';
+import { plainSum, secureSetup, table, tenClients } from '../../../tests/support/secure.ts';
 import { secureClient } from './client.ts';
-import { keyPair, sign } from './keys.ts';
-import { contextOf, memberBits, Refused, survivorsStatement, type Message } from './messages.ts';
+import { keyPair, sign, verifies } from './keys.ts';
+import { contextOf, memberBits, NOBODY, Refused, signedBy, survivorsStatement, type Message } from './messages.ts';
 import { secureServer } from './server.ts';
 
 let at: ReturnType<typeof table>;
@@ -73,7 +73,10 @@ describe('the server refuses', () => {
     const shares = at.clients[0]!.shares(directories.get(0));
     const others = { ...shares, boxes: shares.boxes.slice(1) };
     refused(() => at.server.receive(others), 'shares its secrets with others');
-    refused(() => at.server.receive({ ...shares, boxes: [...shares.boxes, shares.boxes[0]] }), 'with others');
+    const twice = [...shares.boxes.slice(1), shares.boxes[1]];
+    refused(() => at.server.receive({ ...shares, boxes: twice }), 'shares its secrets with others');
+    const more = [...shares.boxes, shares.boxes[0]];
+    refused(() => at.server.receive({ ...shares, boxes: more }), 'boxes: Too big: expected array to have <=4 items');
     at.server.receive(shares);
   });
 
@@ -107,6 +110,20 @@ describe('the server refuses', () => {
   });
 });
 
+describe('a setup', () => {
+  test('in which two have one identity is refused; who has none has signed nothing', () => {
+    const { setup } = secureSetup(tenClients);
+    const [first, , ...rest] = setup.identities as [Uint8Array, Uint8Array, ...Uint8Array[]];
+    refused(() => secureServer({ ...setup, identities: [first, first, ...rest] }), 'have one identity');
+    // As a key this is a point of order 4: zeros are its signature of every fourth message.
+    const statements = Array.from({ length: 64 }, (_, i) => Buffer.from(`survivors ${i}`));
+    const zeros = new Uint8Array(64);
+    expect(statements.some((statement) => verifies(NOBODY, statement, zeros))).toBe(true);
+    expect(statements.some((statement) => signedBy({ identities: [NOBODY] }, 0, statement, zeros))).toBe(false);
+    expect(() => secureServer({ ...setup, identities: [NOBODY, NOBODY, ...rest] })).not.toThrow();
+  });
+});
+
 describe('a client refuses', () => {
   test('steps out of order, and each a second time', () => {
     const [client] = at.clients as [ReturnType<typeof secureClient>];
@@ -121,7 +138,8 @@ describe('a client refuses', () => {
     const [one, ...rest] = directory.adverts as [Message<'advert'>, ...Message<'advert'>[]];
     const give = (adverts: unknown[]) => () => at.clients[0]!.shares({ kind: 'directory', adverts });
     refused(give([{ ...one, maskKey: changed(one.maskKey) }, ...rest]), 'not signed by it for this sum');
-    refused(give([one, one, ...rest]), 'is named twice');
+    refused(give([one, one, ...rest.slice(1)]), 'is named twice');
+    refused(give([one, one, ...rest]), 'adverts: Too big: expected array to have <=4 items');
     refused(give(rest.slice(1)), 'only 2 neighbours sent keys, and 3 are needed');
     const named = new Set(directory.adverts.map(({ from }) => from));
     const stranger = [...directories.values()]

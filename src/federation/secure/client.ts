@@ -1,9 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { neighbourGraph } from './graph.ts';
-import { keyPair, open, seal, sharedSecret, sign, verifies, type KeyPair, type RandomBytes } from './keys.ts';
+import { keyPair, open, seal, sharedSecret, sign, type KeyPair, type RandomBytes } from './keys.ts';
 import { toBytes } from './masks.ts';
 import * as messages from './messages.ts';
-import { Refused, statement, type Message, type SecureSetup } from './messages.ts';
+import {
+  Refused,
+  secureStages as order,
+  signedBy,
+  statement,
+  type Message,
+  type SecureSetup,
+  type SecureStage,
+} from './messages.ts';
 import { applyOwnMask, applyPairMask, sealKey, seedHash } from './pair.ts';
 import { requireParameters } from './parameters.ts';
 import { SHARE_BYTES, split } from './shamir.ts';
@@ -36,14 +44,12 @@ interface Neighbour {
   held?: { readonly key: Uint8Array; readonly seed: Uint8Array };
 }
 
-const order = ['advert', 'shares', 'masked', 'vouch', 'reveal'] as const;
-
 /**
  * A client of SecAgg+ (Bell et al. 2020, over Bonawitz et al. 2017) as a machine that is given messages and gives messages. What it
  * refuses (`Refused`) changes nothing; it holds its secrets for this sum only.
  */
 export function secureClient({ setup, me, identity, random = randomBytes }: SecureClientOptions): SecureClient {
-  const { parameters, identities, bits } = setup;
+  const { parameters, bits } = setup;
   requireParameters(parameters);
   const { clients, threshold, least } = parameters;
   const context = messages.contextOf(setup);
@@ -58,7 +64,7 @@ export function secureClient({ setup, me, identity, random = randomBytes }: Secu
   let done = 0;
 
   /** Its turn comes after all before it, and passes only when `act` has not refused. */
-  function turn<T>(step: (typeof order)[number], act: () => T): T {
+  function turn<T>(step: SecureStage, act: () => T): T {
     if (order[done] !== step)
       throw new Refused(done > order.indexOf(step) ? `“${step}” was already answered` : `“${step}” comes too early`);
     const result = act();
@@ -73,7 +79,7 @@ export function secureClient({ setup, me, identity, random = randomBytes }: Secu
   function known(advert: Message<'advert'>): Message<'advert'> {
     const { from, signature, maskKey } = advert;
     if (!mine.has(from)) throw new Refused(`client ${from} is no neighbour`);
-    if (!verifies(identities[from]!, messages.advertStatement(context, advert), signature))
+    if (!signedBy(setup, from, messages.advertStatement(context, advert), signature))
       throw new Refused(`the keys of client ${from} are not signed by it for this sum`);
     usable(() => sharedSecret(maskPair.privateKey, maskKey));
     return advert;
@@ -158,7 +164,7 @@ export function secureClient({ setup, me, identity, random = randomBytes }: Secu
         const inSum = new Set(messages.membersOf(members!, clients));
         const signed = messages.survivorsStatement(context, members!);
         for (const { from, signature } of vouches) {
-          if (!inSum.has(from) || !verifies(identities[from]!, signed, signature))
+          if (!inSum.has(from) || !signedBy(setup, from, signed, signature))
             throw new Refused(`client ${from} does not vouch for the same clients in the sum`);
         }
         if (vouches.length < least)

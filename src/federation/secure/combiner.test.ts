@@ -8,10 +8,11 @@ import { subtract, tensor } from '../../tensor/tensors.ts';
 import { sum } from '../combine.ts';
 import { RoundFailed } from '../fatal.ts';
 import { converse } from './conversation.ts';
-import { defaultSecureSettings, pointsOf, secureSum } from './combiner.ts';
+import { defaultSecureSettings, secureSum } from './combiner.ts';
 import { resolution } from './fixed-point.ts';
 import { secureSetup } from '../../../tests/support/secure.ts';
 import { secureParameters } from './parameters.ts';
+import { pointsOf } from './vector.ts';
 
 const names = ['ann', 'ben', 'cho', 'dee', 'eli'];
 const random = stream(1, 'test', 'updates');
@@ -34,8 +35,10 @@ const update = (size = 1e-2): Tensors =>
   ]);
 const settings = defaultSecureSettings;
 
+const totals = { tokens: 1, processed: 2, lossSum: 3 };
+
 /** Both combiners over the same updates. */
-function both(
+async function both(
   given: readonly { client: string; update: Tensors; weight: number }[],
   bits: 32 | 64 = 64,
   limit = 2 ** 10,
@@ -43,16 +46,16 @@ function both(
   const secure = secureSum(names, update(), { ...settings, bits, limit });
   const plain = sum();
   for (const one of given) {
-    secure.add(one);
+    secure.add(one, totals);
     plain.add(one);
   }
-  return { secure: secure.finish()!, plain: plain.finish()! };
+  return { secure: (await secure.finish())!, plain: plain.finish()! };
 }
 
 describe('a secure sum', () => {
-  test('is the plain weighted sum to the stated resolution, and so is the sum of the weights', () => {
+  test('is the plain weighted sum to the stated resolution, and so is the sum of the weights', async () => {
     const given = names.map((client, i) => ({ client, update: update(), weight: 3 + 100 * i }));
-    const { secure, plain } = both(given);
+    const { secure, plain } = await both(given);
     if (secure.combined.kind !== 'sum' || plain.combined.kind !== 'sum') throw new Error('no sum');
     expect(secure.combined.weight).toBe(plain.combined.weight);
     expect(secure.combined.clients).toBe(5);
@@ -67,22 +70,22 @@ describe('a secure sum', () => {
     }
   });
 
-  test('has the same bits whoever adds first and whatever the keys; drop-outs are left out of all of it', () => {
+  test('has the same bits whoever adds first and whatever the keys; drop-outs are left out of all of it', async () => {
     const given = names
       .map((client, i) => ({ client, update: update(), weight: 1 + i }))
       .filter(({ client }) => client !== 'cho');
-    const [one, other] = [both(given).secure, both(given.toReversed()).secure];
+    const [one, other] = [(await both(given)).secure, (await both(given.toReversed())).secure];
     expect(one.combined).toEqual(other.combined);
     expect(one.combined).toMatchObject({ weight: 12, clients: 4 });
     expect(one.clients).toEqual(['ann', 'ben', 'dee', 'eli']);
   });
 
-  test('of 32 bits goes with a known clip and weight', () => {
+  test('of 32 bits goes with a known clip and weight', async () => {
     const small = { ...settings, bits: 32 as const, limit: 0.1, weight: 10 };
     const secure = secureSum(names, update(), small);
     const given = names.map((client) => ({ client, update: update(1e-2), weight: 10 }));
-    for (const one of given) secure.add(one);
-    const { combined } = secure.finish()!;
+    for (const one of given) secure.add(one, totals);
+    const { combined } = (await secure.finish())!;
     if (combined.kind !== 'sum') throw new Error('no sum');
     const bound = resolution(pointsOf(5, small).values);
     expect(bound).toBeLessThan(1e-8);
@@ -90,11 +93,11 @@ describe('a secure sum', () => {
     expect(Math.abs(combined.sum.get('b')!.data[0]! - exact)).toBeLessThan(bound + 1e-7 * Math.abs(exact));
   });
 
-  test('of fewer than the least is none', () => {
+  test('of fewer than the least is none', async () => {
     const secure = secureSum(names, update(), settings);
     expect(secure.least).toBe(4);
-    for (const client of names.slice(0, 3)) secure.add({ client, update: update(), weight: 1 });
-    expect(secure.finish()).toBeUndefined();
+    for (const client of names.slice(0, 3)) secure.add({ client, update: update(), weight: 1 }, totals);
+    expect(await secure.finish()).toBeUndefined();
   });
 
   test('is not made of what does not fit: its client says so', () => {
@@ -115,9 +118,9 @@ describe('a secure sum', () => {
 
 test('bytes of a client are those of the conversation', () => {
   const parameters = secureParameters(5, settings);
-  const { setup, identities } = secureSetup(parameters, 11);
+  const { setup, identities } = secureSetup(parameters, 14);
   const conversation = converse({ setup, identities });
-  for (let i = 0; i < 5; i++) conversation.add(i, new Uint32Array(22));
+  for (let i = 0; i < 5; i++) conversation.add(i, new Uint32Array(28));
   conversation.finish();
   for (const bytes of conversation.bytes) expect(bytes).toEqual(secureSum(names, update(), settings).bytes);
 });

@@ -2,27 +2,18 @@ import { randomBytes } from 'node:crypto';
 import { updateTemplate } from '../../guard/template.ts';
 import type { ClientUpdate, Stage } from '../../methods/stage.ts';
 import type { State } from '../../tensor/state.ts';
-import type { Tensor, Tensors } from '../../tensor/tensor.ts';
-import { countNumbers, shapeDifference } from '../../tensor/tensors.ts';
-import type { Combiner } from '../combine.ts';
+import type { Tensors } from '../../tensor/tensor.ts';
+import { shapeDifference } from '../../tensor/tensors.ts';
+import type { CombinedRound } from '../combine.ts';
+import type { Place } from '../events.ts';
 import { RoundFailed } from '../fatal.ts';
 import { serverSide } from '../federation.ts';
 import { converse } from './conversation.ts';
-import { BeyondLimit, decode, encode, fixedPoint, type FixedPoint } from './fixed-point.ts';
 import { keyPair } from './keys.ts';
-import { wordsOf, type Bits } from './masks.ts';
-import { BOX_BYTES, SumFailed } from './messages.ts';
-import { secureParameters, type Assumptions, type SecureParameters } from './parameters.ts';
+import { BOX_BYTES, SumFailed, type SecureSetup } from './messages.ts';
+import { secureParameters, type SecureParameters } from './parameters.ts';
 import { SHARE_BYTES } from './shamir.ts';
-
-/** How a run's sums are made. */
-export interface SecureSettings extends Assumptions {
-  readonly bits: Bits;
-  /** Largest magnitude of a number of an update. */
-  readonly limit: number;
-  /** Largest weight of an update. */
-  readonly weight: number;
-}
+import { sumVector, vectorProblem, type SecureSettings, type TaskTotals } from './vector.ts';
 
 /** What every client assumes of the others, and the room that sums have, unless a run says otherwise. */
 export const defaultSecureSettings: SecureSettings = {
@@ -33,23 +24,39 @@ export const defaultSecureSettings: SecureSettings = {
   weight: 2 ** 20,
 };
 
-/** The fixed-point numbers of so many clients: of weights, and of weights times updates. Resolution and overflow bound are theirs. */
-export const pointsOf = (
-  clients: number,
-  { bits, limit, weight }: SecureSettings,
-): { readonly weights: FixedPoint; readonly values: FixedPoint } => ({
-  weights: fixedPoint(bits, clients, weight),
-  values: fixedPoint(bits, clients, weight * limit),
-});
+/** A sum that clients elsewhere are asked to make. */
+export interface SumAsked extends Place, Omit<SecureSetup, 'session' | 'identities'> {
+  readonly round: number;
+  /** Who the round is of, sorted. */
+  readonly clients: readonly string[];
+  /** Those of them who have something to add. */
+  readonly ready: readonly string[];
+  readonly signal: AbortSignal;
+}
 
-/** A combiner that takes updates as they come, masks them and learns their sum. Whoever adds nothing has left before masking. */
-export interface SecureCombiner extends Combiner {
+/** What came of it: the sum of the vectors of `members`, and why others are not among them. */
+export interface SumHeld {
+  readonly words: Uint32Array;
+  readonly members: readonly string[];
+  readonly left: ReadonlyMap<string, string>;
+}
+
+/** Holds a conversation with clients elsewhere. Throws `SumFailed`. */
+export type HoldSum = (asked: SumAsked) => Promise<SumHeld>;
+
+/** A combiner that learns the sum of updates and of what they cost, and no single one. Whoever adds nothing has left before masking. */
+export interface SecureCombiner {
+  /** Whether updates stay where they are: then a client looks itself whether its own can be carried, and adds its name only. */
+  readonly far: boolean;
   /** Fewer updates make no sum. */
   readonly least: number;
-  /** What is wrong with an update, in words: its own client looks, since nobody else can. */
+  /** What is wrong with an update, in words, where it is here. */
   problem(update: Tensors, weight: number): string | undefined;
   /** Bytes of a client's messages to the server, and of those it is sent beside the task, where nobody leaves. */
   readonly bytes: { readonly up: number; readonly down: number };
+  add(update: ClientUpdate, totals: TaskTotals): void;
+  /** Undefined where fewer than `least` added. Throws RoundFailed where there is no sum after all. */
+  finish(): Promise<CombinedRound | undefined>;
 }
 
 /**
@@ -60,74 +67,102 @@ export interface SecureCombiner extends Combiner {
  */
 export function secureSum(clients: readonly string[], like: Tensors, settings: SecureSettings): SecureCombiner {
   const parameters = secureParameters(clients.length, settings);
-  const { weights, values } = pointsOf(clients.length, settings);
   const identities = clients.map(() => keyPair('ed25519', new Uint8Array(randomBytes(32))));
-  const { bits, limit, weight: largest } = settings;
-  const length = 1 + countNumbers(like);
+  const { bits } = settings;
+  const vector = sumVector(like, clients.length, settings);
+  const { length } = vector;
   const keys = identities.map(({ publicKey }) => publicKey);
   const setup = { session: new Uint8Array(randomBytes(32)), parameters, identities: keys, bits, length };
   const conversation = converse({ setup, identities });
   let added = 0;
 
   return {
+    far: false,
     least: parameters.least,
     bytes: bytesOfClient(parameters, (length * bits) / 8),
     problem(update, weight) {
       const difference = shapeDifference(like, update);
-      if (difference !== undefined) return `its update is not what this stage adds up: ${difference}`;
-      if (weight > largest) return `its update has weight ${weight}, and secure aggregation carries at most ${largest}`;
-      for (const { data } of update.values())
-        for (const x of data) if (!(Math.abs(x) <= limit)) return new BeyondLimit(x, limit).message;
-      return undefined;
+      return difference === undefined
+        ? vectorProblem(update, weight, settings)
+        : `its update is not what this stage adds up: ${difference}`;
     },
-    add({ client, update, weight }: ClientUpdate) {
-      const words = wordsOf(length, bits);
-      encode(words, 0, [weight], 1, weights);
-      let at = 1;
-      for (const name of like.keys()) {
-        const { data } = update.get(name)!;
-        encode(words, at, data, weight, values);
-        at += data.length;
-      }
-      conversation.add(clients.indexOf(client), words);
+    add({ client, update, weight }, totals) {
+      conversation.add(clients.indexOf(client), vector.encode({ update, weight, totals }));
       added++;
     },
-    finish() {
+    async finish() {
       // Too few is for the round to say.
       if (added < parameters.least) return undefined;
-      const { words, members } = whole(() => conversation.finish());
-      const sum = new Map<string, Tensor>();
-      let at = 1;
-      for (const [name, { shape, data }] of like) {
-        sum.set(name, { shape, data: new Float32Array(decode(words, at, data.length, values)) });
-        at += data.length;
-      }
-      const weight = decode(words, 0, 1, weights)[0]!;
+      const { words, members } = await whole(async () => conversation.finish());
+      const { sum, weight } = vector.decode(words);
       const combined = { kind: 'sum', sum, weight, clients: members.length } as const;
       return { combined, clients: members.map((i) => clients[i]!), misfits: [] };
     },
   };
 }
 
+/** The same among clients elsewhere, which keep their updates: only the sums are ever here. */
+export function farSum(
+  { at, round, clients, signal }: { at: Place; round: number; clients: readonly string[]; signal: AbortSignal },
+  like: Tensors,
+  settings: SecureSettings,
+  hold: HoldSum,
+): SecureCombiner {
+  const parameters = secureParameters(clients.length, settings);
+  const { bits } = settings;
+  const vector = sumVector(like, clients.length, settings);
+  const { length } = vector;
+  const ready: string[] = [];
+  return {
+    far: true,
+    least: parameters.least,
+    bytes: bytesOfClient(parameters, (length * bits) / 8),
+    problem: () => undefined,
+    add: ({ client }) => void ready.push(client),
+    async finish() {
+      if (ready.length < parameters.least) return undefined;
+      const asked = { ...at, round, clients, ready, signal, parameters, bits, length };
+      const { words, members, left } = await whole(() => hold(asked));
+      const { sum, weight, totals } = vector.decode(words);
+      const misfits = ready
+        .filter((client) => !members.includes(client))
+        .map((client) => ({ client, reason: left.get(client) ?? 'its numbers are not in the secure sum' }));
+      return { combined: { kind: 'sum', sum, weight, clients: members.length }, clients: members, misfits, totals };
+    },
+  };
+}
+
 /** The sum of a stage's round, where the run asks for secure sums and clients send any. Throws UserError where it cannot be one. */
 export async function secureAt(
-  round: { readonly stage: Stage; readonly shared: State; readonly round: number; readonly secure?: SecureSettings },
+  round: {
+    readonly stage: Stage;
+    readonly at: Place;
+    readonly shared: State;
+    readonly round: number;
+    readonly signal: AbortSignal;
+    readonly secure?: SecureSettings;
+    readonly holdSum?: HoldSum;
+  },
   clients: readonly string[],
 ): Promise<SecureCombiner | undefined> {
-  const { stage, secure } = round;
+  const { stage, secure, holdSum } = round;
   const [first] = clients;
   if (secure === undefined || stage.combine === 'none' || serverSide(stage) !== undefined || first === undefined)
     return undefined;
-  return secureSum(clients, await updateTemplate(stage, round.shared, first, round.round), secure);
+  const like = await updateTemplate(stage, round.shared, first, round.round);
+  return holdSum === undefined
+    ? secureSum(clients, like, secure)
+    : farSum({ ...round, clients }, like, secure, holdSum);
 }
 
-function whole<T>(sum: () => T): T {
+async function whole<T>(sum: () => Promise<T>): Promise<T> {
   try {
-    return sum();
+    return await sum();
   } catch (error) {
     if (!(error instanceof SumFailed)) throw error;
     throw new RoundFailed(
       `secure aggregation: ${error.message}. Everything before this round is kept; --resume tries it again.`,
+      { cause: error },
     );
   }
 }

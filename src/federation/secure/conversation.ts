@@ -1,11 +1,58 @@
 import { randomBytes } from 'node:crypto';
 import { secureClient, type SecureClient } from './client.ts';
 import type { KeyPair, RandomBytes } from './keys.ts';
-import { bytesOf, type SecureSetup } from './messages.ts';
-import { secureServer, type SecureSum } from './server.ts';
+import { bytesOf, secureStages, type Message, type SecureSetup, type SecureStage } from './messages.ts';
+import { secureServer, type SecureServer, type SecureSum } from './server.ts';
 
-export const conversationStages = ['advert', 'shares', 'masked', 'vouch', 'reveal', 'sum'] as const;
+export const conversationStages = [...secureStages, 'sum'] as const;
 export type ConversationStage = (typeof conversationStages)[number];
+
+/** What begins a stage: whom the server asks, and by which message. The first is asked with the setup, by whoever carries it. */
+const opening: {
+  readonly [S in SecureStage]: (server: SecureServer, everybody: readonly number[]) => ReadonlyMap<number, unknown>;
+} = {
+  advert: (_, everybody) => new Map(everybody.map((i) => [i, undefined])),
+  shares: (server) => server.directories(),
+  masked: (server) => server.deliveries(),
+  vouch: (server) => server.survivors(),
+  reveal: (server) => server.requests(),
+};
+
+/** What a client answers in a stage. `words`: makes its encoded vector, when it is its turn. Throws `Refused`. */
+export function answered(
+  client: SecureClient,
+  stage: SecureStage,
+  received: unknown,
+  words: () => Uint32Array,
+): Message<SecureStage> {
+  switch (stage) {
+    case 'advert':
+      return client.advert();
+    case 'shares':
+      return client.shares(received);
+    case 'masked':
+      return client.masked(received, words());
+    case 'vouch':
+      return client.vouch(received);
+    case 'reveal':
+      return client.reveal(received);
+  }
+}
+
+/**
+ * A conversation with clients elsewhere: each stage asks all who are still there at once and ends when each has answered or left.
+ * Throws `SumFailed` where too few are left.
+ * @param ask resolves when the server has received the client's answer, or the client has left
+ */
+export async function hold(
+  server: SecureServer,
+  everybody: readonly number[],
+  ask: (stage: SecureStage, client: number, message: unknown) => Promise<void>,
+): Promise<SecureSum> {
+  for (const stage of secureStages)
+    await Promise.all([...opening[stage](server, everybody)].map(([i, message]) => ask(stage, i, message)));
+  return server.sum();
+}
 
 /** What a stage cost all clients together, and the server. */
 export interface StageCost {
@@ -55,20 +102,17 @@ export function converse({
   const server = timed('advert', 'serverSeconds', () => secureServer(setup));
   const clients = new Map<number, SecureClient>();
   const gone = new Set<number>();
+  const opened = (stage: SecureStage): ReadonlyMap<number, unknown> =>
+    timed(stage, 'serverSeconds', () => opening[stage](server, [...identities.keys()]));
 
   /** What a client sends, unless it has left. */
-  function send(
-    stage: ConversationStage,
-    i: number,
-    received: unknown,
-    answer: (client: SecureClient) => unknown,
-  ): void {
+  function send(stage: SecureStage, i: number, received: unknown, words: () => Uint32Array): void {
     if (gone.has(i) || leaves(i, stage)) {
       gone.add(i);
       clients.delete(i);
       return;
     }
-    const message = timed(stage, 'clientSeconds', () => answer(clients.get(i)!));
+    const message = timed(stage, 'clientSeconds', () => answered(clients.get(i)!, stage, received, words));
     timed(stage, 'serverSeconds', () => server.receive(message));
     const [up, down] = [bytesOf(message), bytesOf(received)];
     costs[stage].up += up;
@@ -77,14 +121,18 @@ export function converse({
     bytes[i]!.down += down;
   }
 
-  for (const [me, { privateKey: identity }] of identities.entries()) {
-    const client = timed('advert', 'clientSeconds', () => secureClient({ setup, me, identity, random }));
-    clients.set(me, client);
-    send('advert', me, undefined, () => client.advert());
-  }
-  const directories = timed('shares', 'serverSeconds', server.directories);
-  for (const [i, directory] of directories) send('shares', i, directory, (client) => client.shares(directory));
-  const deliveries = timed('masked', 'serverSeconds', server.deliveries);
+  const everybody = (stage: SecureStage): void => {
+    for (const [i, message] of opened(stage)) send(stage, i, message, noVector);
+  };
+
+  for (const [me, { privateKey: identity }] of identities.entries())
+    clients.set(
+      me,
+      timed('advert', 'clientSeconds', () => secureClient({ setup, me, identity, random })),
+    );
+  everybody('advert');
+  everybody('shares');
+  const deliveries = opened('masked');
 
   return {
     costs,
@@ -93,15 +141,17 @@ export function converse({
     /** A client's encoded vector, which becomes its masked one. Whoever brings none has left. */
     add(i: number, words: Uint32Array): void {
       const delivery = deliveries.get(i);
-      if (delivery !== undefined) send('masked', i, delivery, (client) => client.masked(delivery, words));
+      if (delivery !== undefined) send('masked', i, delivery, () => words);
     },
     /** The sum of what was added. Throws `SumFailed` where too few are left. */
     finish(): SecureSum {
-      const survivors = timed('vouch', 'serverSeconds', server.survivors);
-      for (const [i, message] of survivors) send('vouch', i, message, (client) => client.vouch(message));
-      const requests = timed('reveal', 'serverSeconds', server.requests);
-      for (const [i, request] of requests) send('reveal', i, request, (client) => client.reveal(request));
+      everybody('vouch');
+      everybody('reveal');
       return timed('sum', 'serverSeconds', server.sum);
     },
   };
 }
+
+const noVector = (): never => {
+  throw new Error('no vector is due in this stage');
+};

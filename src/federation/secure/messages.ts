@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { verifies } from './keys.ts';
 import type { Bits } from './masks.ts';
 import type { SecureParameters } from './parameters.ts';
 import { SHARE_BYTES } from './shamir.ts';
@@ -9,12 +10,29 @@ export interface SecureSetup {
   /** 32 bytes, new for each sum. The neighbour graph follows from it. */
   readonly session: Uint8Array;
   readonly parameters: SecureParameters;
-  /** Ed25519 public keys of all who are asked, known by other means than this conversation. */
+  /** Ed25519 public keys of all who are asked, known by other means than this conversation; all different, but for `NOBODY`. */
   readonly identities: readonly Uint8Array[];
   readonly bits: Bits;
   /** Numbers of a client's vector. */
   readonly length: number;
 }
+
+/** The stages in which clients answer, in order. */
+export const secureStages = ['advert', 'shares', 'masked', 'vouch', 'reveal'] as const;
+export type SecureStage = (typeof secureStages)[number];
+
+/** Stands in the setup for a client that has no identity: nothing is signed by it. */
+export const NOBODY = new Uint8Array(32);
+
+const isNobody = (identity: Uint8Array): boolean => Buffer.compare(identity, NOBODY) === 0;
+
+/** Whether client `i` of the setup has signed this. */
+export const signedBy = (
+  { identities }: Pick<SecureSetup, 'identities'>,
+  i: number,
+  statement: Uint8Array,
+  signature: Uint8Array,
+): boolean => !isNobody(identities[i]!) && verifies(identities[i]!, statement, signature);
 
 /** A message that is not accepted, and why; nothing has changed by it. */
 export class Refused extends Error {
@@ -37,13 +55,13 @@ const bytes = (length: number) =>
 export const BOX_BYTES = 2 * SHARE_BYTES + 16;
 
 /** The messages, with their sizes as the setup fixes them. Those of clients to the server first, then those of the server. */
-export function schemasFor({ identities, length, bits }: SecureSetup) {
+export function schemasFor({ identities, length, bits, parameters: { neighbours } }: SecureSetup) {
   const client = z
     .number()
     .int()
     .min(0)
     .max(identities.length - 1);
-  const clients = z.array(client).max(identities.length);
+  const clients = z.array(client).max(neighbours);
   const signature = bytes(64);
   const box = bytes(BOX_BYTES);
   const advert = z.strictObject({
@@ -62,20 +80,20 @@ export function schemasFor({ identities, length, bits }: SecureSetup) {
     shares: z.strictObject({
       kind: z.literal('shares'),
       from: client,
-      boxes: z.array(z.strictObject({ to: client, box })).max(identities.length),
+      boxes: z.array(z.strictObject({ to: client, box })).max(neighbours),
     }),
     masked: z.strictObject({ kind: z.literal('masked'), from: client, words: bytes((length * bits) / 8) }),
     vouch: z.strictObject({ kind: z.literal('vouch'), from: client, signature }),
     reveal: z.strictObject({
       kind: z.literal('reveal'),
       from: client,
-      seeds: z.array(z.strictObject({ of: client, share: bytes(SHARE_BYTES) })).max(identities.length),
-      keys: z.array(z.strictObject({ of: client, share: bytes(SHARE_BYTES) })).max(identities.length),
+      seeds: z.array(z.strictObject({ of: client, share: bytes(SHARE_BYTES) })).max(neighbours),
+      keys: z.array(z.strictObject({ of: client, share: bytes(SHARE_BYTES) })).max(neighbours),
     }),
-    directory: z.strictObject({ kind: z.literal('directory'), adverts: z.array(advert).max(identities.length) }),
+    directory: z.strictObject({ kind: z.literal('directory'), adverts: z.array(advert).max(neighbours) }),
     delivery: z.strictObject({
       kind: z.literal('delivery'),
-      boxes: z.array(z.strictObject({ from: client, box })).max(identities.length),
+      boxes: z.array(z.strictObject({ from: client, box })).max(neighbours),
     }),
     /** A bit for each client, the lowest of the first byte for client 0: whose numbers are in the sum. */
     survivors: z.strictObject({ kind: z.literal('survivors'), members: bytes(Math.ceil(identities.length / 8)) }),
@@ -114,6 +132,10 @@ export function contextOf({ session, parameters, identities, bits, length }: Sec
   if (session.length !== 32) throw new Error(`a session has 32 bytes, not ${session.length}`);
   const { clients, neighbours, threshold, least } = parameters;
   if (identities.length !== clients) throw new Error(`${identities.length} identities of ${clients} clients`);
+  const known = identities
+    .filter((identity) => !isNobody(identity))
+    .map((identity) => Buffer.from(identity).toString('hex'));
+  if (new Set(known).size < known.length) throw new Refused('two clients of this sum have one identity');
   const numbers = [clients, neighbours, threshold, least, bits, length].join(' ');
   const hash = createHash('sha256').update(`fedlora secure sum 1\n${numbers}\n`).update(session);
   for (const identity of identities) hash.update(identity);

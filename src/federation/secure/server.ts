@@ -1,8 +1,17 @@
 import { neighbourGraph } from './graph.ts';
-import { keyPair, verifies } from './keys.ts';
+import { keyPair } from './keys.ts';
 import { addWords, toWords, wordsOf } from './masks.ts';
 import * as messages from './messages.ts';
-import { Refused, SumFailed, type Kind, type Message, type SecureSetup } from './messages.ts';
+import {
+  Refused,
+  secureStages as stages,
+  signedBy,
+  SumFailed,
+  type Kind,
+  type Message,
+  type SecureSetup,
+  type SecureStage as Stage,
+} from './messages.ts';
 import { applyOwnMask, applyPairMask, seedHash } from './pair.ts';
 import { requireParameters } from './parameters.ts';
 import { combine, type Share } from './shamir.ts';
@@ -31,11 +40,8 @@ export interface SecureServer {
   readonly sum: () => SecureSum;
 }
 
-const stages = ['advert', 'shares', 'masked', 'vouch', 'reveal'] as const;
-type Stage = (typeof stages)[number];
-
 export function secureServer(setup: SecureSetup): SecureServer {
-  const { parameters, identities, bits } = setup;
+  const { parameters, bits } = setup;
   requireParameters(parameters);
   const { clients, threshold, least } = parameters;
   const context = messages.contextOf(setup);
@@ -64,7 +70,7 @@ export function secureServer(setup: SecureSetup): SecureServer {
   const accept: { readonly [S in Stage]: (message: unknown) => () => void } = {
     advert(message) {
       const advert = messages.parsed(schemas.advert, message);
-      if (!verifies(identities[advert.from]!, messages.advertStatement(context, advert), advert.signature))
+      if (!signedBy(setup, advert.from, messages.advertStatement(context, advert), advert.signature))
         throw new Refused(`the keys of client ${advert.from} are not signed by it for this sum`);
       return () => void adverts.set(advert.from, advert);
     },
@@ -82,7 +88,7 @@ export function secureServer(setup: SecureSetup): SecureServer {
     },
     vouch(message) {
       const { from, signature } = messages.parsed(schemas.vouch, message);
-      if (!verifies(identities[from]!, messages.survivorsStatement(context, members), signature))
+      if (!signedBy(setup, from, messages.survivorsStatement(context, members), signature))
         throw new Refused(`client ${from} vouches for other clients in the sum, or is not who it says`);
       return () => void vouches.set(from, signature);
     },
