@@ -11,8 +11,11 @@ const shared = {
     { use: 'fedit', local: { steps: 2 } },
     { use: 'fedlora-optimizer', global: { rounds: 2, rows: 4 }, local: { steps: 2 }, optimizerState: 'keep' },
   ],
-  // Clients clip their updates, the global gradients among them.
-  guards: [{ use: 'clip', norm: 0.02 }],
+  // Clients send a quarter of their numbers and keep the rest for later; then they clip, the global gradients too.
+  guards: [
+    { use: 'top-k', share: 0.25 },
+    { use: 'clip', norm: 0.02 },
+  ],
   rounds: { count: 2 },
   train: { batchSize: 4, steps: 3, rate: 1e-3 },
   runtime: { threads: 1 },

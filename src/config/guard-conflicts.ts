@@ -18,10 +18,6 @@ export function guardConflicts(value: unknown): Problem[] {
     problems.push({ path: ['guards', guards.indexOf('adaptive-clip')], at: 'value', message });
   }
   const compressed = kinds[0].find((use) => guards.includes(use));
-  if (compressed !== undefined && valueAt(value, ['serve']) !== undefined) {
-    const message = `\`${compressed}\` does not go with \`serve\`: over HTTP updates travel as plain float32, so it would shorten nothing; simulate the run, or leave it out`;
-    problems.push({ path: ['guards', guards.indexOf(compressed)], at: 'value', message });
-  }
   if (compressed !== undefined && valueAt(value, ['combine']) === 'secure') {
     const message = `\`${compressed}\` does not go with \`combine: secure\`: what is added under masks are whole numbers of one scale at every place; leave it out`;
     problems.push({ path: ['guards', guards.indexOf(compressed)], at: 'value', message });

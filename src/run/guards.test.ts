@@ -116,13 +116,6 @@ describe('guards', () => {
     expect(() => config([clip], combine)).not.toThrow();
   });
 
-  test('compression is refused where it would be counted and not done', () => {
-    const serve = { serve: { clients: ['ann'] }, rounds: {} };
-    expect(() => config([{ use: 'int8' }, clip], serve)).toThrow(
-      'guards[0]: `int8` does not go with `serve`: over HTTP',
-    );
-  });
-
   test('a round’s divisor is the number of clients expected, and the server’s own rows count as one that is always there', async () => {
     const divisor = async (proxy: boolean, ...names: string[]): Promise<number> => {
       const resolved = config([clip, privacy], methods(...names));

@@ -59,7 +59,7 @@ export async function stagesOf(
         stage: stage.name,
         rounds: stage.rounds,
         numbers: byteSize(update) / 4,
-        bytes: update.size > 0 ? payloadLimit(update) : 0,
+        bytes: update.size > 0 ? payloadLimit(update, stage.packing) : 0,
       });
       adapter = stage.models(shared)[0]!.adapter;
     }

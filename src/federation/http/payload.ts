@@ -1,4 +1,12 @@
-import { decodeSafetensors, encodeHeader, joined } from '../../formats/safetensors.ts';
+import {
+  decodeSafetensors,
+  encodeHeader,
+  headerLength,
+  joined,
+  parseHeader,
+  PREFIX_BYTES,
+} from '../../formats/safetensors.ts';
+import { packedBytes, unlike, type Packed, type PackedTensor, type Packing } from '../../tensor/packed.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
 
 /** Tensors as a safetensors file in the map's own order, which sums over tensors depend on: `fromPayload` gives it back, bit for bit. */
@@ -13,6 +21,34 @@ export const toPayload = (tensors: Tensors): Uint8Array => joined([...payloadChu
 /** Throws UserError, naming `where`, for what is no safetensors file. */
 export const fromPayload = (bytes: Uint8Array, where: string): Tensors => decodeSafetensors(bytes, where).tensors;
 
-/** Bytes of the payload of these tensors at most: another program may write a longer header. */
-export const payloadLimit = (tensors: Tensors): number =>
-  [...tensors].reduce((sum, [name, { data }]) => sum + data.byteLength + 256 + 4 * name.length, 4096);
+/** An update in its shorter form as a safetensors file. */
+export const packedPayload = (packed: Packed): Uint8Array =>
+  joined([
+    encodeHeader([...packed].map(([name, { dtype, shape }]) => ({ name, dtype, shape }))),
+    ...[...packed.values()].map(({ bytes }) => bytes),
+  ]);
+
+/**
+ * The update that a payload holds: as float32, or in the shorter form of `packing`, which needs to know the names and shapes that
+ * it is `like`. Throws UserError, naming `where`, for what is no safetensors file, and `Error` for one that is not in that form.
+ */
+export function updateIn(bytes: Uint8Array, where: string, like: Tensors, packing?: Packing): Tensors {
+  if (packing === undefined) return fromPayload(bytes, where);
+  const length = headerLength(bytes.subarray(0, PREFIX_BYTES), bytes.length, where);
+  const { tensors } = parseHeader(bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + length), bytes.length, where);
+  const packed = new Map<string, PackedTensor>();
+  for (const [name, { dtype, shape, offset, length: size }] of tensors) {
+    // Another type is another plan; that it is one of these is said below.
+    packed.set(name, { dtype: dtype as PackedTensor['dtype'], shape, bytes: bytes.subarray(offset, offset + size) });
+  }
+  const difference = unlike(packing.plan(like), packed);
+  if (difference !== undefined) throw new Error(`the payload is not in the form of this run's guards: ${difference}`);
+  return packing.unpack(packed, like);
+}
+
+/** Bytes of the payload of such an update at most: another program may write a longer header. */
+export const payloadLimit = (update: Tensors, packing?: Packing): number =>
+  (packing === undefined
+    ? [...update].map(([name, { data }]) => ({ name, size: data.byteLength }))
+    : packing.plan(update).map((tensor) => ({ name: tensor.name, size: packedBytes(tensor) }))
+  ).reduce((sum, { name, size }) => sum + size + 256 + 4 * name.length, 4096);

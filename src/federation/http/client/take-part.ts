@@ -4,7 +4,7 @@ import { decodeState } from '../../../tensor/encode.ts';
 import type { State } from '../../../tensor/state.ts';
 import type { Tensors } from '../../../tensor/tensor.ts';
 import type { Progress } from '../../../train/kit.ts';
-import { fromPayload, toPayload } from '../payload.ts';
+import { fromPayload, packedPayload, toPayload } from '../payload.ts';
 import type { EvaluateMessage, TaskMessage, Totals, TrainMessage } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import { digestOf, type Api } from './api.ts';
@@ -151,8 +151,8 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
         yield { kind: 'progress', task, progress: next.value };
         continue;
       }
-      const { update, weight, mine } = next.value;
-      const payload = update.size > 0 ? toPayload(update) : undefined;
+      const { update, pack, weight, mine } = next.value;
+      const payload = update.size === 0 ? undefined : pack ? packedPayload(pack()) : toPayload(update);
       const digest = payload === undefined ? null : digestOf(payload);
       const done: Undecided = {
         id: task.id,

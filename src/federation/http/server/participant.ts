@@ -5,7 +5,7 @@ import { getTensor } from '../../../tensor/tensors.ts';
 import { idleKit } from '../../../train/idle-kit.ts';
 import type { Progress } from '../../../train/kit.ts';
 import type { Participant, Task } from '../../participant.ts';
-import { fromPayload, payloadChunks } from '../payload.ts';
+import { payloadChunks, updateIn } from '../payload.ts';
 import { updateSchema, type BlobRef, type Totals } from '../protocol.ts';
 import type { Blobs } from './blobs.ts';
 import type { Desk } from './desk.ts';
@@ -51,6 +51,7 @@ export function remoteParticipant(parts: {
             blobs: sent === null ? frozen : [...frozen, sent],
             expected,
             sent: own,
+            ...(task.packing && { packing: task.packing }),
           },
           signal,
         );
@@ -65,7 +66,9 @@ export function remoteParticipant(parts: {
           if (!next.done || message === undefined) continue;
           const { digest } = next.value;
           const update: Tensors =
-            digest === undefined ? new Map() : fromPayload(await blobs.read(digest), `the update of ${client}`);
+            digest === undefined
+              ? new Map()
+              : updateIn(await blobs.read(digest), `the update of ${client}`, expected, task.packing);
           return { update: inOrder(update, expected), weight: message.weight, seconds: message.seconds };
         }
       } finally {

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import { UserError } from '../../../errors.ts';
+import type { Tensors } from '../../../tensor/tensor.ts';
 import { shapeDifference } from '../../../tensor/tensors.ts';
 import { updateProblem } from '../../combine.ts';
 import type { Journal } from '../../journal.ts';
-import { fromPayload, payloadLimit } from '../payload.ts';
+import { payloadLimit, updateIn } from '../payload.ts';
 import {
   PROTOCOL,
   type DataCounts,
@@ -154,12 +154,13 @@ export function service(parts: ServiceParts): Service {
     return Math.max(1, data?.train ?? 0, data?.labelledTokens ?? 0);
   }
 
-  async function checked(client: string, { digest, weight }: UpdateMessage, { expected, sent }: Offer): Promise<void> {
+  async function checked(client: string, { digest, weight }: UpdateMessage, offer: Offer): Promise<void> {
+    const { expected, sent } = offer;
     if (digest === null)
       throw new Refusal(422, 'no-tensors', 'this task sends tensors: upload them and name their digest');
     const file = await uploads.file(client, digest);
     if (file === undefined) throw new Refusal(409, 'not-uploaded', 'upload these tensors first');
-    const update = await readUpdate(file);
+    const update = await readUpdate(file, offer);
     const difference = shapeDifference(expected, update);
     if (difference !== undefined)
       throw new Refusal(422, 'shapes', `the update is not what this task asks for (the first): ${difference}`);
@@ -269,13 +270,14 @@ export function service(parts: ServiceParts): Service {
   };
 }
 
-const payloadLimitOf = ({ expected }: Offer): number => (expected.size === 0 ? 0 : payloadLimit(expected));
+const payloadLimitOf = ({ expected, packing }: Offer): number =>
+  expected.size === 0 ? 0 : payloadLimit(expected, packing);
 
-async function readUpdate(file: string): Promise<ReturnType<typeof fromPayload>> {
+async function readUpdate(file: string, { expected, packing }: Offer): Promise<Tensors> {
+  const bytes = await readFile(file);
   try {
-    return fromPayload(await readFile(file), 'the upload');
+    return updateIn(bytes, 'the upload', expected, packing);
   } catch (error) {
-    if (error instanceof UserError) throw new Refusal(422, 'payload', error.message);
-    throw error;
+    throw new Refusal(422, 'payload', error instanceof Error ? error.message : String(error));
   }
 }
