@@ -1,37 +1,30 @@
-import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import { checkConfig } from '../config/check.ts';
-import type { RunConfig, RunConfigInput } from '../config/schema.ts';
-import { Interrupted, UserError } from '../errors.ts';
-import { sortedNames } from '../federation/clients.ts';
+import { join } from 'node:path';
+import type { RunConfigInput } from '../config/schema.ts';
+import { Interrupted } from '../errors.ts';
 import type { MethodResult, RunEvent } from '../federation/events.ts';
-import { serverSide } from '../federation/federation.ts';
-import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
 import type { Waiting } from '../federation/http/server/desk.ts';
+import { listen, type Listener } from '../federation/http/server/listener.ts';
 import type { Operations } from '../federation/http/server/operation.ts';
-import { openServer, type FederationServer } from '../federation/http/server/open.ts';
+import { serveAt, type FederationServer } from '../federation/http/server/open.ts';
 import { openJournal } from '../federation/journal.ts';
 import { runRounds } from '../federation/rounds.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
-import { initAdapter } from '../lora/init.ts';
 import type { Summary } from '../report/summary.ts';
 import { writeAdapters } from './adapters.ts';
 import { compareMethods } from './compare.ts';
 import { environment } from './environment.ts';
 import type { Progress } from './events.ts';
 import { farEvaluation } from './far-evaluation.ts';
-import { configText, FRESH, runFolder, runKey, stateOf } from './folder.ts';
-import { withGuards } from './guards.ts';
+import { configText, FRESH, runKey } from './folder.ts';
 import { memoryMeter } from './memory.ts';
-import { knownMethods, layOut, planOf, type LaidOut } from './methods.ts';
-import { checkRobust, robustOf } from './robust.ts';
+import { planOf, type LaidOut } from './methods.ts';
+import { robustOf } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
 import { operationsOf } from './serve-operations.ts';
+import { describe, listenOptions, prepareToServe, type Prepared } from './serve-prepare.ts';
 import { joining } from './joining.ts';
-import { layoutOf, locate, modelDigest, openModel, type OpenModel } from './subject.ts';
 import { summariseModel } from './summarise.ts';
 import { readSummary } from './summary-schema.ts';
-import { version } from './version.ts';
 
 export interface ServeOptions {
   /** The data folder: new, empty, or (with `resume`) of this very run. */
@@ -68,182 +61,153 @@ export async function* serve(
   given: RunConfigInput,
   options: ServeOptions,
 ): AsyncGenerator<Progress | Serving, Summary> {
-  const stopped = new AbortController();
-  const signal = AbortSignal.any([stopped.signal, ...(options.signal ? [options.signal] : [])]);
-  const known = knownMethods();
-  const config = checkConfig(given, known);
-  const settings = config.serve;
-  if (settings === undefined)
-    throw new UserError('this configuration has no section `serve`, which says who may take part: docs/deploy.md');
-  requireEncryption(settings);
-  const folder = runFolder(resolve(options.out));
-  const { state } = await stateOf(folder, config, options.resume ?? false);
-  if (state === 'finished') {
-    const summary = await readSummary(folder.summary);
-    yield { kind: 'finished', summary, out: folder.path, report: folder.report };
-    return summary;
-  }
-  const model = await openModel(yield* locate('model', config.model, signal), config.model.hub);
-  const initial = initAdapter(layoutOf(model, config.lora), config.seed);
-  const names = sortedNames(settings.clients);
-  const laidOut = layOut(config, known, initial.layout);
-  const methods = withGuards(config, laidOut, { clients: names, proxy: false, known });
-  requireClients(methods);
-  checkRobust(config, methods, names.length, false);
-  const digest = await modelDigest(model);
-  const identity = { configuration: runKey(config), model: digest, data: 'at the clients', start: FRESH };
-
-  const closing: (() => void | Promise<void>)[] = [];
+  const prepared = yield* prepareToServe(given, options);
+  if (prepared.state === 'finished') return yield* alreadyFinished(prepared);
+  const listener = await listen([''], { ...(await listenOptions(prepared.settings)), onError: options.onError });
+  const closing: Closing[] = [];
   try {
-    const tls = settings.tls && {
-      cert: await readText(settings.tls.cert, 'serve.tls.cert'),
-      key: await readText(settings.tls.key, 'serve.tls.key'),
-    };
-    if (state === 'fresh') await writeAtomically(folder.config, configText(config));
-    const journal = openJournal({ path: folder.journal, identity, resume: state !== 'fresh' });
-    closing.push(() => journal.close());
-    await writeAtomically(folder.config, configText(config));
-    const about = await environment(config.runtime, identity);
-    await writeAtomically(folder.environment, `${JSON.stringify(about, undefined, 2)}\n`);
-    const metrics = await runMetrics(folder.metrics, journal);
-    closing.push(() => metrics.close());
-    let gathering: Operations['gathering'] = () => undefined;
-    const server: FederationServer = await openServer({
-      folder: join(folder.path, 'server'),
-      journal,
-      description: describe(config, model, digest, names.length, settings.lease),
-      clients: names,
-      host: settings.host,
-      port: settings.port,
-      tokenHours: settings.tokens,
-      operatorHours: settings.operatorTokens,
-      openMetrics: settings.metrics === 'anyone',
-      operations: {
-        gathering: () => gathering(),
-        stop: () => stopped.abort(),
-        ...operationsOf({ config, folder, model, methods, journal, signal, server: () => server }),
-      },
-      onError: options.onError,
-      ...(tls && { tls }),
+    return yield* serveRun(prepared, {
+      listener,
+      name: '',
+      closing,
+      ...(options.signal && { signal: options.signal }),
     });
-    closing.push(() => server.close());
-    const joined = joining(server, names);
-    gathering = joined.gathering;
-    const { url, tokens, operators, gate } = server;
-    const { waiting } = joined;
-    yield { kind: 'serving', url, tokens, operators, paused: gate.shutSince(), clients: names, waiting };
-    try {
-      // A run that has begun goes on with whoever is there.
-      if (journal.recorded('started') === undefined) {
-        const missing = await joined.all(settings.gather, config.rounds.minimum, signal);
-        yield { kind: 'gathered', missing };
-      }
-      const data = summariseClients(server, names);
-      yield {
-        kind: 'opened',
-        out: folder.path,
-        model: summariseModel(model, initial.layout),
-        layout: initial.layout,
-        data,
-        example: [],
-        plan: planOf(methods, config, names.length, false),
-        resumed: state !== 'fresh',
-      };
-      const memory = memoryMeter();
-      closing.push(memory.close);
-      const evaluate = farEvaluation({ config, server, journal, signal });
-      const federate = ({ label, stages }: LaidOut): AsyncGenerator<RunEvent, MethodResult> =>
-        watched(
-          server,
-          signal,
-          runRounds({
-            label,
-            stages,
-            initial,
-            clients: names,
-            hasProxy: false,
-            participant: server.participant,
-            journal,
-            rounds: config.rounds,
-            ...robustOf(config),
-            seed: config.seed,
-            signal,
-            evaluateRound: evaluate.round,
-            peakMemory: memory.lap,
-            concurrency: names.length,
-          }),
-        );
-      const summary = yield* compareMethods({
-        config,
-        folder,
-        about: { model: summariseModel(model, initial.layout), data },
-        methods,
-        initial,
-        federate,
-        journal,
-        metrics,
-        evaluate,
-        // Personal models are with their clients.
-        keep: (label, models) => writeAdapters({ config, folder, model, data: { clients: [] }, signal }, label, models),
-        report: true,
-      });
-      await server.end({ how: 'finished', why: 'the run is finished' }, settings.linger, signal);
-      return summary;
-    } catch (error) {
-      if (signal.aborted && !(error instanceof Interrupted)) {
-        throw new Interrupted('stopped on request; the run can be resumed', { cause: error });
-      }
-      // Clients of a server that is only interrupted wait for it to come back.
-      if (!signal.aborted) await server.end({ how: 'stopped', why: reasonOf(error) }, Math.min(10, settings.linger));
-      throw error;
-    }
   } finally {
-    for (const close of closing.reverse()) await close();
+    // First who asks, then what would answer.
+    await listener.close();
+    await closeAll(closing);
+  }
+}
+
+/** Tells of a run that is finished; there is nothing left to serve. */
+export async function* alreadyFinished({ folder }: Pick<Prepared, 'folder'>): AsyncGenerator<Progress, Summary> {
+  const summary = await readSummary(folder.summary);
+  yield { kind: 'finished', summary, out: folder.path, report: folder.report };
+  return summary;
+}
+
+export type Closing = () => void | Promise<void>;
+
+/** The last opened first. */
+export async function closeAll(closing: Closing[]): Promise<void> {
+  for (const close of closing.splice(0).reverse()) await close();
+}
+
+/**
+ * Serves a run at its place of a server that listens, to its end. What it opens is pushed to `closing`, for the caller to close:
+ * until then clients are told how it ended.
+ */
+export async function* serveRun(
+  prepared: Prepared,
+  place: {
+    readonly listener: Listener;
+    readonly name: string;
+    readonly closing: Closing[];
+    readonly signal?: AbortSignal;
+  },
+): AsyncGenerator<Progress | Serving, Summary> {
+  const { config, settings, folder, state, model, digest, initial, names, methods } = prepared;
+  const { listener, name, closing } = place;
+  const stopped = new AbortController();
+  const signal = AbortSignal.any([stopped.signal, ...(place.signal ? [place.signal] : [])]);
+  const identity = { configuration: runKey(config), model: digest, data: 'at the clients', start: FRESH };
+  if (state === 'fresh') await writeAtomically(folder.config, configText(config));
+  const journal = openJournal({ path: folder.journal, identity, resume: state !== 'fresh' });
+  closing.push(() => journal.close());
+  await writeAtomically(folder.config, configText(config));
+  const about = await environment(config.runtime, identity);
+  await writeAtomically(folder.environment, `${JSON.stringify(about, undefined, 2)}\n`);
+  const metrics = await runMetrics(folder.metrics, journal);
+  closing.push(() => metrics.close());
+  let gathering: Operations['gathering'] = () => undefined;
+  const server: FederationServer = await serveAt(listener, name, {
+    folder: join(folder.path, 'server'),
+    journal,
+    description: describe(config, model, digest, names.length, settings.lease),
+    clients: names,
+    tokenHours: settings.tokens,
+    operatorHours: settings.operatorTokens,
+    openMetrics: settings.metrics === 'anyone',
+    operations: {
+      gathering: () => gathering(),
+      stop: () => stopped.abort(),
+      ...operationsOf({ config, folder, model, methods, journal, signal, server: () => server }),
+    },
+  });
+  closing.push(() => server.close());
+  const joined = joining(server, names);
+  gathering = joined.gathering;
+  const { url, tokens, operators, gate } = server;
+  const { waiting } = joined;
+  yield { kind: 'serving', url, tokens, operators, paused: gate.shutSince(), clients: names, waiting };
+  try {
+    // A run that has begun goes on with whoever is there.
+    if (journal.recorded('started') === undefined) {
+      const missing = await joined.all(settings.gather, config.rounds.minimum, signal);
+      yield { kind: 'gathered', missing };
+    }
+    const data = summariseClients(server, names);
+    yield {
+      kind: 'opened',
+      out: folder.path,
+      model: summariseModel(model, initial.layout),
+      layout: initial.layout,
+      data,
+      example: [],
+      plan: planOf(methods, config, names.length, false),
+      resumed: state !== 'fresh',
+    };
+    const memory = memoryMeter();
+    closing.push(memory.close);
+    const evaluate = farEvaluation({ config, server, journal, signal });
+    const federate = ({ label, stages }: LaidOut): AsyncGenerator<RunEvent, MethodResult> =>
+      watched(
+        server,
+        signal,
+        runRounds({
+          label,
+          stages,
+          initial,
+          clients: names,
+          hasProxy: false,
+          participant: server.participant,
+          journal,
+          rounds: config.rounds,
+          ...robustOf(config),
+          seed: config.seed,
+          signal,
+          evaluateRound: evaluate.round,
+          peakMemory: memory.lap,
+          concurrency: names.length,
+        }),
+      );
+    const summary = yield* compareMethods({
+      config,
+      folder,
+      about: { model: summariseModel(model, initial.layout), data },
+      methods,
+      initial,
+      federate,
+      journal,
+      metrics,
+      evaluate,
+      // Personal models are with their clients.
+      keep: (label, models) => writeAdapters({ config, folder, model, data: { clients: [] }, signal }, label, models),
+      report: true,
+    });
+    await server.end({ how: 'finished', why: 'the run is finished' }, settings.linger, signal);
+    return summary;
+  } catch (error) {
+    if (signal.aborted && !(error instanceof Interrupted)) {
+      throw new Interrupted('stopped on request; the run can be resumed', { cause: error });
+    }
+    // Clients of a server that is only interrupted wait for it to come back.
+    if (!signal.aborted) await server.end({ how: 'stopped', why: reasonOf(error) }, Math.min(10, settings.linger));
+    throw error;
   }
 }
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error)).slice(0, 1500);
-
-function requireEncryption({ host, tls }: NonNullable<RunConfig['serve']>): void {
-  if (tls !== undefined || ['127.0.0.1', '::1', 'localhost'].includes(host)) return;
-  throw new UserError(
-    `serve.host: ${host} is reached from other machines, and tokens would travel unencrypted: give \`serve.tls\`, or listen on 127.0.0.1 behind a proxy that has a certificate`,
-  );
-}
-
-function requireClients(methods: readonly LaidOut[]): void {
-  for (const [i, { label, stages }] of methods.entries()) {
-    const own = stages.find((stage) => serverSide(stage) !== undefined);
-    if (own === undefined) continue;
-    const what = own.participants === 'pooled' ? 'all clients’ rows in one place' : 'rows of the server’s own';
-    throw new UserError(
-      `methods[${i}] (${label}): its stage “${own.name}” needs ${what}, which a federation does not have`,
-    );
-  }
-}
-
-/** What anybody may know: nothing of paths, machines and names. */
-function describe(
-  { model: { hub, revision }, runtime: _runtime, serve: _serve, ...rest }: RunConfig,
-  model: OpenModel,
-  digest: string,
-  clients: number,
-  lease: number,
-): Omit<Description, 'run'> {
-  return {
-    protocol: PROTOCOL,
-    fedlora: version,
-    model: {
-      name: model.name,
-      digest,
-      ...(hub !== undefined && { hub }),
-      ...(revision !== undefined && { revision }),
-    },
-    clients,
-    lease,
-    config: rest,
-  };
-}
 
 function summariseClients({ store }: FederationServer, names: readonly string[]): Summary['data'] {
   const counts = new Map(store.clients().map(({ name, data }) => [name, data]));
@@ -276,13 +240,5 @@ async function* watched(
     if (next.value.kind === 'round done') await server.committed(next.value, next.value.round);
     yield next.value;
     if (ended) await gate.pass(signal);
-  }
-}
-
-async function readText(path: string, key: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    throw new UserError(`${key}: ${(error as Error).message}`, { cause: error });
   }
 }

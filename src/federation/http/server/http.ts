@@ -70,6 +70,8 @@ async function handle(
   const url = parsed(request.url ?? '/');
   const found = mountAt(server.mounts, url.pathname);
   const parts = found?.mount.parts;
+  found?.mount.open.add(response);
+  response.on('close', () => found?.mount.open.delete(response));
   try {
     const delay = limiter.take(parts === undefined ? address(request) : caller(request, found!.mount, parts));
     if (delay > 0) {

@@ -16,7 +16,7 @@ export interface Listener {
   readonly url: string;
   /** From now on the run is served. Gives its address. */
   mount(name: string, parts: Omit<HttpParts, 'traffic'>): string;
-  /** It is served no longer; who asks for it is told why, and to come again. */
+  /** It is served no longer: requests under way are cut, and who asks for it is told why. */
   unmount(name: string, why: string): void;
   close(): Promise<void>;
 }
@@ -48,7 +48,9 @@ export async function listen(names: readonly string[], options: ListenOptions): 
       return `${url}${mount.path}`;
     },
     unmount(name, why) {
-      Object.assign(of(name), { parts: undefined, why });
+      const mount = of(name);
+      Object.assign(mount, { parts: undefined, why });
+      for (const response of mount.open) response.destroy();
     },
     async close() {
       const closed = new Promise<void>((done) => http.close(() => done()));

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import type { HttpParts } from './call.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -10,6 +11,8 @@ export interface Mount {
   parts: HttpParts | undefined;
   /** Why it is not served. */
   why: string;
+  /** Requests that are being answered. */
+  readonly open: Set<ServerResponse>;
 }
 
 /** A whole server, as its own routes see it. */
@@ -23,6 +26,7 @@ export const mountOf = (name: string): Mount => ({
   path: name === '' ? '' : `/runs/${name}`,
   parts: undefined,
   why: 'the server is starting; try again',
+  open: new Set(),
 });
 
 /** Tells of all runs, at the root of every server. */
