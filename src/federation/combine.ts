@@ -1,6 +1,6 @@
 import type { ClientUpdate, Combined } from '../methods/stage.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
-import { allFinite, shapeDifference } from '../tensor/tensors.ts';
+import { allFinite, byteSize, shapeDifference, shapesOf, type Shapes } from '../tensor/tensors.ts';
 import { accumulate, accumulate4 } from '../tensor/weighted.ts';
 import type { TaskTotals } from './secure/vector.ts';
 
@@ -99,18 +99,17 @@ export function alike(): Combiner {
 }
 
 interface Group {
-  /** The first update, for its names and shapes. */
-  readonly like: Tensors;
-  readonly sums: ReadonlyMap<string, Float64Array>;
+  readonly like: Shapes;
+  readonly sums: Map<string, Float64Array>;
   readonly clients: string[];
   weight: number;
-  /** Up to three updates that the sums do not hold yet: four are added in one pass over them. */
+  /** Updates that the sums do not hold yet: four small ones are added in one pass over them. */
   pending: ClientUpdate[];
 }
 
 /**
  * Σ weight·update in float64, added in the order of the calls and rounded once: bits equal `weightedSum` of the same parts.
- * Holds one sum and at most three updates. Where updates differ in names or shapes, those of most clients count (the first of equals)
+ * Holds one sum and at most three updates, none above 64 MB. Where updates differ in names or shapes, those of most clients count (the first of equals)
  * and the others are misfits.
  */
 export function sum(): Combiner {
@@ -138,13 +137,13 @@ export function sum(): Combiner {
   };
 }
 
-const misfit = (used: { readonly like: Tensors; readonly clients: readonly unknown[] }, like: Tensors): string =>
+const misfit = (used: { readonly like: Shapes; readonly clients: readonly unknown[] }, like: Shapes): string =>
   `its update does not fit that of ${used.clients.length} other client(s) (the first): ${shapeDifference(used.like, like)}`;
 
 function startGroup(client: string, update: Tensors, weight: number): Group {
   const sums = new Map<string, Float64Array>();
   for (const [name, { data }] of update) sums.set(name, scaled(data, weight));
-  return { like: update, sums, clients: [client], weight, pending: [] };
+  return { like: shapesOf(update), sums, clients: [client], weight, pending: [] };
 }
 
 function scaled(data: Float32Array, weight: number): Float64Array {
@@ -157,8 +156,11 @@ function addTo(group: Group, update: ClientUpdate): void {
   group.pending.push(update);
   group.clients.push(update.client);
   group.weight += update.weight;
-  if (group.pending.length === 4) addPending(group);
+  if (group.pending.length === 4 || byteSize(update.update) > LARGE) addPending(group);
 }
+
+/** Bytes above which an update is added at once: its memory costs more than the passes saved. */
+const LARGE = 64 * 2 ** 20;
 
 function addPending(group: Group): void {
   for (const [name, total] of group.sums) {
@@ -171,7 +173,11 @@ function addPending(group: Group): void {
 
 function rounded({ like, sums }: Group): Tensors {
   const out = new Map<string, Tensor>();
-  for (const [name, { shape }] of like) out.set(name, { shape, data: new Float32Array(sums.get(name)!) });
+  for (const [name, { shape }] of like) {
+    out.set(name, { shape, data: new Float32Array(sums.get(name)!) });
+    // Used once: its memory goes as the result comes.
+    sums.delete(name);
+  }
   return out;
 }
 

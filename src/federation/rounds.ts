@@ -22,8 +22,7 @@ export async function* runRounds(run: Federation): AsyncGenerator<RunEvent, Meth
 
   for (const [index, stage] of stages.entries()) {
     const at = places[index]!;
-    if (!journal.hasStage(at, stage.rounds)) journal.startStage(at, stage.rounds, begin(run, places, index));
-    let shared = journal.shared(at);
+    let shared = journal.hasStage(at, stage.rounds) ? journal.shared(at) : started(run, places, index);
     const committed = journal.rounds(at).length;
     if (committed < stage.rounds) {
       yield { ...at, kind: 'stage started', rounds: stage.rounds, resumedAt: committed };
@@ -60,6 +59,13 @@ function providedBefore(
     for (const { client } of journal.clients(at, round)) provided.set(client, frozen);
   }
   return provided;
+}
+
+/** Notes that a stage begins, and gives the first shared state: what was written, not a second copy of it. */
+function started(run: Federation, places: readonly Place[], index: number): State {
+  const shared = begin(run, places, index);
+  run.journal.startStage(places[index]!, run.stages[index]!.rounds, shared);
+  return shared;
 }
 
 /** The first shared state of a stage, from where the stages before it ended. */

@@ -1,4 +1,4 @@
-import { decodeState, encodeState } from '../tensor/encode.ts';
+import { decodeChunks, stateChunks } from '../tensor/encode.ts';
 import type { State } from '../tensor/state.ts';
 import type { Database, Row } from './database.ts';
 import type { Place } from './events.ts';
@@ -20,20 +20,30 @@ export const SHARED = 'shared';
 export const RELEASED = 'released';
 export const ownerOf = (client: string): string => `client:${client}`;
 
-// Parts of a state, so that none comes near SQLite's limit of 1 GB for a value.
-const PART = 64 * 2 ** 20;
+// Parts of a state: none comes near SQLite's limit of 1 GB for a value, and one at a time is in memory beside the state.
+const PART = 16 * 2 ** 20;
 
-/** Splits an encoded state into rows' worth. */
-function* inParts(bytes: Uint8Array): Generator<[part: number, bytes: Uint8Array]> {
-  for (let part = 0; part === 0 || part * PART < bytes.length; part++) {
-    yield [part, bytes.subarray(part * PART, (part + 1) * PART)];
+/** Cuts an encoded state into rows' worth; the memory of a part is used again for the next. */
+function* inParts(chunks: readonly Uint8Array[]): Generator<Uint8Array> {
+  const buffer = new Uint8Array(
+    Math.min(
+      PART,
+      chunks.reduce((sum, { length }) => sum + length, 0),
+    ),
+  );
+  let filled = 0;
+  for (const chunk of chunks) {
+    for (let at = 0; at < chunk.length;) {
+      const piece = chunk.subarray(at, at + buffer.length - filled);
+      buffer.set(piece, filled);
+      at += piece.length;
+      filled += piece.length;
+      if (filled < buffer.length) continue;
+      yield buffer;
+      filled = 0;
+    }
   }
-}
-
-function joined(rows: readonly Row[]): Uint8Array {
-  const parts = rows.map((row) => new Uint8Array(row['bytes'] as ArrayBuffer));
-  const [only] = parts;
-  return parts.length === 1 && only ? only : Buffer.concat(parts);
+  if (filled > 0) yield buffer.subarray(0, filled);
 }
 
 /** States over a database. All that write belong in a transaction of the caller's. */
@@ -58,21 +68,31 @@ export function statesIn(database: Database, path: string) {
     database.run('insert or replace into current values (?, ?, ?, ?)', at.method, owner, at.stageIndex, round);
   }
 
+  function* bytesOf(
+    parts: readonly Row[],
+    current: string,
+    place: readonly [string, number, string],
+  ): Generator<Uint8Array> {
+    for (const { part } of parts)
+      for (const { bytes } of database.all(`select bytes ${current} and part = ?`, ...place, Number(part)))
+        yield new Uint8Array(bytes as ArrayBuffer);
+  }
+
   return {
-    encode: encodeState,
-    write(at: Place, owner: string, round: number, encoded: Uint8Array): void {
+    encode: stateChunks,
+    write(at: Place, owner: string, round: number, encoded: readonly Uint8Array[]): void {
       drop(at, owner, round);
-      for (const [part, bytes] of inParts(encoded)) {
+      let part = 0;
+      for (const bytes of inParts(encoded))
         database.run(
           'insert into states values (?, ?, ?, ?, ?, ?)',
           at.method,
           at.stageIndex,
           owner,
           round,
-          part,
+          part++,
           bytes,
         );
-      }
     },
     drop,
     adopt,
@@ -88,16 +108,14 @@ export function statesIn(database: Database, path: string) {
     },
     /** Undefined where there is none. Throws `JournalFailure` where it cannot be read. */
     read(at: Place, owner: string): State | undefined {
-      const rows = database.all(
-        `select bytes from states join current using (method, owner, stage, round)
-         where method = ? and stage = ? and owner = ? order by part`,
-        at.method,
-        at.stageIndex,
-        owner,
-      );
-      if (rows.length === 0) return undefined;
+      const current = `from states join current using (method, owner, stage, round)
+         where method = ? and stage = ? and owner = ?`;
+      const place = [at.method, at.stageIndex, owner] as const;
+      const parts = database.all(`select part, length(bytes) as size ${current} order by part`, ...place);
+      if (parts.length === 0) return undefined;
+      const size = parts.reduce((sum, row) => sum + Number(row['size']), 0);
       try {
-        return decodeState(joined(rows));
+        return decodeChunks(bytesOf(parts, current, place), size);
       } catch (error) {
         const why = (error as Error).message;
         const which = `${owner} of stage ${at.stageIndex + 1} of ${at.method}`;

@@ -21,20 +21,26 @@ if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new Error('fedlora 
  * A state as bytes, for the journal: `decodeState` gives it back bit for bit, −0 and NaN within tensors included.
  * Throws, with the path, for what a State cannot hold: NaN outside tensors, undefined, functions, cycles, class instances.
  */
-export function encodeState(state: State): Uint8Array<ArrayBuffer> {
-  const chunks: Float32Array[] = [];
-  const json = new TextEncoder().encode(JSON.stringify(encodeValue(state, '', chunks, new Set())));
-  const start = align(HEADER + json.length);
-  const bytes = new Uint8Array(start + chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0));
-  bytes.set(MAGIC);
-  new DataView(bytes.buffer).setUint32(MAGIC.length, json.length, true);
-  bytes.set(json, HEADER);
-  let at = start;
+export const encodeState = (state: State): Uint8Array<ArrayBuffer> => {
+  const chunks = stateChunks(state);
+  const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+  let at = 0;
   for (const chunk of chunks) {
-    bytes.set(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength), at);
-    at += chunk.byteLength;
+    bytes.set(chunk, at);
+    at += chunk.length;
   }
   return bytes;
+};
+
+/** The same bytes in pieces: what comes before the tensors, then each tensor's own memory. Throws as `encodeState`. */
+export function stateChunks(state: State): readonly Uint8Array[] {
+  const chunks: Float32Array[] = [];
+  const json = new TextEncoder().encode(JSON.stringify(encodeValue(state, '', chunks, new Set())));
+  const head = new Uint8Array(align(HEADER + json.length));
+  head.set(MAGIC);
+  new DataView(head.buffer).setUint32(MAGIC.length, json.length, true);
+  head.set(json, HEADER);
+  return [head, ...chunks.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength))];
 }
 
 const align = (length: number): number => Math.ceil(length / 4) * 4;
@@ -96,26 +102,61 @@ const refused = (path: string, what: string): Error =>
   new Error(`a state cannot hold ${what}${path === '' ? '' : ` (at ${path})`}`);
 
 /** The state that `encodeState` wrote. Tensors are copies. Throws where the bytes are truncated, damaged or something else. */
-export function decodeState(bytes: Uint8Array): State {
-  if (bytes.length < HEADER || MAGIC.some((byte, i) => bytes[i] !== byte)) throw damaged('it does not begin as one');
-  const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(MAGIC.length, true);
-  if (HEADER + length > bytes.length) throw damaged('it is truncated');
+export const decodeState = (bytes: Uint8Array): State => decodeChunks([bytes], bytes.length);
+
+/**
+ * `decodeState` of bytes that come in pieces, `size` in all. Each piece is let go before the next is asked for, so that no more is in
+ * memory than the state and one piece, whose memory may be used again for the next.
+ */
+export function decodeChunks(chunks: Iterable<Uint8Array>, size: number): State {
+  const reader = readerOf(chunks, size);
+  const head = reader.left() < HEADER ? undefined : reader.take(HEADER);
+  if (head === undefined || MAGIC.some((byte, i) => head[i] !== byte)) throw damaged('it does not begin as one');
+  const length = new DataView(head.buffer).getUint32(MAGIC.length, true);
   let json: Json;
+  const text = reader.take(length);
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(HEADER, HEADER + length));
-    json = JSON.parse(text) as Json;
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(text)) as Json;
   } catch (cause) {
     throw damaged('its text cannot be read', cause);
   }
-  const reader = { bytes, at: align(HEADER + length) };
+  reader.take(align(HEADER + length) - HEADER - length);
   const state = decodeValue(json, reader);
-  if (reader.at !== bytes.length) throw damaged(`${bytes.length - reader.at} bytes are left over`);
+  if (reader.left() > 0) throw damaged(`${reader.left()} bytes are left over`);
   return state;
 }
 
 interface Reader {
-  readonly bytes: Uint8Array;
-  at: number;
+  /** The next bytes as a copy of their own, aligned. Throws where there are fewer. */
+  take(length: number): Uint8Array<ArrayBuffer>;
+  left(): number;
+}
+
+function readerOf(chunks: Iterable<Uint8Array>, size: number): Reader {
+  const rest = chunks[Symbol.iterator]();
+  let chunk = new Uint8Array(0) as Uint8Array;
+  let left = size;
+  return {
+    left: () => left,
+    take(length) {
+      if (length > left) throw damaged('it is truncated');
+      const out = new Uint8Array(length);
+      for (let at = 0; at < length;) {
+        if (chunk.length === 0) {
+          const next = rest.next();
+          if (next.done === true) throw damaged('it is truncated');
+          chunk = next.value;
+          continue;
+        }
+        const piece = chunk.subarray(0, length - at);
+        out.set(piece, at);
+        at += piece.length;
+        chunk = chunk.subarray(piece.length);
+      }
+      left -= length;
+      return out;
+    },
+  };
 }
 
 function decodeValue(json: Json, reader: Reader): State {
@@ -158,13 +199,7 @@ function pairs(json: Json | undefined): [string, Json][] {
 
 function readTensor(shape: Json | undefined, reader: Reader): Tensor {
   if (!Array.isArray(shape) || !shape.every(isSize)) throw damaged('a tensor has no shape');
-  const size = sizeOf(shape);
-  const end = reader.at + 4 * size;
-  if (end > reader.bytes.length) throw damaged('it is truncated');
-  // A copy of the bytes, whose own offset need not be a multiple of 4 (and Buffer's slice would be a view).
-  const data = new Float32Array(new Uint8Array(reader.bytes.subarray(reader.at, end)).buffer);
-  reader.at = end;
-  return { shape, data };
+  return { shape, data: new Float32Array(reader.take(4 * sizeOf(shape)).buffer) };
 }
 
 const damaged = (why: string, cause?: unknown): Error =>

@@ -32,10 +32,17 @@ export function mapTensors(tensors: Tensors, change: (tensor: Tensor, name: stri
   return out;
 }
 
+/** Names and shapes. Tensors are that too. */
+export type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
+
+/** Names and shapes alone, so that the numbers can go. */
+export const shapesOf = (tensors: Shapes): Shapes =>
+  new Map([...tensors].map(([name, { shape }]) => [name, { shape }]));
+
 const shown = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
 
 /** What makes the names or shapes of two maps differ, in words, or undefined where they agree (their order may differ). */
-export function shapeDifference(a: Tensors, b: Tensors): string | undefined {
+export function shapeDifference(a: Shapes, b: Shapes): string | undefined {
   for (const [name, x] of a) {
     const y = b.get(name);
     if (y === undefined) return `tensor "${name}" is missing in the second`;

@@ -117,12 +117,19 @@ export async function openSafetensors(path: string): Promise<TensorStore> {
 }
 
 /** The tensor's bytes as they are in the file. */
-export async function readBytes({ name, file, offset, length }: StoredTensor): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
+export async function readBytes(stored: StoredTensor): Promise<Uint8Array> {
+  const bytes = new Uint8Array(stored.length);
+  await readInto(stored, bytes);
+  return bytes;
+}
+
+/** Fills `bytes` from the tensor's, from so many bytes on. */
+async function readInto({ name, file, offset }: StoredTensor, bytes: Uint8Array, from = 0): Promise<void> {
   const handle = await open(file, 'r');
   try {
-    for (let at = 0; at < length;) {
-      const { bytesRead } = await handle.read(bytes, at, Math.min(length - at, 1 << 30), offset + at);
+    for (let at = 0; at < bytes.length;) {
+      const most = Math.min(bytes.length - at, 1 << 30);
+      const { bytesRead } = await handle.read(bytes, at, most, offset + from + at);
       if (bytesRead === 0)
         throw new UserError(`${file}: ended inside tensor ${JSON.stringify(name)} (changed while open?)`);
       at += bytesRead;
@@ -130,13 +137,18 @@ export async function readBytes({ name, file, offset, length }: StoredTensor): P
   } finally {
     await handle.close();
   }
-  return bytes;
 }
 
-/** The tensor in float32, whatever its type in the file. */
+/** The tensor in float32, whatever its type in the file; float32 goes straight to where it stays. */
 export async function readTensor(stored: StoredTensor): Promise<Tensor> {
+  const { shape, dtype, length } = stored;
+  if (dtype === 'F32') {
+    const data = new Float32Array(length / 4);
+    await readInto(stored, new Uint8Array(data.buffer));
+    return { shape, data };
+  }
   const where = `${stored.file}: tensor ${JSON.stringify(stored.name)}`;
-  return { shape: stored.shape, data: toFloat32(await readBytes(stored), stored.dtype, where) };
+  return { shape, data: toFloat32(await readBytes(stored), dtype, where) };
 }
 
 /** Every tensor of a file or sharded folder in float32, in the order of the files. */
