@@ -1,8 +1,8 @@
-import { identified } from '../identity.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { getTensor, requireSameShapes } from '../tensor/tensors.ts';
 import type { Adapter } from './adapter.ts';
 import { requireFactors, withMoved } from './check.ts';
+import { identified } from './identity.ts';
 import { movedKeys } from './moves.ts';
 import type { Parametrisation } from './parametrisation.ts';
 

@@ -1,6 +1,6 @@
-import { identified } from '../identity.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type Axis, innerProducts, magnitudeShape, normAxis, type NormAxis, walk } from './axis.ts';
+import { identified } from './identity.ts';
 import { byDelta, type DeltaMap } from './moves.ts';
 import type { Parametrisation } from './parametrisation.ts';
 

@@ -1,5 +1,5 @@
-import { identified } from '../identity.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
+import { identified } from '../lora/identity.ts';
 import type { Parametrisation } from '../lora/parametrisation.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { add, scale, subtract } from '../tensor/tensors.ts';

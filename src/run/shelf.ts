@@ -6,7 +6,7 @@ import type { RunConfig } from '../config/schema.ts';
 import type { Place } from '../federation/events.ts';
 import type { Identity, Journal } from '../federation/journal.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
-import { identityOf } from '../identity.ts';
+import { identityOf } from '../lora/identity.ts';
 import type { Stage } from '../methods/stage.ts';
 import { threadsOf } from './environment.ts';
 import { baseRecord, stageRecord } from './evaluation.ts';

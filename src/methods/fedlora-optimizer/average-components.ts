@@ -1,7 +1,7 @@
-import { identified } from '../../identity.ts';
 import type { Adapter, LoraLayout } from '../../lora/adapter.ts';
 import { type Axis, decomposeAdapter, normaliseDirections, recomposeAdapter } from '../../lora/decompose.ts';
 import { factors as bothFactors } from '../../lora/factors.ts';
+import { identified } from '../../lora/identity.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
 import { add, subtract } from '../../tensor/tensors.ts';
 import { weightedMean } from '../../tensor/weighted.ts';

@@ -1,7 +1,7 @@
 import { UserError } from '../../errors.ts';
-import { identified } from '../../identity.ts';
 import { directionOfA, directionOfB } from '../../lora/direction.ts';
 import { factors, onlyA, onlyB } from '../../lora/factors.ts';
+import { identified } from '../../lora/identity.ts';
 import { magnitudeOfA, magnitudeOfB } from '../../lora/magnitude.ts';
 import type { Parametrisation } from '../../lora/parametrisation.ts';
 import { adam } from '../../optim/adamw.ts';
