@@ -50,13 +50,16 @@ export function program(terminal: Terminal): Command {
 
   fedlora
     .command('serve')
-    .description('coordinate a run whose clients join from elsewhere (docs/deploy.md)')
-    .argument('<config.yaml>', 'the configuration, with a section `serve`')
-    .option('--out <folder>', "the server's data folder (default: runs/<name of the configuration>)")
-    .option('--resume', 'go on with an unfinished run')
+    .description('coordinate runs whose clients join from elsewhere (docs/deploy.md)')
+    .argument('<config.yaml...>', 'the configuration, with a section `serve`; several: a run of each on one server')
+    .option(
+      '--out <folder>',
+      "the server's data folder (default: runs/<name of the configuration>); of several runs, where each has a folder of its name (default: runs)",
+    )
+    .option('--resume', 'go on with unfinished runs')
     .option('--set <key=value>', 'override a key, e.g. --set serve.port=0 (repeatable)', collect, [])
-    .action(async (file: string, flags: ServeFlags) =>
-      (await import('./commands/serve.ts')).serveCommand(file, flags, terminal),
+    .action(async (files: string[], flags: ServeFlags) =>
+      (await import('./commands/serve.ts')).serveCommand(files, flags, terminal),
     );
 
   fedlora
