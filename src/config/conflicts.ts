@@ -38,6 +38,7 @@ const rules: readonly Rule[] = [
     has('rounds.fraction') && Number(get('rounds.fraction')) < 1 && (get('rounds.sampling') ?? 'all') === 'all'
       ? [['rounds.fraction', 'has no effect with `sampling: all`: choose `sampling: fixed` or `poisson`']]
       : [],
+  overSampled,
   (has, get) =>
     has('combine.robust') && get('rounds.sampling') === 'poisson'
       ? [['combine.robust', 'needs a sure number of updates in a round: choose `sampling: all` or `fixed`']]
@@ -45,10 +46,6 @@ const rules: readonly Rule[] = [
   (_has, get) =>
     get('combine') === 'secure' && get('rounds.sampling') === 'poisson'
       ? [['combine', '`secure` needs a sure number of clients in a round: choose `sampling: all` or `fixed`']]
-      : [],
-  (has, get) =>
-    get('combine') === 'secure' && has('serve')
-      ? [['combine', '`secure` does not go with `serve`: its messages do not travel over HTTP yet; simulate the run']]
       : [],
   (has, get) =>
     needed(
@@ -107,6 +104,29 @@ function oneOf(has: (key: string) => boolean, section: string): readonly (readon
         : 'give `path` or `hub`, not both',
     ],
   ];
+}
+
+/** Over-sampling is of a fixed number, of which there are others, and of updates that can be added up as they come. */
+function overSampled(
+  has: (key: string) => boolean,
+  get: (key: string) => unknown,
+): readonly (readonly [string, string])[] {
+  const key = 'rounds.overSampling';
+  const sampling = get('rounds.sampling') ?? 'all';
+  if (!has(key)) return [];
+  if (sampling === 'poisson')
+    return [[key, '`poisson` draws each client by itself, and no number of them: choose `sampling: fixed`']];
+  if (sampling === 'fixed' && Number(get('rounds.fraction') ?? 1) === 1)
+    return [[key, 'has no effect where everybody is drawn: set `rounds.fraction` below 1']];
+  if (sampling === 'all') return [[key, 'has no effect with `sampling: all`, which draws everybody: choose `fixed`']];
+  if (get('combine') === 'secure')
+    return [
+      [
+        key,
+        'does not go with `combine: secure`: who is in the sum is agreed on before updates are sent, and drop-outs are made up for by the others; leave it out',
+      ],
+    ];
+  return [];
 }
 
 /** Keys without a meaning where each client brings its own data. */

@@ -54,6 +54,14 @@ export const roundsSchema = z
       .default(3600)
       .describe('Seconds a client has for one task; then it is left out of the round.'),
     minimum: whole(1).default(1).describe('Fewest updates a round needs; fewer stop the run.'),
+    overSampling: z
+      .number()
+      .min(1)
+      .max(100)
+      .exactOptional()
+      .describe(
+        'With `fixed`: draw so many times the clients that a round needs, rounded up. With `serve` all of them are asked, and the round closes when as many updates are in as it needs; later ones are left out. In a simulation nobody is late: the others are asked only in place of those that fail, in the order of the draw. Default: no others.',
+      ),
   })
   .describe('The federated rounds.');
 

@@ -12,6 +12,8 @@ export interface RoundSettings {
   readonly deadline: number;
   /** Fewest updates of clients that a round needs; fewer stop the run. */
   readonly minimum: number;
+  /** With `fixed`: how many times the clients that a round needs are drawn for it, 1 or more. */
+  readonly overSampling?: number;
 }
 
 /** Where in a run something happens. */

@@ -55,6 +55,8 @@ export interface Federation {
   readonly evaluateRound?: EvaluateRound;
   /** Bytes resident at most since the last call; undefined where that cannot be told. Asked twice a round. Default: nobody tells. */
   readonly peakMemory?: () => number | undefined;
+  /** Whether a round closes when enough updates are in, rather than ask others only for those that fail. With over-sampling. */
+  readonly early?: boolean;
   /** Tasks at a time; the result's bits do not depend on it. Default 1, which is best for one engine. */
   readonly concurrency?: number;
 }

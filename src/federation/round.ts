@@ -2,18 +2,18 @@ import type { Combined, RoundGuard, Stage } from '../methods/stage.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { allFinite, byteSize } from '../tensor/tensors.ts';
+import { whomToAsk } from './asked.ts';
 import { sortedNames } from './clients.ts';
 import { collector } from './collect.ts';
 import { updateProblem, type CombinedRound } from './combine.ts';
 import type { ClientRecord, Place, RoundRecord, RunEvent } from './events.ts';
-import { Fatal, RoundFailed } from './fatal.ts';
+import { RoundFailed } from './fatal.ts';
 import { atServer, serverSide, type Federation } from './federation.ts';
-import { merge } from './merge.ts';
 import { leastUpdates, ruleAt, robustSum } from './robust/rule.ts';
 import { secureAt, type SecureCombiner } from './secure/combiner.ts';
 import type { TaskTotals } from './secure/vector.ts';
-import { secretSample, selectClients } from './select.ts';
-import { performTask, type Outcome, type TaskStep } from './task.ts';
+import type { Outcome } from './task.ts';
+import { steps } from './tasks.ts';
 
 /** One round of a stage, and where it starts from. */
 export interface Round extends Federation {
@@ -37,8 +37,9 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   run.peakMemory?.();
   const guard = await stage.guard?.(run.shared, round);
   const release = guard?.release;
-  const selected = selection(run, release && stage.participants === 'sampled' ? secretly(run) : undefined);
-  yield { ...at, kind: 'round started', round, clients: selected };
+  const { first, spare, enough } = whomToAsk(run, release !== undefined && stage.participants === 'sampled');
+  const selected = spare.length === 0 ? first : sortedNames([...first, ...spare]);
+  yield { ...at, kind: 'round started', round, clients: first };
 
   // In a stage that sends nothing, some clients may have committed before an earlier process ended. A sum that it released
   // was of all of them, and is never drawn again.
@@ -48,20 +49,38 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   const todo = selected.filter((client) => !records.has(client));
   const secure = await secureAt(run, todo);
   const updates = collector(run, todo, secure);
-  for await (const { client, step, sent, down } of steps(run, todo, secure?.far === true)) {
-    if ('progress' in step) {
-      yield { ...at, kind: 'progress', round, client, progress: step.progress };
-      continue;
+  const asked = new Map<string, number>();
+  let [batch, spares] = [todo.filter((client) => !spare.includes(client)), spare];
+  while (batch.length > 0) {
+    for await (const { client, step, sent, down } of steps(run, batch, secure?.far === true, asked)) {
+      if ('progress' in step) {
+        yield { ...at, kind: 'progress', round, client, progress: step.progress };
+        continue;
+      }
+      const record = recordOf(run, guard, secure, step.outcome, sent, down);
+      records.set(client, record);
+      updates.collect(client, record.leftOut === undefined ? step.outcome : undefined);
+      if (record.leftOut !== undefined) {
+        yield { ...at, kind: 'client left out', round, client, reason: record.leftOut };
+      } else {
+        if (stage.combine === 'none') journal.commitClient(at, round, record);
+        yield { ...at, kind: 'client done', round, record };
+      }
+      if (enough !== undefined && hasEnough(run, records, enough)) break;
     }
-    const record = recordOf(run, guard, secure, step.outcome, sent, down);
-    records.set(client, record);
-    updates.collect(client, record.leftOut === undefined ? step.outcome : undefined);
-    if (record.leftOut !== undefined) {
-      yield { ...at, kind: 'client left out', round, client, reason: record.leftOut };
-    } else {
-      if (stage.combine === 'none') journal.commitClient(at, round, record);
-      yield { ...at, kind: 'client done', round, record };
-    }
+    const missing = Math.max(
+      0,
+      first.filter((client) => client !== atServer(run, stage)).length - usedOf(run, records),
+    );
+    [batch, spares] = [spares.slice(0, missing), spares.slice(missing)];
+  }
+  for (const client of todo.filter((name) => !records.has(name))) {
+    updates.collect(client, undefined);
+    const down = asked.get(client);
+    if (down === undefined) continue;
+    const reason = `came after the ${enough} updates that the round needed`;
+    records.set(client, { client, tokens: 0, processed: 0, loss: null, up: 0, down, seconds: 0, leftOut: reason });
+    yield { ...at, kind: 'client left out', round, client, reason };
   }
 
   const result = await orNoted(run, records, updates.finish());
@@ -69,7 +88,7 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
     records.set(client, { ...records.get(client)!, leftOut: reason });
     yield { ...at, kind: 'client left out', round, client, reason };
   }
-  const inOrder = selected.map((client) => records.get(client)!);
+  const inOrder = selected.flatMap((client) => records.get(client) ?? []);
   if (!release) requireMinimum(run, inOrder, secure);
   const combined = release
     ? (released?.combined ?? noised(run, release, inOrder, result))
@@ -92,78 +111,15 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   return shared;
 }
 
-/** Sorted; `secret`: the sample, where it is not by the run's seed. The server's own participant is always there. */
-function selection(run: Round, secret?: readonly string[]): readonly string[] {
-  const { stage, clients, rounds, seed, draw } = run;
-  const own = atServer(run, stage);
-  if (own !== undefined && own === serverSide(stage)) return [own];
-  const sampled = (): readonly string[] => secret ?? selectClients(clients, rounds, seed, stage.name, draw);
-  const drawn = stage.participants === 'every' ? clients : sampled();
-  return own === undefined ? drawn : sortedNames([...drawn, own]);
-}
+/** How many clients' updates there are to use. */
+const usedOf = (run: Round, records: ReadonlyMap<string, ClientRecord>): number =>
+  [...records.values()].filter(({ client, leftOut }) => leftOut === undefined && client !== atServer(run, run.stage))
+    .length;
 
-/** Drawn once, whatever happens to this process. */
-function secretly({ journal, at, round, clients, rounds }: Round): readonly string[] {
-  const before = journal.drawn(at, round);
-  if (before !== undefined) return before;
-  const drawn = secretSample(clients, rounds.fraction);
-  journal.noteDraw(at, round, drawn);
-  return drawn;
-}
-
-interface Sent {
-  readonly client: string;
-  readonly step: TaskStep;
-  readonly sent: Tensors;
-  readonly down: number;
-}
-
-/** The tasks of all clients, as they go on; what a client is sent is made when its task begins. */
-async function* steps(run: Round, clients: readonly string[], kept: boolean): AsyncGenerator<Sent, void> {
-  // Ends the tasks under way, at their next step, whichever way the round is left.
-  const over = new AbortController();
-  const signal = AbortSignal.any([run.signal, over.signal]);
-  try {
-    yield* merge(tasks(run, clients, kept, signal), run.concurrency ?? 1);
-  } finally {
-    over.abort();
-  }
-}
-
-function* tasks(
-  run: Round,
-  clients: readonly string[],
-  kept: boolean,
-  signal: AbortSignal,
-): Generator<AsyncGenerator<Sent, void>> {
-  for (const client of clients) yield task(run, client, kept, signal);
-}
-
-async function* task(run: Round, client: string, kept: boolean, signal: AbortSignal): AsyncGenerator<Sent, void> {
-  const { stage, at, round, draw, frozen, provided, participant, rounds } = run;
-  const server = client === atServer(run, stage);
-  const sent = stage.broadcast(run.shared, client, round);
-  const has = provided.get(client);
-  const fresh = new Map([...frozen].filter(([name]) => !has?.has(name)));
-  const down = byteSize(sent) + byteSize(fresh);
-  provided.set(client, frozen);
-  const received = new Map([...frozen, ...sent]);
-  if (received.size < frozen.size + sent.size) {
-    throw new Fatal(`stage “${at.stage}” of ${at.method} broadcasts a tensor under the name of a frozen one`);
-  }
-  const work = {
-    ...at,
-    round,
-    draw,
-    client,
-    received,
-    frozen,
-    work: stage.work.bind(stage),
-    ...(stage.packing && { packing: stage.packing }),
-    ...(server && { server }),
-    ...(kept && { kept }),
-  };
-  for await (const step of performTask(participant, work, rounds.deadline, signal)) yield { client, step, sent, down };
+/** The server's own update is no client's, and always waited for. */
+function hasEnough(run: Round, records: ReadonlyMap<string, ClientRecord>, enough: number): boolean {
+  const own = atServer(run, run.stage);
+  return (own === undefined || records.has(own)) && usedOf(run, records) >= enough;
 }
 
 /** A sum that does not come about is a round that fails. */

@@ -21,13 +21,30 @@ export function selectClients(
   switch (settings.sampling) {
     case 'all':
       return names;
-    case 'fixed': {
-      const count = Math.max(1, Math.round(settings.fraction * names.length));
-      return sortedNames(random.sample(names, Math.min(count, names.length)));
-    }
+    case 'fixed':
+      return sortedNames(random.sample(names, fixedCount(names, settings)));
     case 'poisson':
       return names.filter(() => random.uniform() < settings.fraction);
   }
+}
+
+const fixedCount = (names: readonly string[], { fraction }: Pick<RoundSettings, 'fraction'>): number =>
+  Math.min(names.length, Math.max(1, Math.round(fraction * names.length)));
+
+/**
+ * A fixed sample with spares: the clients of `selectClients` first, and behind them so many more that all together are
+ * `overSampling` times as many, rounded up; in the order of the draw. `needed`: how many a round needs.
+ */
+export function drawFixed(
+  names: readonly string[],
+  settings: Pick<RoundSettings, 'fraction'> & { readonly overSampling: number },
+  seed: number,
+  stage: string,
+  draw: number,
+): { readonly names: readonly string[]; readonly needed: number } {
+  const needed = fixedCount(names, settings);
+  const count = Math.min(names.length, Math.ceil(settings.overSampling * needed));
+  return { names: stream(seed, 'clients', stage, draw).sample(names, count), needed };
 }
 
 /**

@@ -93,6 +93,10 @@ describe('guards', () => {
       'rounds.overSampling: does not go with the guard `privacy`: its accountant',
     ],
     [
+      { rounds: { ...poisson, overSampling: 1.3 } },
+      'rounds.overSampling: `poisson` draws each client by itself, and no number of them: choose `sampling: fixed`',
+    ],
+    [
       { rounds: { ...poisson, replaceLate: true } },
       'rounds.replaceLate: does not go with the guard `privacy`: its accountant',
     ],
@@ -106,6 +110,24 @@ describe('guards', () => {
     ],
   ])('privacy with %j is refused', (more, message) => {
     expect(() => config([clip, privacy], more)).toThrow(message);
+  });
+
+  test.each([
+    [{ overSampling: 1.3 }, {}, 'has no effect with `sampling: all`, which draws everybody: choose `fixed`'],
+    [{ sampling: 'fixed', overSampling: 1.3 }, {}, 'has no effect where everybody is drawn: set `rounds.fraction`'],
+    [{ ...poisson, overSampling: 1.3 }, {}, '`poisson` draws each client by itself, and no number of them'],
+    [
+      { sampling: 'fixed', fraction: 0.5, overSampling: 1.3 },
+      { combine: 'secure' },
+      'does not go with `combine: secure`: who is in the sum is agreed on before updates are sent',
+    ],
+  ])('over-sampling by %j is refused', (rounds, more, message) => {
+    expect(() => config(undefined, { rounds, ...more })).toThrow(`rounds.overSampling: ${message}`);
+    expect(config(undefined, { rounds: { sampling: 'fixed', fraction: 0.5, overSampling: 1.3 } }).rounds).toMatchObject(
+      {
+        overSampling: 1.3,
+      },
+    );
   });
 
   test('a bound that moves is counted in the sum, which a robust rule takes the place of', () => {

@@ -179,6 +179,7 @@ export async function* serveRun(
           evaluateRound: evaluate.round,
           peakMemory: memory.lap,
           concurrency: names.length,
+          early: true,
         }),
       );
     const summary = yield* compareMethods({

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect } from 'vitest';
-import type { MethodResult, RunEvent } from '../../src/federation/events.ts';
+import type { MethodResult, RoundSettings, RunEvent } from '../../src/federation/events.ts';
 import { openApi, type Api } from '../../src/federation/http/client/api.ts';
 import { openClientState, type ClientState } from '../../src/federation/http/client/state.ts';
 import { takePart, type TakingPart, type Worker } from '../../src/federation/http/client/take-part.ts';
@@ -167,7 +167,12 @@ export const workerOf = (name: string, own: readonly Stage[] = stages()): Worker
 /** The rounds at a server; payloads of committed rounds go. */
 export async function* rounds(
   { server, journal }: Pick<Served, 'server' | 'journal'>,
-  more: { readonly stages?: readonly Stage[]; readonly deadline?: number; readonly signal?: AbortSignal } = {},
+  more: {
+    readonly stages?: readonly Stage[];
+    readonly settings?: Partial<RoundSettings>;
+    readonly deadline?: number;
+    readonly signal?: AbortSignal;
+  } = {},
 ): AsyncGenerator<RunEvent, MethodResult> {
   const events = runRounds({
     label: 'method',
@@ -177,7 +182,8 @@ export async function* rounds(
     hasProxy: false,
     participant: server.participant,
     journal,
-    rounds: { ...everyone, ...(more.deadline !== undefined && { deadline: more.deadline }) },
+    rounds: { ...everyone, ...more.settings, ...(more.deadline !== undefined && { deadline: more.deadline }) },
+    early: true,
     seed,
     concurrency: names.length,
     ...(more.signal && { signal: more.signal }),
