@@ -102,5 +102,5 @@ export function outgoing(
     const before = wanted.get(name)!;
     return { shape, data: Float32Array.from(data, (x, i) => before[i]! - x) };
   });
-  return { sent, pack: form.pack, error: rest, norm, clipped };
+  return { sent, pack: () => form.pack(), error: rest, norm, clipped };
 }
