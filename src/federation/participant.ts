@@ -32,11 +32,17 @@ export interface Update {
   readonly seconds: number;
 }
 
+/**
+ * Said between progress where an update comes from elsewhere: it has `arrived` and is here for good, so that the deadline does not
+ * concern it any more; or it was lost here after all, and is `awaited` again.
+ */
+export type Arrival = 'arrived' | 'awaited';
+
 /** Whoever does clients' work: in this process, or at the other end of a connection. */
 export interface Participant {
   /**
    * Errors it throws leave the client out of the round with their message as the reason, except `Interrupted` and `Fatal`.
    * Work stops soon after `signal` is aborted; the round engine does not wait for it.
    */
-  perform(task: Task, signal: AbortSignal): AsyncGenerator<Progress, Update>;
+  perform(task: Task, signal: AbortSignal): AsyncGenerator<Progress | Arrival, Update>;
 }

@@ -144,3 +144,31 @@ test('a journal that cannot be written is not the client’s failure', async () 
   });
   await expect(collect(performTask(worker, task, 10, never))).rejects.toBeInstanceOf(JournalFailure);
 });
+
+test('an update that has arrived is not late, however long it takes to read; one that is awaited again is', async () => {
+  const reading = (last: 'arrived' | 'awaited'): Participant =>
+    participant(async function* () {
+      yield 'arrived';
+      yield last;
+      await pause(400);
+      return { update: new Map(), weight: 2, seconds: 0.1 };
+    });
+  const outcome = async (last: 'arrived' | 'awaited'): Promise<unknown> =>
+    (await collect(performTask(reading(last), task, 0.2, never))).yielded;
+  expect(await outcome('arrived')).toMatchObject([{ outcome: { failure: undefined, weight: 2 } }]);
+  expect(await outcome('awaited')).toMatchObject([{ outcome: { failure: 'took longer than the deadline of 0.2 s' } }]);
+});
+
+test('work that is late is told so before anybody hears of it', async () => {
+  let stopped = false;
+  const worker = participant(async function* (_, signal) {
+    signal.addEventListener('abort', () => (stopped = true));
+    yield progress(1);
+    return forever;
+  });
+  const steps = performTask(worker, task, 0.05, never);
+  await steps.next();
+  expect((await steps.next()).value).toMatchObject({ outcome: { failure: 'took longer than the deadline of 0.05 s' } });
+  expect(stopped).toBe(true);
+  await steps.return();
+});

@@ -3,7 +3,7 @@ import { Interrupted } from '../errors.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import type { Progress } from '../train/kit.ts';
 import { Fatal } from './fatal.ts';
-import type { Participant, Task, Update } from './participant.ts';
+import type { Arrival, Participant, Task, Update } from './participant.ts';
 
 /** How a task ended. `failure` says why there is no update. */
 export interface Outcome {
@@ -49,15 +49,25 @@ export async function* performTask(
     },
   });
   let finished = false;
+  let arrived = false;
   try {
     for (;;) {
       const from = performance.now();
-      const next = await within(work.next(), deadline - done.seconds, deadline, signal);
+      const next: IteratorResult<Progress | Arrival, Update> = await within(
+        work.next(),
+        arrived ? undefined : deadline - done.seconds,
+        deadline,
+        signal,
+      );
       done.seconds += (performance.now() - from) / 1000;
       if (next.done) {
         finished = true;
         yield ended(next.value);
         return;
+      }
+      if (typeof next.value === 'string') {
+        arrived = next.value === 'arrived';
+        continue;
       }
       const { loss, tokens, processed, step } = next.value;
       if (!Number.isFinite(loss)) throw new Error(`the loss of step ${step} is ${loss}`);
@@ -69,6 +79,8 @@ export async function* performTask(
   } catch (error) {
     if (error instanceof Fatal || error instanceof Interrupted) throw error;
     if (signal.aborted) throw interrupted();
+    // Before anybody is told: what comes from now on is late.
+    control.abort(new Interrupted('the round no longer waits for this task'));
     yield ended(undefined, error instanceof Error ? error.message : String(error));
   } finally {
     if (!finished) control.abort(new Interrupted('the round no longer waits for this task'));
@@ -77,8 +89,13 @@ export async function* performTask(
   }
 }
 
-/** The promise's value; an error after so many seconds or once the signal is aborted, without waiting for the promise. */
-async function within<T>(promise: Promise<T>, seconds: number, deadline: number, signal: AbortSignal): Promise<T> {
+/** The promise's value; an error after so many seconds (undefined: however long it takes) or once the signal is aborted, without waiting for the promise. */
+async function within<T>(
+  promise: Promise<T>,
+  seconds: number | undefined,
+  deadline: number,
+  signal: AbortSignal,
+): Promise<T> {
   promise.catch(() => undefined);
   let clock: NodeJS.Timeout | undefined;
   let stop: (() => void) | undefined;
@@ -89,10 +106,8 @@ async function within<T>(promise: Promise<T>, seconds: number, deadline: number,
         stop = (): void => reject(interrupted());
         if (signal.aborted) stop();
         signal.addEventListener('abort', stop);
-        clock = timer(
-          () => reject(new Error(`took longer than the deadline of ${deadline} s`)),
-          Math.max(0, seconds) * 1000,
-        );
+        const late = (): void => reject(new Error(`took longer than the deadline of ${deadline} s`));
+        if (seconds !== undefined) clock = timer(late, Math.max(0, seconds) * 1000);
       }),
     ]);
   } finally {

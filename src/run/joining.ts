@@ -1,11 +1,12 @@
 import { Interrupted, UserError } from '../errors.ts';
 import type { Waiting } from '../federation/http/server/desk.ts';
 import type { FederationServer } from '../federation/http/server/open.ts';
+import { steady } from '../federation/http/server/steady.ts';
 import type { Operations } from '../federation/http/server/operation.ts';
 
 /** Who has joined and was heard from since the server started. */
 export function joining(server: FederationServer, names: readonly string[]) {
-  const started = Date.now();
+  const started = steady();
   let gathering = false;
   const missing = (): string[] => {
     const ready = new Set(server.store.clients().flatMap(({ name, data }) => (data === undefined ? [] : [name])));
@@ -24,10 +25,10 @@ export function joining(server: FederationServer, names: readonly string[]) {
     waiting: (): readonly Pick<Waiting, 'client' | 'since' | 'heard'>[] => awaited() ?? server.desk.waiting(),
     /** Waits for all; gives who is missing after so many seconds. Throws where too few have joined. */
     async all(seconds: number, minimum: number, signal: AbortSignal): Promise<readonly string[]> {
-      const end = Date.now() + seconds * 1000;
+      const end = steady() + seconds * 1000;
       gathering = true;
-      while (!missing().every(gone) && Date.now() < end) {
-        await server.desk.arrival((end - Date.now()) / 1000, signal);
+      while (!missing().every(gone) && steady() < end) {
+        await server.desk.arrival((end - steady()) / 1000, signal);
         if (signal.aborted) throw new Interrupted('stopped on request; the run can be resumed');
       }
       gathering = false;

@@ -150,6 +150,9 @@ export function openApi({ url, key, patience, signal, limit = 120 }: ApiOptions)
           } catch (error) {
             // Cut, out of order or still being written: the server says how far it is.
             if (error instanceof Refusal && error.received !== undefined && error.status < 500) return uploaded(digest);
+            // What arrived is not what was sent: the server has thrown it away, and it begins anew.
+            if (error instanceof Refusal && error.code === 'digest')
+              throw new TypeError(`upload ${digest} came with other bytes`, { cause: error });
             if (isConnection(error)) {
               const now = await uploaded(digest);
               if (now.received > from || now.complete) return now;

@@ -70,6 +70,8 @@ export async function* takePart(
     }
     why = '';
     yield* settle(part);
+    // The server has lost what it had of this work, and was just given it again.
+    if (part.state.undecided().some(({ id }) => id === next.task.id)) continue;
     yield { kind: 'task', task: next.task };
     yield* next.task.kind === 'train' ? trained(part, next.task) : evaluated(part, next.task);
   }

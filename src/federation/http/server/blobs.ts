@@ -19,6 +19,10 @@ export interface Blobs {
   read(digest: string): Promise<Uint8Array>;
   /** How many there are, and their bytes. */
   kept(): Promise<{ readonly files: number; readonly bytes: number }>;
+  /** Whether its bytes are there, and those of its name: a disk does not always keep what it was given. */
+  intact(digest: string): Promise<boolean>;
+  /** Lets go of everything: no run needs it any more. */
+  clear(): Promise<void>;
   /** Removes everything that nobody holds. */
   sweep(): Promise<void>;
 }
@@ -28,6 +32,8 @@ export async function openBlobs(folder: string): Promise<Blobs> {
   await mkdir(folder, { recursive: true });
   const pathOf = (digest: string): string => join(folder, digest);
   const holds = new Map<string, number>();
+  // Written by this process: what an earlier one has left is not taken for good unseen.
+  const written = new Set<string>();
   const hold = (digest: string): void => void holds.set(digest, (holds.get(digest) ?? 0) + 1);
   let last: Promise<unknown> = Promise.resolve();
   // One change after the other, so that nothing is removed that was just found.
@@ -44,6 +50,10 @@ export async function openBlobs(folder: string): Promise<Blobs> {
     });
     return found?.isFile() === true ? { path, size: found.size } : undefined;
   };
+  const sweep = (): Promise<void> =>
+    inTurn(async () => {
+      for (const name of await readdir(folder)) if (!holds.has(name)) await rm(join(folder, name), { force: true });
+    });
   return {
     async put(chunks) {
       const hash = createHash('sha256');
@@ -55,7 +65,9 @@ export async function openBlobs(folder: string): Promise<Blobs> {
       const digest = hash.digest('hex');
       hold(digest);
       await inTurn(async () => {
-        if ((await find(digest)) === undefined) await writeAtomically(pathOf(digest), chunks());
+        if (written.has(digest) && (await find(digest)) !== undefined) return;
+        await writeAtomically(pathOf(digest), chunks());
+        written.add(digest);
       });
       return { digest, size };
     },
@@ -63,6 +75,7 @@ export async function openBlobs(folder: string): Promise<Blobs> {
       hold(digest);
       await inTurn(async () => {
         await rename(file, pathOf(digest));
+        written.add(digest);
         await syncFolder(folder);
       });
     },
@@ -72,7 +85,9 @@ export async function openBlobs(folder: string): Promise<Blobs> {
       if (left > 0) holds.set(digest, left);
       else holds.delete(digest);
       await inTurn(async () => {
-        if (!holds.has(digest)) await rm(pathOf(digest), { force: true });
+        if (holds.has(digest)) return;
+        written.delete(digest);
+        await rm(pathOf(digest), { force: true });
       });
     },
     find,
@@ -83,10 +98,15 @@ export async function openBlobs(folder: string): Promise<Blobs> {
       const sizes = found.flatMap((blob) => (blob === undefined ? [] : [blob.size]));
       return { files: sizes.length, bytes: sizes.reduce((sum, size) => sum + size, 0) };
     },
-    sweep: () =>
-      inTurn(async () => {
-        for (const name of await readdir(folder)) if (!holds.has(name)) await rm(join(folder, name), { force: true });
-      }),
+    async intact(digest) {
+      const found = await find(digest);
+      return found !== undefined && (await hashFile(found.path)).digest('hex') === digest;
+    },
+    clear() {
+      holds.clear();
+      return sweep();
+    },
+    sweep,
   };
 }
 

@@ -3,6 +3,7 @@ import type { Tensors } from '../../../tensor/tensor.ts';
 import type { Place } from '../../events.ts';
 import type { BlobRef, TaskMessage, Totals } from '../protocol.ts';
 import { bell, type Bell } from '../bell.ts';
+import { steady } from './steady.ts';
 import type { Store } from './store.ts';
 
 /** A task for one client, with what the server will check its answer against. */
@@ -72,6 +73,8 @@ export interface Desk {
   mayFetch(client: string, digest: string): boolean;
   heard(client: string): void;
   lastHeard(client: string): number | undefined;
+  /** What came of a task is damaged: it is open again, as if nothing had come. */
+  forget(id: string): void;
   /** Until a client is heard of for the first time, or the seconds have passed. */
   arrival(seconds: number, signal: AbortSignal): Promise<void>;
   waiting(): readonly Waiting[];
@@ -83,11 +86,11 @@ export interface Desk {
   watch(client: string, listener: () => void): () => void;
 }
 
-/** @param lease seconds; `now`: milliseconds since 1970. */
+/** @param lease seconds; `now`: milliseconds since 1970, evenly. */
 export function openDesk(
-  store: Pick<Store, 'task' | 'offered' | 'revoked'>,
+  store: Pick<Store, 'task' | 'offered' | 'revoked' | 'forgetResult'>,
   lease: number,
-  now: () => number = Date.now,
+  now: () => number = steady,
 ): Desk {
   const entries = new Map<string, Entry>();
   const byClient = new Map<string, Set<Entry>>();
@@ -119,6 +122,12 @@ export function openDesk(
       entries.set(message.id, entry);
       grouped(byClient, client).add(entry);
       for (const listener of watchers.get(client) ?? []) listener();
+      const withdraw = (): void => {
+        if (entries.get(message.id) === entry) entries.delete(message.id);
+        ungrouped(byClient, client, entry);
+      };
+      // At once: what comes after it must not be taken and then not counted.
+      signal.addEventListener('abort', withdraw);
       try {
         for (;;) {
           signal.throwIfAborted();
@@ -134,8 +143,8 @@ export function openDesk(
           await entry.bell.wait(lease - silent, signal);
         }
       } finally {
-        entries.delete(message.id);
-        ungrouped(byClient, client, entry);
+        signal.removeEventListener('abort', withdraw);
+        withdraw();
       }
     },
     async next(client, seconds, signal) {
@@ -163,6 +172,7 @@ export function openDesk(
     totals: (id) => entries.get(id)?.totals,
     failed: (id, reason) => tell(id, { kind: 'failure', reason }),
     finished: (id, result) => tell(id, { kind: 'result', result }),
+    forget: (id) => store.forgetResult(id),
     mayFetch: (client, digest) => of(client).some(({ offer }) => offer.blobs.some((blob) => blob.digest === digest)),
     heard(client) {
       lastHeard.set(client, now());

@@ -15,6 +15,7 @@ import { keysOf } from './keys.ts';
 import { listen, type Listener, type ListenOptions } from './listener.ts';
 import { remoteParticipant } from './participant.ts';
 import { service, type Over } from './service.ts';
+import { steady } from './steady.ts';
 import { openStore, type Store } from './store.ts';
 import { openUploads } from './uploads.ts';
 
@@ -137,13 +138,14 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
       },
       async end(over, seconds, signal = new AbortController().signal) {
         answers.end(over);
-        const deadline = Date.now() + seconds * 1000;
+        const deadline = steady() + seconds * 1000;
         const joined = store.clients().filter(({ key }) => key !== undefined);
         for (;;) {
-          const left = (deadline - Date.now()) / 1000;
-          if (left <= 0 || signal.aborted || joined.every(({ name }) => answers.told.has(name))) return;
+          const left = (deadline - steady()) / 1000;
+          if (left <= 0 || signal.aborted || joined.every(({ name }) => answers.told.has(name))) break;
           await desk.arrival(Math.min(1, left), signal);
         }
+        if (over.how === 'finished') await blobs.clear();
       },
       async close() {
         listener.unmount(name, 'this run was stopped, and goes on when whoever runs it starts it again');

@@ -5,6 +5,7 @@ import type { Gate } from './gate.ts';
 import type { Keys } from './keys.ts';
 import type { Monitor } from './monitor.ts';
 import type { Over } from './service.ts';
+import { steady } from './steady.ts';
 import type { Store } from './store.ts';
 
 /** What only the run itself can do for an operator. Each throws `Refusal` where it cannot. */
@@ -55,7 +56,7 @@ export function operation(parts: OperationParts): Operation {
 
   const until = (client: string): number | undefined => {
     const heard = desk.lastHeard(client);
-    return heard !== undefined && heard + lease * 1000 > Date.now() ? heard + lease * 1000 : undefined;
+    return heard !== undefined && heard + lease * 1000 > steady() ? heard + lease * 1000 : undefined;
   };
 
   function state(): Status['state'] {

@@ -42,19 +42,17 @@ export function remoteParticipant(parts: {
       try {
         const id = taskId(run, 'train', method, stageIndex, round, client, tensorsDigest(task.received));
         const expected = await expectedUpdate(task);
-        const offered = desk.offer(
-          {
-            message: { kind: 'train', id, place, round, draw, frozen, sent },
-            client,
-            place,
-            round,
-            blobs: sent === null ? frozen : [...frozen, sent],
-            expected,
-            sent: own,
-            ...(task.packing && { packing: task.packing }),
-          },
-          signal,
-        );
+        const offer = {
+          message: { kind: 'train', id, place, round, draw, frozen, sent } as const,
+          client,
+          place,
+          round,
+          blobs: sent === null ? frozen : [...frozen, sent],
+          expected,
+          sent: own,
+          ...(task.packing && { packing: task.packing }),
+        };
+        let offered = desk.offer(offer, signal);
         let seen = nothing;
         for (;;) {
           const next = await offered.next();
@@ -64,7 +62,17 @@ export function remoteParticipant(parts: {
           seen = totals;
           if (progress !== undefined) yield progress;
           if (!next.done || message === undefined) continue;
+          // It is here for good, and whatever is left to do takes no time of the client's.
+          yield 'arrived';
           const { digest } = next.value;
+          if (digest !== undefined && !(await blobs.intact(digest))) {
+            // The client has it still, and is asked for it once more.
+            desk.forget(id);
+            await blobs.release(digest);
+            offered = desk.offer(offer, signal);
+            yield 'awaited';
+            continue;
+          }
           const update: Tensors =
             digest === undefined
               ? new Map()

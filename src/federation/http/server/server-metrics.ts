@@ -1,5 +1,6 @@
 import type { HttpParts } from './call.ts';
 import type { Family } from './prometheus.ts';
+import { steady } from './steady.ts';
 import type { Traffic } from './traffic.ts';
 
 /** Bytes of a whole server's connections. */
@@ -36,7 +37,7 @@ export async function runMetrics(parts: HttpParts): Promise<readonly Family[]> {
   const kept = await blobs.kept();
   const now = Date.now();
   const updates = [...monitor.updates()];
-  const oldest = Math.min(now, ...status.waiting.map(({ since }) => Date.parse(since)));
+  const waited = steady() - Math.min(steady(), ...status.waiting.map(({ since }) => Date.parse(since)));
   const one = (name: string, help: string, value: number, type: Family['type'] = 'gauge'): Family => ({
     name: `fedlora_${name}`,
     help,
@@ -120,7 +121,7 @@ export async function runMetrics(parts: HttpParts): Promise<readonly Family[]> {
     one(
       'waiting_seconds',
       'For how long the run has waited for the client that it waits for longest; 0: for nobody.',
-      (now - oldest) / 1000,
+      waited / 1000,
     ),
     one(
       'paused_seconds',

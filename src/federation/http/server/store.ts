@@ -51,6 +51,8 @@ export interface Store {
   offered(task: Omit<TaskRow, 'result' | 'digest'>): void;
   /** Keeps what has come of a task, and a line of the audit. */
   finish(id: string, result: unknown, digest: string | undefined): void;
+  /** Forgets what has come of a task, whose payload is damaged, with a line of the audit. */
+  forgetResult(id: string): void;
   /** How many updates of each client were received. */
   updateCounts(): ReadonlyMap<string, number>;
   /** Payloads that results still name. */
@@ -159,6 +161,12 @@ export function openStore(path: string, now: () => number = Date.now): Store {
         if (digest === undefined) database.run('update tasks set result = ? where id = ?', json, id);
         else database.run('update tasks set result = ?, digest = ? where id = ?', json, digest, id);
         audit('received', client, `${id} ${digest ?? ''}`.trimEnd());
+      }),
+    forgetResult: (id) =>
+      database.transaction(() => {
+        const task = taskOf(one('select * from tasks where id = ?', id));
+        database.run('update tasks set result = null, digest = null where id = ?', id);
+        audit('damaged', task?.client ?? '', `${id} ${task?.digest ?? ''}`.trimEnd());
       }),
     updateCounts: () =>
       new Map(

@@ -140,4 +140,17 @@ describe('payloads', () => {
     await blobs.sweep();
     expect(readdirSync(folder)).toEqual([kept.digest]);
   });
+
+  test('that the disk has changed are found out, and written anew when they come again', async () => {
+    const folder = fresh();
+    const before = await openBlobs(folder);
+    const { digest } = await before.put(() => [Uint8Array.of(1, 2)]);
+    writeFileSync(join(folder, digest), Uint8Array.of(1, 3));
+    expect(await before.intact(digest)).toBe(false);
+    const blobs = await openBlobs(folder);
+    await blobs.put(() => [Uint8Array.of(1, 2)]);
+    expect(await blobs.intact(digest)).toBe(true);
+    await blobs.clear();
+    expect(await blobs.intact(digest)).toBe(false);
+  });
 });
