@@ -4,6 +4,7 @@ import type { RunConfig } from '../config/schema.ts';
 import type { LoadedData } from '../data/load.ts';
 import { UserError } from '../errors.ts';
 import { openApi, type Api } from '../federation/http/client/api.ts';
+import { reach } from '../federation/http/client/reach.ts';
 import { openClientState } from '../federation/http/client/state.ts';
 import { takePart, type TakingPart } from '../federation/http/client/take-part.ts';
 import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
@@ -136,7 +137,9 @@ export async function* join(
         kept.push(folder);
       },
     });
-    const taking = takePart({ api, state, worker, signal, beat: Math.min(10, description.lease / 4) });
+    const reached = reach(api, { url: options.url, key, signal });
+    closing.push(() => reached.close());
+    const taking = takePart({ api: reached, state, worker, signal, beat: Math.min(10, description.lease / 4) });
     for (;;) {
       const next = await refusedToUser(taking.next());
       if (next.done) return next.value;

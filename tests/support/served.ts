@@ -4,7 +4,7 @@ import { afterEach, expect } from 'vitest';
 import type { MethodResult, RoundSettings, RunEvent } from '../../src/federation/events.ts';
 import { openApi, type Api } from '../../src/federation/http/client/api.ts';
 import { openClientState, type ClientState } from '../../src/federation/http/client/state.ts';
-import { takePart, type TakingPart, type Worker } from '../../src/federation/http/client/take-part.ts';
+import { takePart, type TakePart, type TakingPart, type Worker } from '../../src/federation/http/client/take-part.ts';
 import { PROTOCOL } from '../../src/federation/http/protocol.ts';
 import { newSecret } from '../../src/federation/http/server/keys.ts';
 import { listen, type Listener } from '../../src/federation/http/server/listener.ts';
@@ -139,9 +139,15 @@ export function federationTools() {
       server: FederationServer,
       folder: string,
       name: string,
-      more: { readonly url?: string; readonly stages?: readonly Stage[] } = {},
+      more: {
+        readonly url?: string;
+        readonly stages?: readonly Stage[];
+        /** What carries the questions; by default polling. */
+        readonly over?: (api: Api, key: string) => TakePart['api'];
+      } = {},
     ): Promise<{ readonly events: TakingPart[]; readonly state: ClientState }> {
-      const { api } = await tools.joined(server, name, more.url);
+      const { api: polled, key } = await tools.joined(server, name, more.url);
+      const api = more.over?.(polled, key) ?? polled;
       const state = await tools.state(server, folder, name);
       const taking = takePart({ api, state, worker: workerOf(name, more.stages), signal: control.signal, beat: 0.05 });
       const events: TakingPart[] = [];

@@ -88,6 +88,8 @@ function told(event: Joining): string[] {
       return [`  round ${event.work.round + 1} not counted: ${printable(event.reason)}`];
     case 'waiting':
       return [printable(event.why)];
+    case 'polling':
+      return [`no WebSocket (${printable(event.why)}); the server is asked again and again instead`];
     case 'fetching':
     case 'kept':
       return [];

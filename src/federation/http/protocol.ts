@@ -10,6 +10,18 @@ export const MESSAGE_BYTES = 64 * 1024;
 /** Longest that a request for the next task is left waiting, seconds. */
 export const LONGEST_WAIT = 25;
 
+/** Where a WebSocket begins. */
+export const SOCKET_PATH = '/v1/socket';
+
+/** Longest silence of a WebSocket, seconds: the server pings three times as often. */
+export const SOCKET_SILENCE = 60;
+
+/** WebSockets that a client may have; one more closes the oldest. */
+export const SOCKETS_EACH = 2;
+
+/** Largest message to a client over a WebSocket, bytes: a task names all its payloads. */
+export const TOLD_BYTES = 2 ** 20;
+
 /** Bytes of one upload request, so that a cut costs little. */
 export const UPLOAD_PIECE = 8 * 2 ** 20;
 
@@ -138,6 +150,30 @@ export const totalsSchema = z.strictObject({
   lossSum: z.number(),
 });
 export type Totals = z.output<typeof totalsSchema>;
+
+/** What a client says over its WebSocket: that it waits for a task, and its signs of life. */
+export const saidSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('next') }),
+  z.strictObject({ kind: z.literal('progress'), id: taskIdSchema, totals: totalsSchema }),
+]);
+export type Said = z.output<typeof saidSchema>;
+
+/**
+ * What it is told: after `next` as many `wait` as there are reasons, then one `task` or `over`; after each `progress` that it was
+ * heard, or refused as by HTTP.
+ */
+export const toldSchema = z.discriminatedUnion('kind', [
+  ...nextSchema.options,
+  z.strictObject({ kind: z.literal('heard'), id: taskIdSchema }),
+  z.strictObject({
+    kind: z.literal('refused'),
+    id: taskIdSchema,
+    status: z.number().int(),
+    code: z.string().max(100),
+    message: z.string().max(4000),
+  }),
+]);
+export type Told = z.output<typeof toldSchema>;
 
 export const updateSchema = z.strictObject({
   /** The uploaded tensors; null where the stage sends none. */

@@ -8,6 +8,7 @@ import { fromPayload, packedPayload, toPayload } from '../payload.ts';
 import type { EvaluateMessage, TaskMessage, Totals, TrainMessage } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import { digestOf, type Api } from './api.ts';
+import type { Reach } from './reach.ts';
 import type { ClientState, Undecided } from './state.ts';
 
 /** What a client can do with its own data; the same work as in a simulation. */
@@ -35,10 +36,12 @@ export type TakingPart =
   | { readonly kind: 'failed'; readonly task: TaskMessage; readonly reason: string }
   | { readonly kind: 'accepted'; readonly work: Undecided }
   | { readonly kind: 'refused'; readonly work: Undecided; readonly reason: string }
-  | { readonly kind: 'waiting'; readonly why: string };
+  | { readonly kind: 'waiting'; readonly why: string }
+  /** Once: tasks are asked for by polling, since there is no WebSocket. */
+  | { readonly kind: 'polling'; readonly why: string };
 
 export interface TakePart {
-  readonly api: Api;
+  readonly api: Api & Partial<Pick<Reach, 'polling'>>;
   readonly state: ClientState;
   readonly worker: Worker;
   readonly signal: AbortSignal;
@@ -55,10 +58,14 @@ export async function* takePart(
 ): AsyncGenerator<TakingPart, { readonly how: 'finished' | 'stopped'; readonly why: string }> {
   const { api, signal } = part;
   let why = '';
+  let said = false;
   for (;;) {
     signal.throwIfAborted();
     yield* settle(part);
     const next = await api.next(20);
+    const polling = api.polling?.();
+    if (polling !== undefined && !said) yield { kind: 'polling', why: polling };
+    said ||= polling !== undefined;
     if (next.kind === 'over') {
       yield* settle(part);
       return { how: next.how, why: next.why };

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { z } from 'zod';
 import { MESSAGE_BYTES } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
@@ -8,6 +9,7 @@ import type { Monitor } from './monitor.ts';
 import type { Operation } from './operation.ts';
 import type { Operators } from './operators.ts';
 import type { Service } from './service.ts';
+import type { Sockets } from './sockets.ts';
 import type { Role } from './store.ts';
 import type { Traffic } from './traffic.ts';
 import type { Uploads } from './uploads.ts';
@@ -18,6 +20,7 @@ export interface HttpParts {
   readonly keys: Keys;
   readonly blobs: Blobs;
   readonly uploads: Uploads;
+  readonly sockets: Sockets;
   readonly operators: Operators;
   readonly operation: Operation;
   readonly monitor: Monitor;
@@ -39,6 +42,18 @@ export interface Call<Message = unknown> {
   readonly message: Message;
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal;
+  /** The connection, of a request to upgrade it. */
+  readonly upgrade?: Upgrade;
+}
+
+export interface Upgrade {
+  readonly socket: Socket;
+  /** What came behind the request already. */
+  readonly head: Buffer;
+  /** Counts one more message of this client: seconds by which it is too fast. */
+  readonly delay: () => number;
+  /** Told of errors that are the server's own. */
+  readonly onError: (error: unknown) => void;
 }
 
 /** What docs/openapi.json says of a route, and what is true of a call before the route sees it. */
@@ -51,7 +66,7 @@ export interface About<Body extends Sent = Sent> {
   readonly query?: Readonly<Record<string, { readonly schema: z.ZodType; readonly about: string }>>;
   /** What is sent: a message, or bytes with a `Content-Range`, which the route reads itself. */
   readonly body?: Body;
-  readonly answer: z.ZodType | 'bytes' | 'text/plain';
+  readonly answer: z.ZodType | 'bytes' | 'text/plain' | 'websocket';
 }
 
 /** What a request can bring. */

@@ -1,5 +1,6 @@
-import { createServer as createPlain, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createPlain, ServerResponse, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createSecure } from 'node:https';
+import type { Socket } from 'node:net';
 import { Refusal } from '../refusal.ts';
 import {
   answered,
@@ -11,6 +12,7 @@ import {
   type HttpParts,
   type Route,
   type Sent,
+  type Upgrade,
 } from './call.ts';
 import { rateLimiter, type Rate } from './limits.ts';
 import { mountAt, type Mount, type WholeServer } from './mounts.ts';
@@ -45,13 +47,17 @@ export function httpServer(
   { tls, rate, onError }: HttpOptions,
 ): { readonly http: Server; readonly traffic: () => Traffic } {
   const limiter = rateLimiter(rate ?? { perSecond: 100, burst: 400 });
-  const listener = (request: IncomingMessage, response: ServerResponse): void => {
-    handle(request, response, { mounts, traffic }, limiter).catch((error: unknown) => {
+  const listener = (request: IncomingMessage, response: ServerResponse, upgrade?: UpgradeRequest): void => {
+    handle({ request, response, ...(upgrade && { upgrade }) }, { mounts, traffic }, limiter).catch((error: unknown) => {
       if (!(error instanceof Refusal) && !response.destroyed && !request.destroyed) onError(error);
       fail(error, request, response);
     });
   };
-  const http = tls === undefined ? createPlain(listener) : createSecure(tls, listener);
+  const ordinary = (request: IncomingMessage, response: ServerResponse): void => listener(request, response);
+  const http = tls === undefined ? createPlain(ordinary) : createSecure(tls, ordinary);
+  http.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) =>
+    listener(request, responseOn(request, socket), { socket, head, onError }),
+  );
   const traffic = trafficOf(http);
   // A request is read within these limits, or its connection is closed.
   http.headersTimeout = 20_000;
@@ -61,9 +67,23 @@ export function httpServer(
   return { http, traffic };
 }
 
+type UpgradeRequest = Omit<Upgrade, 'delay'>;
+
+/** A request to upgrade is answered like any other, but for the route that does upgrade; its connection then ends. */
+function responseOn(request: IncomingMessage, socket: Socket): ServerResponse {
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(socket);
+  response.on('finish', () => socket.destroySoon());
+  socket.on('error', () => socket.destroy());
+  return response;
+}
+
+/** Apart, so that a connection that lives long does not keep its request. */
+const delayOf = (limiter: ReturnType<typeof rateLimiter>, name: string) => (): number => limiter.take(name);
+
 async function handle(
-  request: IncomingMessage,
-  response: ServerResponse,
+  { request, response, upgrade }: Pick<Call, 'request' | 'response'> & { readonly upgrade?: UpgradeRequest },
   server: WholeServer,
   limiter: ReturnType<typeof rateLimiter>,
 ): Promise<void> {
@@ -73,12 +93,16 @@ async function handle(
   found?.mount.open.add(response);
   response.on('close', () => found?.mount.open.delete(response));
   try {
-    const delay = limiter.take(parts === undefined ? address(request) : caller(request, found!.mount, parts));
+    const name = parts === undefined ? address(request) : caller(request, found!.mount, parts);
+    const delay = limiter.take(name);
     if (delay > 0) {
       response.setHeader('retry-after', Math.ceil(delay));
       throw new Refusal(429, 'rate', 'too many requests; try again a little later');
     }
-    const at = { request, response, url };
+    // Its body is not read any more.
+    if (upgrade && request.method !== 'GET') throw new Refusal(400, 'upgrade', 'only a GET upgrades');
+    const more = upgrade && { upgrade: { ...upgrade, delay: delayOf(limiter, name) } };
+    const at = { request, response, url, ...more };
     if (found === undefined) await answer(at, url.pathname, ofServer, server, () => '');
     else if (parts === undefined) throw new Refusal(503, 'not-served', found.mount.why);
     else await answer(at, found.path, ofRun, parts, (about) => asker(request, about, parts));
@@ -90,12 +114,13 @@ async function handle(
 
 /** @param ask who asks, where it is one of those who may */
 async function answer<Parts>(
-  { request, response, url }: Pick<Call, 'request' | 'response' | 'url'>,
+  at: Pick<Call, 'request' | 'response' | 'url' | 'upgrade'>,
   path: string,
   routes: Compiled<Parts>,
   parts: Parts,
   ask: (about: About) => string,
 ): Promise<void> {
+  const { request, response } = at;
   const matching = routes.filter(({ matches }) => matches.test(path));
   const route = matching.find(({ method }) => method === request.method);
   if (route === undefined) {
@@ -109,7 +134,7 @@ async function answer<Parts>(
   const { body } = route.about;
   const who = ask(route.about);
   const sent = body === undefined || body === 'bytes' ? undefined : await message(request, body);
-  const result = await route.run({ request, response, url, name, who, message: sent, signal: gone.signal }, parts);
+  const result = await route.run({ ...at, name, who, message: sent, signal: gone.signal }, parts);
   if (result !== answered) send(response, 200, result);
 }
 

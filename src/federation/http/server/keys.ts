@@ -15,6 +15,8 @@ export interface Keys {
   who(key: string): string;
   /** From now on the client's key and token are not valid. Refuses names that are not known. */
   revoke(name: string): void;
+  /** Tells of each client that is revoked from now on. */
+  onRevoked(listener: (client: string) => void): void;
 }
 
 export const hashOf = (secret: string): string => createHash('sha256').update(secret).digest('hex');
@@ -39,6 +41,7 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
   const known = new Map(rows.flatMap(({ name, key }) => (key === undefined ? [] : [[key, name] as const])));
   const tokens = new Map(rows.flatMap(({ name, token }) => (token === undefined ? [] : [[token, name] as const])));
   const gone = new Set([...known.values()].filter((name) => store.revoked(name) !== undefined));
+  const listeners: ((client: string) => void)[] = [];
   const file = (name: string): string => join(folder, `${name}.token`);
   return {
     async issue(names) {
@@ -95,7 +98,9 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
       if (store.client(name) === undefined) throw new Refusal(404, 'client', 'no client of this run has that name');
       store.revoke(name);
       gone.add(name);
+      for (const listener of listeners) listener(name);
     },
+    onRevoked: (listener) => void listeners.push(listener),
   };
 }
 

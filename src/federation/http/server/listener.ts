@@ -49,11 +49,13 @@ export async function listen(names: readonly string[], options: ListenOptions): 
     },
     unmount(name, why) {
       const mount = of(name);
+      mount.parts?.sockets.close();
       Object.assign(mount, { parts: undefined, why });
       for (const response of mount.open) response.destroy();
     },
     async close() {
       const closed = new Promise<void>((done) => http.close(() => done()));
+      for (const { parts } of mounts) parts?.sockets.close();
       http.closeAllConnections();
       await closed;
     },

@@ -16,6 +16,7 @@ import { listen, type Listener, type ListenOptions } from './listener.ts';
 import { remoteParticipant } from './participant.ts';
 import { service, type Over } from './service.ts';
 import { steady } from './steady.ts';
+import { openSockets } from './sockets.ts';
 import { openStore, type Store } from './store.ts';
 import { openUploads } from './uploads.ts';
 
@@ -51,6 +52,8 @@ export interface FederationServer {
   readonly store: Store;
   readonly blobs: Blobs;
   readonly participant: Participant;
+  /** WebSockets that are open. */
+  sockets(): number;
   /** A round is committed: payloads of its updates go. */
   committed(at: Place, round: number): Promise<void>;
   /** Tells everybody who asks that the run is over, until all clients know or so many seconds have passed. */
@@ -111,12 +114,14 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
     const { operations } = options;
     const parts = { run, fedlora, lease, store, keys, desk, gate, monitor, over, operations };
     const operated = operation(parts);
+    const sockets = openSockets({ keys, service: answers, desk, monitor, lease });
     store.audit('started', '', `fedlora ${fedlora}`);
     const url = listener.mount(name, {
       service: answers,
       keys,
       blobs,
       uploads,
+      sockets,
       operators,
       operation: operated,
       monitor,
@@ -132,6 +137,7 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
       desk,
       store,
       blobs,
+      sockets: () => sockets.count(),
       participant: remoteParticipant({ run, desk, blobs }),
       async committed(at, round) {
         for (const digest of store.forgetPayloads(at, round)) await blobs.release(digest);

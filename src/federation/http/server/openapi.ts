@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { errorSchema, PROTOCOL } from '../protocol.ts';
+import { errorSchema, PROTOCOL, saidSchema, toldSchema } from '../protocol.ts';
 import type { About, Route, Sent } from './call.ts';
 import { operatorRoutes } from './operator-routes.ts';
 import { routes } from './routes.ts';
@@ -29,7 +29,11 @@ export function openApiDocument(): Json {
     },
     paths,
     components: {
-      schemas: { Error: schemaOf(errorSchema, 'output') },
+      schemas: {
+        Error: schemaOf(errorSchema, 'output'),
+        Said: schemaOf(saidSchema, 'input'),
+        Told: schemaOf(toldSchema, 'output'),
+      },
       securitySchemes: {
         enrolment: bearer('The enrolment token of one client, valid once.'),
         client: bearer('The key that a client has made for itself.'),
@@ -73,7 +77,9 @@ function operationOf(path: string, { summary, who, query = {}, body, answer }: A
     ...(parameters.length > 0 && { parameters }),
     ...(body !== undefined && { requestBody: { required: true, content: contentOf(body, 'input') } }),
     responses: {
-      200: { description: 'Done.', content: contentOf(answer, 'output') },
+      ...(answer === 'websocket'
+        ? { 101: { description: 'A WebSocket: what is said over it is `Said`, what is told is `Told`.' } }
+        : { 200: { description: 'Done.', content: contentOf(answer, 'output') } }),
       ...(answer === 'bytes' && {
         206: { description: 'The part that `Range` names.', content: contentOf(answer, 'output') },
         416: { description: 'There is no such part.' },
@@ -86,7 +92,10 @@ function operationOf(path: string, { summary, who, query = {}, body, answer }: A
   };
 }
 
-function contentOf(of: NonNullable<About['body']> | About['answer'], io: 'input' | 'output'): Json {
+function contentOf(
+  of: NonNullable<About['body']> | Exclude<About['answer'], 'websocket'>,
+  io: 'input' | 'output',
+): Json {
   if (of === 'bytes') return { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } };
   if (of === 'text/plain') return { 'text/plain': { schema: { type: 'string' } } };
   return { 'application/json': { schema: schemaOf(of, io) } };

@@ -13,6 +13,7 @@ import {
   outcomeSchema,
   readinessSchema,
   readyRequestSchema,
+  SOCKET_PATH,
   sumsAnswerSchema,
   taskIdSchema,
   totalsSchema,
@@ -86,6 +87,26 @@ export const routes: readonly Route[] = [
       const wait = waitSchema.safeParse(Number(call.url.searchParams.get('wait') ?? '0'));
       if (!wait.success) throw new Refusal(400, 'wait', `\`wait\` is a number of seconds from 0 to ${LONGEST_WAIT}`);
       return service.next(call.who, wait.data, call.signal);
+    },
+  },
+  {
+    method: 'GET',
+    path: SOCKET_PATH,
+    about: {
+      summary: 'The same without polling, and signs of life, over a WebSocket; docs/protocol.md.',
+      who: 'client',
+      answer: 'websocket',
+    },
+    run: async ({ request, response, who, upgrade }, { sockets }) => {
+      if (upgrade === undefined || request.headers.upgrade?.toLowerCase() !== 'websocket') {
+        response.setHeader('upgrade', 'websocket');
+        throw new Refusal(426, 'upgrade', 'this path is for WebSockets: ask for an upgrade, or poll /v1/next');
+      }
+      // The request ends here, for whoever counts those that are open; the connection goes on.
+      response.detachSocket(upgrade.socket);
+      response.emit('close');
+      sockets.take(request, who, upgrade);
+      return answered;
     },
   },
   route({

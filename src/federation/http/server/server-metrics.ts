@@ -31,7 +31,7 @@ export async function metricsOf(
 
 /** A run in numbers, at this moment, with the server's bytes where it is the only one; counters count from the server's start. */
 export async function runMetrics(parts: HttpParts): Promise<readonly Family[]> {
-  const { monitor, operation, blobs, traffic, service } = parts;
+  const { monitor, operation, blobs, traffic, service, sockets } = parts;
   const status = operation.status();
   const stages = monitor.stages();
   const kept = await blobs.kept();
@@ -116,6 +116,7 @@ export async function runMetrics(parts: HttpParts): Promise<readonly Family[]> {
       })),
     ),
     ...(traffic === undefined ? [] : [metricsOfTraffic(traffic())]),
+    one('sockets', 'WebSockets that are open.', sockets.count()),
     one('payloads', 'Payloads that are kept.', kept.files),
     one('payload_bytes', 'Bytes of the payloads that are kept.', kept.bytes),
     one(

@@ -49,6 +49,8 @@ export interface Service {
   ): Promise<{ client: string }>;
   ready(client: string, data: DataCounts): void;
   next(client: string, seconds: number, signal: AbortSignal): Promise<Next>;
+  /** What those wait for who have no task. */
+  why(): string;
   progress(client: string, id: string, totals: Totals): void;
   submit(client: string, id: string, message: UpdateMessage): Promise<OutcomeMessage>;
   answer(client: string, id: string, answer: object): OutcomeMessage;
@@ -154,6 +156,16 @@ export function service(parts: ServiceParts): Service {
     return Math.max(1, data?.train ?? 0, data?.labelledTokens ?? 0);
   }
 
+  function why(): string {
+    const others = desk.oldest();
+    const paused = gate.holding() ? gate.shutSince() : undefined;
+    if (others !== undefined)
+      return `waiting for ${others.count} client(s) since ${new Date(others.since).toISOString()}`;
+    return paused === undefined
+      ? 'nothing to do at present'
+      : `paused by whoever runs the server since ${new Date(paused).toISOString()}`;
+  }
+
   async function checked(client: string, { digest, weight }: UpdateMessage, offer: Offer): Promise<void> {
     const { expected, sent } = offer;
     if (digest === null)
@@ -204,19 +216,9 @@ export function service(parts: ServiceParts): Service {
         told.add(client);
         return { kind: 'over', ...over };
       }
-      if (task !== undefined) return { kind: 'task', task };
-      const others = desk.oldest();
-      if (others === undefined && gate.holding() && gate.shutSince() !== undefined)
-        return {
-          kind: 'wait',
-          why: `paused by whoever runs the server since ${new Date(gate.shutSince()!).toISOString()}`,
-        };
-      const why =
-        others === undefined
-          ? 'nothing to do at present'
-          : `waiting for ${others.count} client(s) since ${new Date(others.since).toISOString()}`;
-      return { kind: 'wait', why };
+      return task === undefined ? { kind: 'wait', why: why() } : { kind: 'task', task };
     },
+    why,
     progress(client, id, totals) {
       desk.heard(client);
       openOffer(own(client, id));
