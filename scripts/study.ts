@@ -6,7 +6,7 @@
 import { resolve } from 'node:path';
 import { writeAtomically } from '../src/formats/files/atomic.ts';
 import type { Summary } from '../src/report/summary.ts';
-import { compare, csv, markdown } from './study/compare.ts';
+import { comparisons, csv, markdown } from './study/compare.ts';
 import { runSeed } from './study/runs.ts';
 import { tune } from './study/tune.ts';
 
@@ -29,17 +29,7 @@ if (process.argv.includes('--tune')) {
     runs.push(await runSeed(folder, seed));
     console.error(`seed ${seed} done, ${seconds()}`);
   }
-  const labels = runs[0]!.methods.map((method) => method.label);
-  const pairs = [
-    // Without federation there is no global model to compare.
-    ...labels
-      .filter((label) => !['FedIT', 'local only'].includes(label))
-      .map((label) => compare(runs, label, 'FedIT', 'global')),
-    ...labels
-      .filter((label) => label !== 'FedIT + local fine-tuning')
-      .map((label) => compare(runs, label, 'FedIT + local fine-tuning', 'personal')),
-  ];
   await writeAtomically(resolve('docs/results/embedded.csv'), csv(runs));
-  console.log(markdown(runs, pairs));
+  console.log(markdown(runs, comparisons(runs)));
 }
 console.error(seconds());

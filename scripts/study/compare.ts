@@ -1,91 +1,103 @@
-import { mean, pairedDifference, pairedOverSeeds, type Estimate } from '../../src/experiments/statistics.ts';
-import type { MethodSummary, Score, Summary } from '../../src/report/summary.ts';
-import { lossesOf } from './runs.ts';
+import {
+  analyseSweep,
+  type Difference,
+  type ModelKind,
+  type SweepAnalysis,
+} from '../../src/experiments/compare-arms.ts';
+import { mean, type Estimate } from '../../src/experiments/statistics.ts';
+import type { Score, Summary } from '../../src/report/summary.ts';
 
-export type Kind = 'global' | 'personal';
+/** What is said of a study's runs: its methods are the arms of a sweep. */
+export function analyse(runs: readonly Summary[], baseline = runs[0]!.methods[0]!.label): SweepAnalysis {
+  return analyseSweep({
+    baseline,
+    seeds: runs.map(({ seed }) => seed),
+    arms: runs[0]!.methods.map(({ label, use, options }) => ({ label, use, options, tried: [] })),
+    cells: runs.flatMap(({ seed, base, methods }) =>
+      methods.map((method) => ({ arm: method.label, seed, method, base, curve: [], seconds: method.seconds })),
+    ),
+  });
+}
 
-/** A method's scores of one kind; a method without personal models gives everybody the global one. */
-export const scoresOf = (method: MethodSummary, kind: Kind): { readonly clients: Readonly<Record<string, Score>> } =>
-  kind === 'personal' ? (method.personal ?? method.global) : method.global;
+type Metric = 'loss' | 'tokenAccuracy';
 
-const find = (summary: Summary, label: string): MethodSummary => {
-  const method = summary.methods.find((one) => one.label === label);
-  if (method === undefined) throw new Error(`the runs have no method ${label}`);
-  return method;
-};
+const found = ({ comparisons }: SweepAnalysis, kind: ModelKind, metric: Metric) =>
+  comparisons.find((one) => one.model === kind && one.metric === metric);
 
-/** Per seed, the clients' losses of a method. */
-export const perSeed = (runs: readonly Summary[], label: string, kind: Kind): number[][] =>
-  runs.map((run) => lossesOf(scoresOf(find(run, label), kind)));
+/** A method's mean over seeds of the mean over clients; undefined where it has no such model. */
+export const meanOf = (analysis: SweepAnalysis, label: string, kind: ModelKind, metric: Metric): number | undefined =>
+  found(analysis, kind, metric)?.values.find((one) => one.label === label)?.mean;
 
 export interface Comparison {
   readonly label: string;
   readonly against: string;
-  readonly kind: Kind;
-  /** Loss of `label` less loss of `against`, mean over clients, seeds as replicates: below 0 where `label` is better. */
-  readonly difference: Estimate;
-  /** The same for each client by itself. */
-  readonly clients: readonly { readonly client: string; readonly difference: Estimate }[];
+  readonly kind: ModelKind;
+  /** Loss of `label` less loss of `against`, client by client and seed by seed: below 0 where `label` is better. */
+  readonly difference: Difference;
 }
 
-/** Paired differences of one method against another, client by client and seed by seed, with their t intervals over seeds. */
-export function compare(runs: readonly Summary[], label: string, against: string, kind: Kind): Comparison {
-  const [a, b] = [perSeed(runs, label, kind), perSeed(runs, against, kind)];
-  const names = Object.keys(runs[0]!.base.clients).sort();
-  const column = (losses: readonly number[][], i: number): number[] => losses.map((seed) => seed[i]!);
-  const clients = names.map((client, i) => ({ client, difference: pairedDifference(column(a, i), column(b, i)) }));
-  return { label, against, kind, difference: pairedOverSeeds(a, b), clients };
+export function compare(runs: readonly Summary[], label: string, against: string, kind: ModelKind): Comparison {
+  const { differences } = found(analyse(runs, against), kind, 'loss')!;
+  const difference = differences.find((one) => one.label === label);
+  if (difference === undefined) throw new Error(`the runs have no method ${label} to compare with ${against}`);
+  return { label, against, kind, difference };
+}
+
+/** Every method's global model against FedIT's, and its personal models against those of FedIT with local fine-tuning. */
+export function comparisons(runs: readonly Summary[]): Comparison[] {
+  const labels = runs[0]!.methods.map(({ label }) => label);
+  const [global, personal] = ['FedIT', 'FedIT + local fine-tuning'];
+  return [
+    // Without federation there is no global model to compare.
+    ...labels
+      .filter((label) => label !== global && label !== 'local only')
+      .map((label) => compare(runs, label, global, 'global')),
+    ...labels.filter((label) => label !== personal).map((label) => compare(runs, label, personal, 'personal')),
+  ];
 }
 
 const number = (value: number): string => value.toFixed(3);
-const interval = ({ mean: centre, low, high }: Estimate): string =>
-  `${number(centre)} [${number(low)}, ${number(high)}]`;
+const interval = (estimate: Estimate | undefined): string => {
+  const { mean: centre, low, high } = estimate!;
+  return `${number(centre)} [${number(low)}, ${number(high)}]`;
+};
 
-/** The Markdown tables of a study: means over seeds, then the paired differences. */
-export function markdown(runs: readonly Summary[], comparisons: readonly Comparison[]): string {
-  const labels = runs[0]!.methods.map((method) => method.label);
-  const accuracy = (label: string, kind: Kind): string => {
-    const shares = runs.map((run) =>
-      mean(Object.values(scoresOf(find(run, label), kind).clients).map((score) => score.tokenAccuracy)),
-    );
-    return `${(100 * mean(shares)).toFixed(1)} %`;
-  };
-  const loss = (label: string, kind: Kind): string => number(mean(perSeed(runs, label, kind).map(mean)));
-  const work = (label: string): string => `${Math.round(mean(runs.map((run) => find(run, label).labelledTokens)))}`;
-  const base = number(mean(runs.map((run) => mean(lossesOf(run.base)))));
+/** The Markdown tables of a study of two seeds or more: means over seeds, then the paired differences. */
+export function markdown(runs: readonly Summary[], pairs: readonly Comparison[]): string {
+  const analysis = analyse(runs);
+  const base = (metric: Metric): number => mean(runs.map((run) => run.base.macro[metric]));
+  // Where clients share nothing, the base stands in the global model's place.
+  const value = (label: string, kind: ModelKind, metric: Metric): number =>
+    meanOf(analysis, label, kind, metric) ?? base(metric);
+  const rows = runs[0]!.methods.map(({ label }, i) => [
+    label,
+    ...(['global', 'personal'] as const).flatMap((kind) => [
+      number(value(label, kind, 'loss')),
+      `${(100 * value(label, kind, 'tokenAccuracy')).toFixed(1)} %`,
+    ]),
+    `${Math.round(mean(runs.map(({ methods }) => methods[i]!.labelledTokens)))}`,
+  ]);
+  const desks = pairs[0]!.difference.perClient.map(({ client }) => client);
   return [
-    `| method | global loss | tokens right | personal loss | tokens right | labelled tokens |`,
-    `|---|---|---|---|---|---|`,
-    `| base model | ${base} | | | | 0 |`,
-    ...labels.map((label) =>
-      [
-        '',
-        label,
-        loss(label, 'global'),
-        accuracy(label, 'global'),
-        loss(label, 'personal'),
-        accuracy(label, 'personal'),
-        work(label),
-        '',
-      ]
-        .join(' | ')
-        .trim(),
+    '| method | global loss | tokens right | personal loss | tokens right | labelled tokens |',
+    '|---|---|---|---|---|---|',
+    `| base model | ${number(base('loss'))} | | | | 0 |`,
+    ...rows.map((cells) => `| ${cells.join(' | ')} |`),
+    '',
+    '| paired difference of loss (below 0: the first is better) | model | mean over desks [95 % interval over seeds] | p |',
+    '|---|---|---|---|',
+    ...pairs.map(
+      ({ label, against, kind, difference: { overSeeds } }) =>
+        `| ${label} − ${against} | ${kind} | ${interval(overSeeds)} | ${overSeeds!.p.toPrecision(2)} |`,
     ),
     '',
-    `| paired difference of loss (below 0: the first is better) | model | mean over desks [95 % interval over seeds] | p |`,
-    `|---|---|---|---|`,
-    ...comparisons.map(
-      ({ label, against, kind, difference }) =>
-        `| ${label} − ${against} | ${kind} | ${interval(difference)} | ${difference.p.toPrecision(2)} |`,
-    ),
-    '',
-    `| desk by desk, personal models | ${comparisons[0]!.clients.map(({ client }) => client).join(' | ')} |`,
-    `|---|${comparisons[0]!.clients.map(() => '---').join('|')}|`,
-    ...comparisons
+    `| desk by desk, personal models | ${desks.join(' | ')} |`,
+    `|---|${desks.map(() => '---').join('|')}|`,
+    ...pairs
       .filter(({ kind }) => kind === 'personal')
       .map(
-        ({ label, against, clients }) =>
-          `| ${label} − ${against} | ${clients.map(({ difference }) => interval(difference)).join(' | ')} |`,
+        ({ label, against, difference: { perClient } }) =>
+          `| ${label} − ${against} | ${perClient.map(({ overSeeds }) => interval(overSeeds)).join(' | ')} |`,
       ),
   ].join('\n');
 }

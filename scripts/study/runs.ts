@@ -31,9 +31,3 @@ export async function runSeed(
   };
   return run(config, { out: resolve(folder, `seed-${seed}`), resume: true });
 }
-
-/** One measured number per client, in sorted order of clients. */
-export const lossesOf = (scores: { readonly clients: Summary['base']['clients'] }): number[] =>
-  Object.keys(scores.clients)
-    .sort()
-    .map((client) => scores.clients[client]!.loss);

@@ -1,14 +1,14 @@
 import { join } from 'node:path';
-import { mean } from '../../src/experiments/statistics.ts';
+import type { ModelKind } from '../../src/experiments/compare-arms.ts';
 import type { Summary } from '../../src/report/summary.ts';
-import { perSeed, type Kind } from './compare.ts';
+import { analyse, meanOf } from './compare.ts';
 import { runSeed, type Arm } from './runs.ts';
 
 /** One rate of one method, with the rates tried: as many for every setting. */
 interface Grid {
   readonly name: string;
   /** The models whose loss decides. */
-  readonly kind: Kind;
+  readonly kind: ModelKind;
   readonly rates: readonly number[];
   readonly arm: (rate: number) => Arm;
 }
@@ -33,8 +33,9 @@ async function tryAll(
   );
   const runs: Summary[] = [];
   for (const seed of seeds) runs.push(await runSeed(folder, seed, { methods, rate }));
+  const analysis = analyse(runs);
   return grids.flatMap((grid) => {
-    const losses = grid.rates.map((tried) => mean(perSeed(runs, label(grid, tried), grid.kind).map(mean)));
+    const losses = grid.rates.map((tried) => meanOf(analysis, label(grid, tried), grid.kind, 'loss')!);
     const least = Math.min(...losses);
     return grid.rates.map((tried, i) => ({
       setting: grid.name,

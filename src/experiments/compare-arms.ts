@@ -3,6 +3,7 @@ import type { MethodSummary, Score } from '../report/summary.ts';
 import type { SweepArm, SweepCell, SweepResults } from './results.ts';
 import {
   clusterBootstrap,
+  estimate,
   holm,
   mean,
   pairedDifference,
@@ -39,8 +40,12 @@ export interface Difference {
   readonly overSeeds: Estimate | undefined;
   /** Cluster bootstrap over clients, each with all its seeds; undefined with one client. */
   readonly overClients: BootstrapEstimate | undefined;
-  /** Arm less baseline per client, mean over seeds, in sorted order of clients. */
-  readonly perClient: readonly { readonly client: string; readonly value: number }[];
+  /** Arm less baseline per client, mean over seeds, in sorted order of clients; with its t interval from two seeds on. */
+  readonly perClient: readonly {
+    readonly client: string;
+    readonly value: number;
+    readonly overSeeds: Estimate | undefined;
+  }[];
   /** Holm's adjusted p over the arms of this comparison; undefined with one seed. */
   readonly holm: number | undefined;
   readonly verdict: Verdict;
@@ -161,7 +166,11 @@ function differ(label: string, arm: BySeed, base: BySeed): Raw | undefined {
     mean: mean(perSeed),
     overSeeds: perSeed.length > 1 ? pairedDifference(a, b) : undefined,
     overClients: clients.length > 1 ? overClients(clients.map(([, values]) => values)) : undefined,
-    perClient: clients.map(([client, values]) => ({ client, value: mean(values) })),
+    perClient: clients.map(([client, values]) => ({
+      client,
+      value: mean(values),
+      overSeeds: values.length > 1 ? estimate(values) : undefined,
+    })),
   };
 }
 

@@ -7,7 +7,6 @@ import {
   holm,
   mean,
   pairedDifference,
-  pairedOverSeeds,
   plusMinus,
   quantile,
   standardDeviation,
@@ -47,26 +46,6 @@ describe('pairedDifference', () => {
     }
     expect(covered / trials).toBeGreaterThan(0.93);
     expect(covered / trials).toBeLessThan(0.97);
-  });
-});
-
-describe('pairedOverSeeds', () => {
-  it('counts each seed once, by its mean over clients', () => {
-    const personal = [
-      [1, 3],
-      [2, 2],
-      [1, 1],
-    ];
-    const global = [
-      [3, 3],
-      [2, 4],
-      [4, 4],
-    ];
-    expect(pairedOverSeeds(personal, global)).toEqual(estimate([-1, -1, -3]));
-  });
-
-  it('refuses different clients', () => {
-    expect(() => pairedOverSeeds([[1], [1, 2]], [[1], [1]])).toThrow('Seed 1');
   });
 });
 

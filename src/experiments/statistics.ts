@@ -48,21 +48,6 @@ export function pairedDifference(a: readonly number[], b: readonly number[], con
 }
 
 /**
- * The paired difference a − b of per-client values with seeds as replicates: a[s] and b[s] hold the clients' values under
- * seed s. Clients of one seed share a model and are not independent, so each seed counts once, by its mean over clients.
- */
-export function pairedOverSeeds(
-  a: readonly (readonly number[])[],
-  b: readonly (readonly number[])[],
-  confidence = 0.95,
-): Estimate {
-  for (const [seed, clients] of a.entries()) {
-    if (clients.length !== b[seed]?.length) throw new Error(`Seed ${seed}: both lists need the same clients.`);
-  }
-  return pairedDifference(a.map(mean), b.map(mean), confidence);
-}
-
-/**
  * Holm's adjusted p-values, in the order given: p₍ᵢ₎·(m − i + 1) over the sorted ones, never falling, at most 1. An adjusted
  * value below α keeps the chance of any false claim among all m below α, whatever their dependence.
  * Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
