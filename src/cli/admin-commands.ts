@@ -21,6 +21,7 @@ export function adminCommands(fedlora: Command, terminal: Terminal): void {
     status: 'where the run stands, and whom it waits for since when',
     pause: 'hold the run once the round under way is committed',
     resume: 'let a paused run go on',
+    audit: 'what has happened: who joined, what was accepted, which version of what code',
     stop: 'end the server; serve --resume goes on with the run',
     backup: "write a consistent copy of the run's folder beside it, while it runs",
   } as const;

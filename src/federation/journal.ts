@@ -3,8 +3,10 @@ import { UserError } from '../errors.ts';
 import { putAside, takeFrom } from './shelved.ts';
 import { isNothing, type State } from '../tensor/state.ts';
 import type { CombinedSum, RoundPrivacy } from '../methods/stage.ts';
+import { auditIn, auditTable, type AuditEntry, type AuditLine } from './audit.ts';
 import type { ClientRecord, Place, RoundRecord } from './events.ts';
 import { openDatabase, type Database, type Row } from './database.ts';
+import { createTables, storedVersion, upgrade, type Schema } from './schema.ts';
 import { ownerOf, RELEASED, SHARED, statesIn, stateTables } from './states.ts';
 
 /** What makes a run this run: hashes by what they are of (`configuration`, `data`, `model` …). Threads and paths stay out of it. */
@@ -53,6 +55,10 @@ export interface Journal {
   putAside(at: Place, path: string, measured: unknown): void;
   /** Takes a stage that was put aside as the beginning of a stage of so many rounds, or as all of it. Gives its own rounds and the data beside it. */
   take(at: Place, rounds: number, path: string): { readonly rounds: number; readonly measured: unknown };
+  /** Notes what happened, for people; what is accepted notes itself. Durable as a transaction is. */
+  audit(lines: readonly AuditEntry[], lazily?: 'lazily'): void;
+  /** Lines of the audit in order, behind the one with the number `after`, at most `most`. */
+  auditLines(after?: number, most?: number): readonly (AuditLine & { readonly id: number })[];
   /** A consistent copy of the journal in a new file. */
   copyTo(path: string): void;
   close(): void;
@@ -65,13 +71,16 @@ export interface Released {
   readonly clients: readonly ClientRecord[];
 }
 
-const tables = `
+const schema: Schema = {
+  tables: `
   create table identity (name text primary key, value text not null);
   create table events (id integer primary key, method text not null, stage integer not null, round integer not null,
     kind text not null, client text not null, json text not null);
   create index events_by_place on events (method, stage, kind, round);
   create table records (name text primary key, json text not null);
-  ${stateTables}`;
+  ${stateTables} ${auditTable}`,
+  upgrades: [(database) => database.exec(auditTable)],
+};
 
 export interface JournalOptions {
   /** `journal.sqlite` of the run's folder. */
@@ -85,15 +94,19 @@ export interface JournalOptions {
 
 /**
  * Opens a run's journal, or begins one. Throws UserError where the file is of another run (naming what differs), holds a
- * run and `resume` is not asked for, or is in use; `JournalFailure` where it is damaged or cannot be written.
+ * run and `resume` is not asked for, is in use, or was written by a newer fedlora; `JournalFailure` where it is damaged or cannot be
+ * written. An older one is brought to the present tables, and a copy of it kept.
  */
 export function openJournal({ path, identity, resume, open = openDatabase }: JournalOptions): Journal {
   const there = existsSync(path);
   const database = open(path);
   try {
     const known = there && database.all(`select name from sqlite_master where name = 'identity'`).length > 0;
-    if (known) checkIdentity(path, database, identity, resume);
-    else begin(database, identity);
+    if (known) {
+      storedVersion(path, database, schema);
+      checkIdentity(path, database, identity, resume);
+      upgrade(path, database, schema);
+    } else begin(database, identity);
     return journalOver(database, path);
   } catch (error) {
     database.close();
@@ -103,7 +116,7 @@ export function openJournal({ path, identity, resume, open = openDatabase }: Jou
 
 function begin(database: Database, identity: Identity): void {
   database.transaction(() => {
-    database.exec(tables);
+    createTables(database, schema);
     for (const [name, value] of Object.entries(identity))
       database.run('insert into identity values (?, ?)', name, value);
   });
@@ -149,6 +162,8 @@ function journalOver(database: Database, path: string): Journal {
       .map((row) => JSON.parse(text(row, 'json')) as unknown);
 
   const states = statesIn(database, path);
+  const audit = auditIn(database);
+  const where = (at: Place, round: number): string => `${at.method} · ${at.stage}, round ${round + 1}`;
 
   return {
     startStage(at, rounds, shared) {
@@ -213,6 +228,11 @@ function journalOver(database: Database, path: string): Journal {
           states.adopt(at, SHARED, round.round);
         }
         event(at, round.round, 'round', '', round);
+        const detail = where(at, round.round);
+        audit.write([
+          ...round.participants.map((client) => ({ what: 'accepted', client, detail })),
+          ...round.leftOut.map(({ client, reason }) => ({ what: 'left out', client, detail: `${detail}: ${reason}` })),
+        ]);
       });
     },
     noteDraw: (at, round, clients) => database.transaction(() => event(at, round, 'draw', '', clients)),
@@ -255,6 +275,8 @@ function journalOver(database: Database, path: string): Journal {
       });
       return taken!;
     },
+    audit: (lines, lazily) => database.transaction(() => audit.write(lines), lazily),
+    auditLines: (after = 0, most = Number.MAX_SAFE_INTEGER) => audit.read(after, most),
     copyTo: (path) => database.copyTo(path),
     close: () => database.close(),
   };

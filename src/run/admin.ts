@@ -1,7 +1,13 @@
 import type { z } from 'zod';
 import { UserError } from '../errors.ts';
-import { backedUpSchema, clientsSchema, exportedSchema, statusSchema } from '../federation/http/operator-protocol.ts';
-import type { BackedUp, ClientsAnswer, Exported, Status } from '../federation/http/operator-protocol.ts';
+import {
+  auditSchema,
+  backedUpSchema,
+  clientsSchema,
+  exportedSchema,
+  statusSchema,
+} from '../federation/http/operator-protocol.ts';
+import type { AuditAnswer, BackedUp, ClientsAnswer, Exported, Status } from '../federation/http/operator-protocol.ts';
 import { emptySchema, errorSchema } from '../federation/http/protocol.ts';
 import { requireEncryption } from './address.ts';
 
@@ -12,6 +18,8 @@ export interface Admin {
   resume(): Promise<Status>;
   stop(): Promise<Status>;
   clients(): Promise<ClientsAnswer>;
+  /** All lines of the audit. */
+  audit(): Promise<Pick<AuditAnswer, 'lines'>>;
   revoke(client: string): Promise<void>;
   export(method?: string): Promise<Exported>;
   backup(): Promise<BackedUp>;
@@ -69,6 +77,14 @@ export function openAdmin(options: {
     resume: () => ask('POST', 'resume', statusSchema),
     stop: () => ask('POST', 'stop', statusSchema),
     clients: () => ask('GET', 'clients', clientsSchema),
+    async audit() {
+      const lines: AuditAnswer['lines'] = [];
+      for (;;) {
+        const page = await ask('GET', `audit?after=${lines.at(-1)?.id ?? 0}`, auditSchema);
+        lines.push(...page.lines);
+        if (!page.more) return { lines };
+      }
+    },
     revoke: async (client) => void (await ask('POST', `clients/${encodeURIComponent(client)}/revoke`, emptySchema)),
     export: (method) => ask('POST', 'export', exportedSchema, method === undefined ? {} : { method }),
     backup: () => ask('POST', 'backup', backedUpSchema),

@@ -12,7 +12,7 @@ import { writeAtomically } from '../formats/files/atomic.ts';
 import type { Summary } from '../report/summary.ts';
 import { writeAdapters } from './adapters.ts';
 import { compareMethods } from './compare.ts';
-import { environment } from './environment.ts';
+import { environment, type Environment } from './environment.ts';
 import type { Progress } from './events.ts';
 import { farEvaluation } from './far-evaluation.ts';
 import { configText, FRESH, runKey } from './folder.ts';
@@ -117,6 +117,7 @@ export async function* serveRun(
   await writeAtomically(folder.config, configText(config));
   const about = await environment(config.runtime, identity);
   await writeAtomically(folder.environment, `${JSON.stringify(about, undefined, 2)}\n`);
+  journal.audit([{ what: 'started', client: '', detail: codeOf(about) }]);
   const metrics = await runMetrics(folder.metrics, journal);
   closing.push(() => metrics.close());
   let gathering: Operations['gathering'] = () => undefined;
@@ -206,6 +207,14 @@ export async function* serveRun(
     if (!signal.aborted) await server.end({ how: 'stopped', why: reasonOf(error) }, Math.min(10, settings.linger));
     throw error;
   }
+}
+
+/** Which version of what code, in one line. */
+function codeOf({ fedlora, commit, node, onnxruntime, identity }: Environment): string {
+  const parts = { fedlora, commit, node, onnxruntime, model: identity['model'], configuration: identity['configuration'] };
+  return Object.entries(parts)
+    .flatMap(([what, version]) => (version === undefined ? [] : [`${what} ${version}`]))
+    .join(', ');
 }
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error)).slice(0, 1500);

@@ -1,5 +1,5 @@
 import { UserError } from '../../errors.ts';
-import type { ClientsAnswer, Status } from '../../federation/http/operator-protocol.ts';
+import type { AuditAnswer, ClientsAnswer, Status } from '../../federation/http/operator-protocol.ts';
 import { bytes, duration } from '../../report/format.ts';
 import { toText } from '../../report/table.ts';
 import { openAdmin } from '../../run/admin.ts';
@@ -15,7 +15,7 @@ export interface AdminFlags {
 }
 
 /** What `fedlora admin` can do; `revoke` takes a client's name. */
-export type AdminAction = 'status' | 'pause' | 'resume' | 'stop' | 'clients' | 'revoke' | 'export' | 'backup';
+export type AdminAction = 'status' | 'pause' | 'resume' | 'stop' | 'clients' | 'revoke' | 'audit' | 'export' | 'backup';
 
 /** `fedlora admin ACTION --server URL --token TOKEN [--json]` */
 export async function adminCommand(
@@ -41,6 +41,7 @@ export async function adminCommand(
   try {
     const admin = openAdmin({ url, token, signal: interrupt.signal });
     if (action === 'clients') tell(await admin.clients(), (answer) => [clientsTable(answer)]);
+    else if (action === 'audit') tell(await admin.audit(), auditLines);
     else if (action === 'revoke') {
       await admin.revoke(client);
       tell({ revoked: client }, () => [`${client} has no part in this run any more`]);
@@ -59,6 +60,12 @@ export async function adminCommand(
     interrupt.release();
   }
 }
+
+const auditLines = ({ lines }: Pick<AuditAnswer, 'lines'>): readonly string[] =>
+  lines.map(
+    ({ time, what, client, detail }) =>
+      `${clock(time)}  ${printable([what, client, detail].filter((part) => part !== '').join('  '))}`,
+  );
 
 const clock = (time: string): string => `${time.slice(0, 19).replace('T', ' ')} UTC`;
 

@@ -60,6 +60,15 @@ export const clientsSchema = z.strictObject({
 });
 export type ClientsAnswer = z.output<typeof clientsSchema>;
 
+/** Lines of the audit in order; `more`: there are further ones behind the last. */
+export const auditSchema = z.strictObject({
+  lines: z.array(
+    z.strictObject({ id: count(), time: time(), what: z.string(), client: z.string(), detail: z.string() }),
+  ),
+  more: z.boolean(),
+});
+export type AuditAnswer = z.output<typeof auditSchema>;
+
 export const exportRequestSchema = z.strictObject({
   /** The method's label; without it the one under way. */
   method: z.string().min(1).max(200).exactOptional(),

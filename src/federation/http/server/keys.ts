@@ -10,7 +10,7 @@ export interface Keys {
   /** Makes a token for every client that has neither a key nor a valid token, each in a file that only this user reads. Gives the folder. */
   issue(names: readonly string[]): Promise<string>;
   /** A client's name for its token, which from then on goes with this key only. Refuses unknown, expired and used tokens. */
-  join(token: string, key: string): Promise<string>;
+  join(token: string, key: string, fedlora: string): Promise<string>;
   /** The client with this key. Refuses all others, and keys that were revoked. */
   who(key: string): string;
   /** From now on the client's key and token are not valid. Refuses names that are not known. */
@@ -68,7 +68,7 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
       }
       return folder;
     },
-    async join(token, key) {
+    async join(token, key, fedlora) {
       // Found by hash: whoever measures the time of the search learns of hashes, not of tokens.
       const hash = hashOf(token);
       const name = tokens.get(hash);
@@ -82,7 +82,7 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
       }
       if (row.tokenExpires <= now())
         throw new Refusal(401, 'token-expired', 'this enrolment token has expired; ask for a new one');
-      store.setKey(row.name, hashOf(key));
+      store.setKey(row.name, hashOf(key), fedlora);
       known.set(hashOf(key), row.name);
       await rm(file(row.name), { force: true });
       return row.name;

@@ -83,7 +83,7 @@ export async function openServer(options: ServerOptions): Promise<FederationServ
 export async function serveAt(listener: Listener, name: string, options: RunServerOptions): Promise<FederationServer> {
   const { folder, journal, clients } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const store = openStore(join(folder, 'server.sqlite'));
+  const store = openStore(join(folder, 'server.sqlite'), journal);
   try {
     const run = store.meta('run') ?? randomBytes(16).toString('hex');
     store.setMeta('run', run);
@@ -115,7 +115,6 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
     const parts = { run, fedlora, lease, store, keys, desk, gate, monitor, over, operations };
     const operated = operation(parts);
     const sockets = openSockets({ keys, service: answers, desk, monitor, lease });
-    store.audit('started', '', `fedlora ${fedlora}`);
     const url = listener.mount(name, {
       service: answers,
       keys,

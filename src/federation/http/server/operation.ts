@@ -1,4 +1,4 @@
-import type { BackedUp, ClientsAnswer, Exported, Status } from '../operator-protocol.ts';
+import type { AuditAnswer, BackedUp, ClientsAnswer, Exported, Status } from '../operator-protocol.ts';
 import { Refusal } from '../refusal.ts';
 import { REVOKED, type Desk } from './desk.ts';
 import type { Gate } from './gate.ts';
@@ -23,6 +23,8 @@ export interface Operations {
 export interface Operation {
   status(): Status;
   clients(): ClientsAnswer;
+  /** A page of what has happened, behind the line with this number. */
+  audit(after: number): AuditAnswer;
   revoke(client: string): void;
   pause(): Status;
   resume(): Status;
@@ -45,6 +47,9 @@ export interface OperationParts {
   readonly over: () => Over | undefined;
   readonly operations: Operations;
 }
+
+/** Lines of the audit in one answer. */
+const AUDIT_PAGE = 1000;
 
 const iso = (at: number): string => new Date(at).toISOString();
 const isoOrNull = (at: number | undefined): string | null => (at === undefined ? null : iso(at));
@@ -132,6 +137,10 @@ export function operation(parts: OperationParts): Operation {
           };
         }),
       };
+    },
+    audit(after) {
+      const lines = store.auditLines(after, AUDIT_PAGE + 1);
+      return { lines: lines.slice(0, AUDIT_PAGE), more: lines.length > AUDIT_PAGE };
     },
     revoke(client) {
       keys.revoke(client);

@@ -1,4 +1,6 @@
+import { z } from 'zod';
 import {
+  auditSchema,
   backedUpSchema,
   clientsSchema,
   exportedSchema,
@@ -10,6 +12,8 @@ import { Refusal } from '../refusal.ts';
 import { answered, route, type Route } from './call.ts';
 import { runMetrics } from './server-metrics.ts';
 import { PROMETHEUS, prometheusText } from './prometheus.ts';
+
+const lineNumber = z.number().int().min(0);
 
 const summaries = {
   pause: 'The run holds once the round under way is committed.',
@@ -71,6 +75,21 @@ export const operatorRoutes: readonly Route[] = [
       return statusSchema.parse(operation[what](sent));
     },
   })),
+  {
+    method: 'GET',
+    path: '/v1/admin/audit',
+    about: {
+      summary: 'What has happened, a page at a time: who joined, what was accepted, which version of what code.',
+      who: 'viewer',
+      query: { after: { schema: lineNumber.default(0), about: 'The number of the last line that is known.' } },
+      answer: auditSchema,
+    },
+    run: async ({ url }, { operation }) => {
+      const after = lineNumber.safeParse(Number(url.searchParams.get('after') ?? '0'));
+      if (!after.success) throw new Refusal(400, 'after', '`after` is the number of a line');
+      return auditSchema.parse(operation.audit(after.data));
+    },
+  },
   route({
     method: 'POST',
     path: '/v1/admin/export',

@@ -199,7 +199,7 @@ export function service(parts: ServiceParts): Service {
           `this run is computed by fedlora ${description.fedlora}, and you have ${fedlora}`,
         );
       if (run !== description.run) throw new Refusal(409, 'run', 'this server runs another run by now');
-      return { client: await keys.join(token, key) };
+      return { client: await keys.join(token, key, fedlora) };
     },
     ready(client, data) {
       const before = store.client(client)?.data;

@@ -1,5 +1,8 @@
+import { auditIn, type AuditEntry } from '../../audit.ts';
 import type { Place } from '../../events.ts';
 import { openDatabase, type Row } from '../../database.ts';
+import type { Journal } from '../../journal.ts';
+import { createTables, upgrade, type Schema } from '../../schema.ts';
 import type { DataCounts, TaskMessage } from '../protocol.ts';
 
 /** A client as the server knows it. Secrets are kept as SHA-256 only. */
@@ -36,7 +39,8 @@ export interface Store {
   client(name: string): ClientRow | undefined;
   /** All or none. `expires`: milliseconds since 1970. */
   setTokens(tokens: readonly { readonly name: string; readonly hash: string }[], expires: number): void;
-  setKey(name: string, hash: string): void;
+  /** `fedlora`: the version that the client has. */
+  setKey(name: string, hash: string, fedlora: string): void;
   setData(name: string, data: DataCounts): void;
   /** Operators' tokens, as hashes. */
   operators(): readonly { readonly role: Role; readonly token: string; readonly expires: number }[];
@@ -59,13 +63,9 @@ export interface Store {
   digests(): readonly string[];
   /** Forgets the payloads of a place's rounds up to this one, and gives them. */
   forgetPayloads(at: Place, round: number): readonly string[];
+  /** Notes what happened in the run's journal. */
   audit(what: string, client: string, detail: string): void;
-  auditLines(): readonly {
-    readonly time: string;
-    readonly what: string;
-    readonly client: string;
-    readonly detail: string;
-  }[];
+  auditLines: Journal['auditLines'];
   close(): void;
 }
 
@@ -76,21 +76,40 @@ const tables = `
   create table if not exists revoked (name text primary key, time real not null);
   create table if not exists tasks (id text primary key, client text not null, kind text not null, place text, method text, stage integer,
     round integer not null, result text, digest text);
-  create index if not exists tasks_by_place on tasks (method, stage, round);
-  create table if not exists audit (id integer primary key, time text not null, what text not null, client text not null, detail text not null);`;
+  create index if not exists tasks_by_place on tasks (method, stage, round);`;
 
-/** Opens the server's record, or begins one. `now`: milliseconds since 1970. Throws UserError where another process has it. */
-export function openStore(path: string, now: () => number = Date.now): Store {
+type Audit = Pick<Journal, 'audit' | 'auditLines'>;
+
+/** Version 1 had the audit's lines, which are the journal's now. */
+const schemaOf = (journal: Audit): Schema => ({
+  tables,
+  upgrades: [
+    (database) => {
+      const done: AuditEntry = { what: 'upgraded', client: '', detail: 'server.sqlite, version 1 to 2' };
+      // Once, also where a kill has come between the two files.
+      if (!journal.auditLines().some(({ what, detail }) => what === done.what && detail === done.detail))
+        journal.audit([...auditIn(database).read(0, Number.MAX_SAFE_INTEGER), done]);
+      database.exec('drop table audit');
+    },
+  ],
+});
+
+/**
+ * Opens the server's record, or begins one; an older one is brought to the present tables, and a copy of it kept. `journal`: of the
+ * run, for its audit; `now`: milliseconds since 1970. Throws UserError where another process has it, or a newer fedlora wrote it.
+ */
+export function openStore(path: string, journal: Audit, now: () => number = Date.now): Store {
   const database = openDatabase(path);
-  database.transaction(() => database.exec(tables));
-  const audit = (what: string, client: string, detail: string): void =>
-    database.run(
-      'insert into audit (time, what, client, detail) values (?, ?, ?, ?)',
-      new Date(now()).toISOString(),
-      what,
-      client,
-      detail,
-    );
+  try {
+    const schema = schemaOf(journal);
+    if (database.all(`select 1 from sqlite_master where name = 'meta'`).length > 0) upgrade(path, database, schema);
+    else database.transaction(() => createTables(database, schema));
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+  const audit = (what: string, client: string, detail: string, lazily?: 'lazily'): void =>
+    journal.audit([{ time: new Date(now()).toISOString(), what, client, detail }], lazily);
   const one = (sql: string, ...values: string[]): Row | undefined => database.all(sql, ...values)[0];
   return {
     meta: (name) => optional(one('select value from meta where name = ?', name)?.['value']),
@@ -102,13 +121,14 @@ export function openStore(path: string, now: () => number = Date.now): Store {
       database.transaction(() => {
         for (const { name, hash } of tokens) {
           database.run('insert or replace into clients (name, token, expires) values (?, ?, ?)', name, hash, expires);
-          audit('token made', name, `valid until ${new Date(expires).toISOString()}`);
         }
+        const detail = `valid until ${new Date(expires).toISOString()}`;
+        journal.audit(tokens.map(({ name: client }) => ({ what: 'token made', client, detail })));
       }),
-    setKey: (name, hash) =>
+    setKey: (name, hash, fedlora) =>
       database.transaction(() => {
         database.run('update clients set key = ? where name = ?', hash, name);
-        audit('joined', name, '');
+        audit('joined', name, `fedlora ${fedlora}`);
       }),
     setData: (name, data) =>
       database.transaction(() => {
@@ -156,11 +176,14 @@ export function openStore(path: string, now: () => number = Date.now): Store {
       ),
     finish: (id, result, digest) =>
       database.transaction(() => {
-        const client = taskOf(one('select * from tasks where id = ?', id))?.client ?? '';
+        const task = taskOf(one('select * from tasks where id = ?', id));
         const json = JSON.stringify(result);
         if (digest === undefined) database.run('update tasks set result = ? where id = ?', json, id);
         else database.run('update tasks set result = ?, digest = ? where id = ?', json, digest, id);
-        audit('received', client, `${id} ${digest ?? ''}`.trimEnd());
+        const { place, round = 0, client = '' } = task ?? {};
+        const where = place === undefined ? '' : `${place.method} · ${place.stage}, round ${round + 1}: `;
+        // Durable with the round that counts it, at the latest.
+        audit('received', client, `${where}task ${id}${digest === undefined ? '' : `, update ${digest}`}`, 'lazily');
       }),
     forgetResult: (id) =>
       database.transaction(() => {
@@ -185,14 +208,8 @@ export function openStore(path: string, now: () => number = Date.now): Store {
         );
       return rows.map((row) => String(row['digest']));
     },
-    audit: (what, client, detail) => database.transaction(() => audit(what, client, detail)),
-    auditLines: () =>
-      database.all('select time, what, client, detail from audit order by id').map((row) => ({
-        time: String(row['time']),
-        what: String(row['what']),
-        client: String(row['client']),
-        detail: String(row['detail']),
-      })),
+    audit: (what, client, detail) => audit(what, client, detail),
+    auditLines: (after, most) => journal.auditLines(after, most),
     close: () => database.close(),
   };
 }
