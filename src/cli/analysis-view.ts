@@ -1,14 +1,11 @@
 import type { AnalyzeEvent } from '../experiments/analyze.ts';
 import { bytes, duration, loss, percent } from '../report/format.ts';
-import type { Screen } from './progress.ts';
+import { liveLine, type Screen } from './live-line.ts';
 import { printable, type Paint } from './style.ts';
-
-const refresh = 100;
 
 /** Shows an analysis: a line a client, and on a terminal a live line with what is left. */
 export function analysisView(screen: Screen, paint: Paint, now: () => number = () => performance.now()) {
-  let live = false;
-  let drawn = -Infinity;
+  const { line, draw, clear } = liveLine(screen, now);
   let steps = 0;
   let done = 0;
   // Steps of this process, and since when: what tells how long the others will take.
@@ -17,24 +14,9 @@ export function analysisView(screen: Screen, paint: Paint, now: () => number = (
   let within = 0;
   let fetching = '';
 
-  const clear = (): void => {
-    if (live) screen.write('\r\u001b[2K');
-    live = false;
-  };
-  const line = (text: string): void => {
-    clear();
-    screen.write(`${text}\n`);
-  };
   const left = (): string => {
     if (own === 0) return '';
     return ` · ${duration(((now() - since) / 1000 / own) * Math.max(0, steps - done - within))} left`;
-  };
-  const draw = (text: string): void => {
-    if (screen.isTTY !== true || now() - drawn < refresh) return;
-    drawn = now();
-    const wide = Math.max(20, (screen.columns ?? 80) - 1);
-    screen.write(`\r\u001b[2K${text.length > wide ? `${text.slice(0, wide - 1)}…` : text}`);
-    live = true;
   };
   const planned = new Map<string, number>();
 
@@ -45,7 +27,7 @@ export function analysisView(screen: Screen, paint: Paint, now: () => number = (
         if (progress.kind === 'notice') return line(printable(progress.message));
         if (screen.isTTY !== true && fetching !== what) line(`fetching ${what}: ${bytes(progress.total)}`);
         fetching = what;
-        return draw(`fetching ${what}: ${bytes(progress.done)} of ${bytes(progress.total)}`);
+        return draw(() => `fetching ${what}: ${bytes(progress.done)} of ${bytes(progress.total)}`);
       }
       case 'opened': {
         for (const { client, steps: each } of event.clients) planned.set(client, each);
@@ -65,10 +47,10 @@ export function analysisView(screen: Screen, paint: Paint, now: () => number = (
         const { step, steps: of, loss: nats } = event.progress;
         within = step;
         own++;
-        const share = percent(steps === 0 ? 0 : (done + within) / steps, 0);
-        return draw(
-          `${share.padStart(5)}${left()} · ${printable(event.client)} step ${step}/${of} · loss ${loss(nats)}`,
-        );
+        return draw(() => {
+          const share = percent(steps === 0 ? 0 : (done + within) / steps, 0);
+          return `${share.padStart(5)}${left()} · ${printable(event.client)} step ${step}/${of} · loss ${loss(nats)}`;
+        });
       }
       case 'client done': {
         const { client, known, result } = event;

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Progress } from '../run/events.ts';
-import { progressView, type Screen } from './progress.ts';
+import type { Screen } from './live-line.ts';
+import { progressView } from './progress.ts';
 
 const event = (fields: object): Progress => fields as Progress;
 const at = { method: 'fed', stage: 'federated', stageIndex: 0 };

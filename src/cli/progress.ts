@@ -1,14 +1,8 @@
 import { bytes, duration, epsilon, loss, percent, short } from '../report/format.ts';
 import type { Progress } from '../run/events.ts';
+import { liveLine, type Screen } from './live-line.ts';
 import { printable, type Paint } from './style.ts';
 import { timeLeft } from './time-left.ts';
-
-/** Where progress is shown: a terminal, or a log. */
-export interface Screen {
-  readonly isTTY?: boolean;
-  readonly columns?: number;
-  write(text: string): unknown;
-}
 
 /** Shows a run's events. On a terminal one live line says where it stands; in a log every round has a line of its own. */
 export interface ProgressView {
@@ -17,37 +11,22 @@ export interface ProgressView {
   clear(): void;
 }
 
-const refresh = 100;
 const window = 20_000;
 
 export function progressView(screen: Screen, paint: Paint, now: () => number = () => performance.now()): ProgressView {
   const left = timeLeft();
   const speed = speedometer(now);
+  const live = liveLine(screen, now);
+  const { line, clear } = live;
   const rounds = new Map<string, number>();
   let fetching = '';
-  let drawn = -Infinity;
-  let live = false;
-
-  const clear = (): void => {
-    if (live) screen.write('\r\u001b[2K');
-    live = false;
-  };
-  const line = (text: string): void => {
-    clear();
-    screen.write(`${text}\n`);
-  };
-  const draw = (text: string, always = false): void => {
-    const at = now();
-    if (screen.isTTY !== true || (!always && at - drawn < refresh)) return;
-    drawn = at;
-    const wide = Math.max(20, (screen.columns ?? 80) - 1);
-    // What is left comes first: a narrow terminal cuts the end.
-    const seconds = left.seconds();
-    const time = seconds === undefined ? '' : `${duration(seconds)} left · `;
-    const whole = `${percent(left.share(), 0).padStart(5)} · ${time}${text}`;
-    screen.write(`\r\u001b[2K${whole.length > wide ? `${whole.slice(0, wide - 1)}…` : whole}`);
-    live = true;
-  };
+  const draw = (text: string, always = false): void =>
+    live.draw(() => {
+      // What is left comes first: a narrow terminal cuts the end.
+      const seconds = left.seconds();
+      const time = seconds === undefined ? '' : `${duration(seconds)} left · `;
+      return `${percent(left.share(), 0).padStart(5)} · ${time}${text}`;
+    }, always);
   const remaining = (): string => {
     const seconds = left.seconds();
     return seconds === undefined ? '' : ` · ${duration(seconds)} left`;

@@ -2,7 +2,7 @@ import type { Cell } from '../experiments/cells.ts';
 import type { SweepEvent } from '../experiments/sweep.ts';
 import { duration, loss, percent } from '../report/format.ts';
 import type { Summary } from '../report/summary.ts';
-import type { Screen as Line } from './progress.ts';
+import { cut, type Screen as Line } from './live-line.ts';
 import { printable, type Paint } from './style.ts';
 
 /** Where a sweep is shown: a terminal, or a log. */
@@ -75,7 +75,7 @@ export function sweepView(screen: Screen, paint: Paint, now: () => number = () =
     const most = Math.max(2, (screen.rows ?? 24) - 2);
     const rows = table(plan, (cell) => standings.get(key(cell))!).slice(0, most - 1);
     for (const text of [...rows, status()]) {
-      screen.write(`${text.length > wide ? `${text.slice(0, wide - 1)}…` : text}\n`);
+      screen.write(`${cut(text, wide)}\n`);
       lines++;
     }
   };
