@@ -1,23 +1,18 @@
 import type { RunConfig } from '../config/schema.ts';
-import { locate, openModel, type OpenModel } from '../run/subject.ts';
+import { located, openModel, type OpenModel } from '../run/subject.ts';
 import type { Terminal } from './context.ts';
 import { progressView } from './progress.ts';
 
 /** The local copy of a model or data set, with the progress of its download. */
-export async function located(
+export async function fetched(
   kind: 'model' | 'dataset',
   source: RunConfig['model'],
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<string> {
   const view = progressView(terminal.log, terminal.paint);
-  const steps = locate(kind, source, signal);
   try {
-    for (;;) {
-      const next = await steps.next();
-      if (next.done) return next.value;
-      view.tell(next.value);
-    }
+    return await located(kind, source, signal, (fetching) => view.tell(fetching));
   } finally {
     view.clear();
   }
@@ -27,7 +22,7 @@ export const openedModel = async (
   source: RunConfig['model'],
   terminal: Terminal,
   signal: AbortSignal,
-): Promise<OpenModel> => openModel(await located('model', source, terminal, signal), source.hub);
+): Promise<OpenModel> => openModel(await fetched('model', source, terminal, signal), source.hub);
 
 /** A model as people name it on the command line: a folder, or an id on the Hub. */
 export const modelSource = (name: string): RunConfig['model'] =>

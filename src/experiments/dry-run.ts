@@ -12,7 +12,7 @@ import type { Summary } from '../report/summary.ts';
 import { runFolder } from '../run/folder.ts';
 import { knownMethods, layOut } from '../run/methods.ts';
 import { longest } from '../run/shelf.ts';
-import { engineOf, layoutOf, locate, openData, type OpenModel } from '../run/subject.ts';
+import { engineOf, layoutOf, located, openData, type OpenModel } from '../run/subject.ts';
 import { openedModel } from './base-model.ts';
 import { cellOf, isDone, sweepFolder, type Cell, type SweepFolder } from './cells.ts';
 import { ordered, shareable, type Shareable } from './order.ts';
@@ -169,11 +169,7 @@ function dataOf(model: OpenModel, signal: AbortSignal): (cell: Cell) => Promise<
     return known.get(key)!;
   };
   async function opened(config: Cell['config']): Promise<LoadedData> {
-    const steps = locate('dataset', config.data, signal);
-    for (;;) {
-      const next = await steps.next();
-      if (next.done) return openData(config, next.value, model, signal);
-    }
+    return openData(config, await located('dataset', config.data, signal), model, signal);
   }
 }
 

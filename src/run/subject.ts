@@ -47,6 +47,21 @@ export async function* locate(
   }
 }
 
+/** The same, for who waits; `tell` is told of what is fetched, and how far it is. */
+export async function located(
+  kind: 'model' | 'dataset',
+  source: RunConfig['model'],
+  signal: AbortSignal,
+  tell: (fetching: Fetching) => void = () => undefined,
+): Promise<string> {
+  const steps = locate(kind, source, signal);
+  for (;;) {
+    const next = await steps.next();
+    if (next.done) return next.value;
+    tell(next.value);
+  }
+}
+
 /** Opens a model's folder; `name` is for people. Throws UserError where something is missing or does not fit. */
 export async function openModel(folder: string, name = basename(folder)): Promise<OpenModel> {
   const { config, store } = await openModelFolder(folder);

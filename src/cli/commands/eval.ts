@@ -10,7 +10,7 @@ import { requireSameBaseOf } from '../../run/same-base.ts';
 import { engineOf, layoutOf, openData, withFiniteWeights } from '../../run/subject.ts';
 import type { Terminal } from '../context.ts';
 import { onInterrupt } from '../exit.ts';
-import { located, openedModel } from '../open.ts';
+import { fetched, openedModel } from '../open.ts';
 
 export interface EvalFlags {
   readonly adapter: readonly string[];
@@ -30,7 +30,7 @@ export async function evalCommand(file: string, flags: EvalFlags, terminal: Term
     const adapters = await Promise.all(
       flags.adapter.map(async (folder) => ({ folder, mix: await readMix(folder, projections) })),
     );
-    const data = await openData(config, await located('dataset', config.data, terminal, signal), model, signal);
+    const data = await openData(config, await fetched('dataset', config.data, terminal, signal), model, signal);
     const options = evaluationOptions(config, model.tokenizer, data.template.stop, signal, data.heldOut);
     const scored: { readonly name: string; readonly scores: ModelScores }[] = [];
     for (const part of [undefined, ...adapters]) {
