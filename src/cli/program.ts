@@ -72,6 +72,10 @@ export function program(terminal: Terminal): Command {
     .option('--out <folder>', 'own folder: key, private states, adapter (default: runs/joined-<run>)')
     .option('--threads <number>', 'CPU threads of one step (default: all cores)')
     .option('--patience <seconds>', 'how long a server that does not answer is tried again', '3600')
+    .option(
+      '--identities <file>',
+      'where sums are secure: take part only with these identities (as `join` tells them), one a line',
+    )
     .option('--dry-run', 'only tell what would be trained, and what would be sent')
     .action(async (url: string, flags: JoinFlags) =>
       (await import('./commands/join.ts')).joinCommand(url, flags, terminal),

@@ -34,6 +34,12 @@ export const serveSchema = z
       .max(2_000_000)
       .default(300)
       .describe('Seconds after which a client that was not heard from is left out of the round.'),
+    sumDeadline: z
+      .number()
+      .gt(0)
+      .max(2_000_000)
+      .default(300)
+      .describe('`combine: secure`: seconds that a client has for one stage of a sum; then it has left it.'),
     linger: z
       .number()
       .min(0)

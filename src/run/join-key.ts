@@ -3,14 +3,17 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '../errors.ts';
 import type { Api } from '../federation/http/client/api.ts';
-import { clientNameSchema, PROTOCOL, secretSchema } from '../federation/http/protocol.ts';
+import { clientNameSchema, identitySchema, PROTOCOL, secretSchema } from '../federation/http/protocol.ts';
 import { newSecret } from '../federation/http/server/keys.ts';
+import { keyPair, type KeyPair } from '../federation/secure/keys.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
 import { version } from './version.ts';
 
 const keyFileSchema = z.strictObject({
   run: z.string(),
   key: secretSchema,
+  /** The private key by which other clients know this one (Ed25519, base64url); its public half goes to the server once. */
+  identity: secretSchema,
   client: clientNameSchema.exactOptional(),
 });
 type KeyFile = z.output<typeof keyFileSchema>;
@@ -36,22 +39,55 @@ export async function enrolled(
   run: string,
   token: string | undefined,
   saved: KeyFile | undefined,
-): Promise<{ readonly client: string; readonly key: string }> {
+): Promise<{ readonly client: string; readonly key: string; readonly identity: string }> {
   if (token === undefined)
     throw new UserError('joining for the first time needs --token (or FEDLORA_TOKEN): ask whoever runs the server');
   if (!secretSchema.safeParse(token).success)
     throw new UserError('--token: this is no enrolment token, which has 43 letters, digits, - and _');
   const key = saved?.key ?? newSecret();
+  const identity = saved?.identity ?? newSecret();
   await mkdir(out, { recursive: true, mode: 0o700 });
   const save = (client?: string): Promise<void> =>
     writeAtomically(
       keyFile(out),
-      `${JSON.stringify({ run, key, ...(client !== undefined && { client }) })}\n`,
+      `${JSON.stringify({ run, key, identity, ...(client !== undefined && { client }) })}\n`,
       undefined,
       0o600,
     );
   await save();
-  const client = await api.join({ protocol: PROTOCOL, fedlora: version, run, key }, token);
+  const { publicKey } = identityOf(identity);
+  const request = { protocol: PROTOCOL, fedlora: version, run, key, identity: encode(publicKey) };
+  const client = await api.join(request, token);
   await save(client);
-  return { client, key };
+  return { client, key, identity };
+}
+
+const encode = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url');
+
+/** The key pair of what the key file holds. */
+export const identityOf = (identity: string): KeyPair =>
+  keyPair('ed25519', new Uint8Array(Buffer.from(identity, 'base64url')));
+
+/** The public half, as clients tell it each other. */
+export const publicIdentity = (identity: string): string => encode(identityOf(identity).publicKey);
+
+/**
+ * The identities of all with whom a client will add up: one a line, what follows a space is a note, `#` begins a comment.
+ * Throws UserError where a line is something else, or the client's own is not among them.
+ */
+export async function readIdentities(path: string, own: string): Promise<ReadonlySet<string>> {
+  const lines = await readFile(path, 'utf8').catch((error: Error) => {
+    throw new UserError(`--identities: ${error.message}`, { cause: error });
+  });
+  const found = new Set<string>();
+  for (const [i, line] of lines.split(/\r?\n/).entries()) {
+    const [word = ''] = line.replace(/#.*/, '').trim().split(/\s+/);
+    if (word === '') continue;
+    if (!identitySchema.safeParse(word).success)
+      throw new UserError(`${path}, line ${i + 1}: no identity, which has 43 letters, digits, - and _`);
+    found.add(word);
+  }
+  if (!found.has(own))
+    throw new UserError(`${path} does not have this client’s own identity, ${own}: is it of this run?`);
+  return found;
 }

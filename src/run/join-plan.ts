@@ -25,6 +25,8 @@ export interface JoinPlan {
     readonly numbers: number;
     readonly bytes: number;
   }[];
+  /** Whether updates, their weights and training losses leave this machine in sums under masks only. */
+  readonly secure: boolean;
   readonly resumed: boolean;
 }
 

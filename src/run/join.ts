@@ -7,6 +7,7 @@ import { openApi, type Api } from '../federation/http/client/api.ts';
 import { reach } from '../federation/http/client/reach.ts';
 import { openClientState } from '../federation/http/client/state.ts';
 import { takePart, type TakingPart } from '../federation/http/client/take-part.ts';
+import { sumParty } from '../federation/http/client/sums.ts';
 import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
 import { Refusal } from '../federation/http/refusal.ts';
 import { writeMix } from '../formats/files/mix.ts';
@@ -15,9 +16,10 @@ import { initAdapter } from '../lora/init.ts';
 import { projectionsOf } from '../models/weights.ts';
 import { requireEncryption } from './address.ts';
 import { evaluationOptions } from './evaluation.ts';
-import { enrolled, readKey } from './join-key.ts';
+import { enrolled, identityOf, publicIdentity, readIdentities, readKey } from './join-key.ts';
 import { countsOf, stagesOf, type JoinPlan } from './join-plan.ts';
 import { fileNames } from './file-names.ts';
+import { secureOf } from './secure.ts';
 import { withGuards } from './guards.ts';
 import { knownMethods, layOut } from './methods.ts';
 import {
@@ -48,6 +50,8 @@ export interface JoinOptions {
   readonly threads?: number;
   /** Seconds for which a server that does not answer is tried again. */
   readonly patience: number;
+  /** A file of the identities with which this client will add up, where sums are secure. Default: whom the server names. */
+  readonly identities?: string;
   /** Only tells what would be done. */
   readonly dryRun?: boolean;
   readonly signal?: AbortSignal;
@@ -57,7 +61,13 @@ export type Joining =
   | Fetching
   | TakingPart
   | JoinPlan
-  | { readonly kind: 'joined'; readonly client: string; readonly out: string }
+  | {
+      readonly kind: 'joined';
+      readonly client: string;
+      readonly out: string;
+      /** The public key by which other clients know this one. */
+      readonly identity: string;
+    }
   | { readonly kind: 'kept'; readonly folder: string };
 
 /**
@@ -78,6 +88,11 @@ export async function* join(
     );
   const source = options.model ?? sourceOf(description);
   const config = configOf(description, source, options);
+  const { secure } = secureOf(config);
+  if (options.identities !== undefined && secure === undefined)
+    throw new UserError(
+      '--identities: sums of this run are not secure (`combine: secure`): the server sees each update',
+    );
   const model = await openModel(yield* locate('model', source, signal), source.hub);
   await requireModel(model, description);
   const layout = layoutOf(model, config.lora);
@@ -93,6 +108,7 @@ export async function* join(
     model: { name: model.name, parameters: model.parameters, trainable: trainableCount(layout, 'AB') },
     data: { ...countsOf(data), rows: data.rows, truncated: data.truncated, dropped: data.dropped },
     stages: await stagesOf(methods, initAdapter(layout, config.seed), data),
+    secure: secure !== undefined,
     resumed: saved !== undefined,
   });
   const ownData = async (client: string): Promise<LoadedData> =>
@@ -102,15 +118,17 @@ export async function* join(
     yield await plan(await ownData(saved?.client ?? 'me'));
     return { how: 'dry run', why: '' };
   }
-  const { client, key } =
+  const { client, key, identity } =
     saved?.client === undefined
       ? await refusedToUser(enrolled(open(), out, description.run, options.token, saved))
-      : { client: saved.client, key: saved.key };
+      : { client: saved.client, key: saved.key, identity: saved.identity };
   const data = await ownData(client);
   yield await plan(data);
   const api = open(key);
   await refusedToUser(api.ready(countsOf(data)));
-  yield { kind: 'joined', client, out };
+  yield { kind: 'joined', client, out, identity: publicIdentity(identity) };
+  const pinned =
+    options.identities === undefined ? undefined : await readIdentities(options.identities, publicIdentity(identity));
 
   const closing: (() => void | Promise<void>)[] = [];
   try {
@@ -139,7 +157,9 @@ export async function* join(
     });
     const reached = reach(api, { url: options.url, key, signal });
     closing.push(() => reached.close());
-    const taking = takePart({ api: reached, state, worker, signal, beat: Math.min(10, description.lease / 4) });
+    const sums = secure && sumParty({ identity: identityOf(identity), settings: secure, state, pinned });
+    const beat = Math.min(10, description.lease / 4);
+    const taking = takePart({ api: reached, state, worker, signal, beat, ...(sums && { sums }) });
     for (;;) {
       const next = await refusedToUser(taking.next());
       if (next.done) return next.value;

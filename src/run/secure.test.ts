@@ -49,7 +49,6 @@ describe('combine: secure', () => {
     [{ guards: [{ use: 'top-k', share: 0.1 }] }, 'guards[0]: `top-k` does not go with `combine: secure`'],
     [{ guards: [{ use: 'clip', norm: 1 }, privacy] }, 'combine: `secure` does not go with the guard `privacy`'],
     [{ rounds: { sampling: 'poisson', fraction: 0.5 } }, 'combine: `secure` needs a sure number of clients in a round'],
-    [{ serve: { clients: ['a', 'b', 'c'] } }, 'combine: `secure` does not go with `serve`'],
     [{ combine: 'secured' }, 'combine: expected'],
   ])('%j is refused', (more, message) => expect(() => config(more)).toThrow(message));
 

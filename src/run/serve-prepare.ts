@@ -13,6 +13,7 @@ import { runFolder, stateOf, type FolderState, type RunFolder } from './folder.t
 import { withGuards } from './guards.ts';
 import { knownMethods, layOut, type LaidOut } from './methods.ts';
 import { checkRobust } from './robust.ts';
+import { checkSecure } from './secure.ts';
 import { layoutOf, locate, modelDigest, openModel, type Fetching, type OpenModel } from './subject.ts';
 import { version } from './version.ts';
 
@@ -54,6 +55,7 @@ export async function* prepareToServe(
   const methods = withGuards(config, laidOut, { clients: names, proxy: false, known });
   requireClients(methods);
   checkRobust(config, methods, names.length, false);
+  checkSecure(config, laidOut, names.length, known);
   return { config, settings, folder, state, model, digest: await modelDigest(model), initial, names, methods };
 }
 

@@ -20,6 +20,7 @@ import { memoryMeter } from './memory.ts';
 import { planOf, type LaidOut } from './methods.ts';
 import { robustOf } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
+import { secureOf } from './secure.ts';
 import { operationsOf } from './serve-operations.ts';
 import { describe, listenOptions, prepareToServe, type Prepared } from './serve-prepare.ts';
 import { joining } from './joining.ts';
@@ -129,6 +130,7 @@ export async function* serveRun(
     tokenHours: settings.tokens,
     operatorHours: settings.operatorTokens,
     openMetrics: settings.metrics === 'anyone',
+    sumDeadline: settings.sumDeadline,
     operations: {
       gathering: () => gathering(),
       stop: () => stopped.abort(),
@@ -175,6 +177,8 @@ export async function* serveRun(
           journal,
           rounds: config.rounds,
           ...robustOf(config),
+          ...secureOf(config),
+          holdSum: server.holdSum,
           seed: config.seed,
           signal,
           evaluateRound: evaluate.round,

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect } from 'vitest';
@@ -5,6 +6,7 @@ import type { MethodResult, RoundSettings, RunEvent } from '../../src/federation
 import { openApi, type Api } from '../../src/federation/http/client/api.ts';
 import { openClientState, type ClientState } from '../../src/federation/http/client/state.ts';
 import { takePart, type TakePart, type TakingPart, type Worker } from '../../src/federation/http/client/take-part.ts';
+import { sumParty, type SumParty } from '../../src/federation/http/client/sums.ts';
 import { PROTOCOL } from '../../src/federation/http/protocol.ts';
 import { newSecret } from '../../src/federation/http/server/keys.ts';
 import { listen, type Listener } from '../../src/federation/http/server/listener.ts';
@@ -16,10 +18,13 @@ import {
 } from '../../src/federation/http/server/open.ts';
 import type { Journal } from '../../src/federation/journal.ts';
 import { runRounds } from '../../src/federation/rounds.ts';
+import { defaultSecureSettings } from '../../src/federation/secure/combiner.ts';
+import { keyPair, type KeyPair } from '../../src/federation/secure/keys.ts';
+import type { SecureSettings } from '../../src/federation/secure/vector.ts';
 import type { Stage } from '../../src/methods/stage.ts';
 import { clientWorker } from '../../src/run/worker.ts';
 import { clients, everyone, initial, journalIn, layout } from './federation.ts';
-import { fakeEngine } from './fake-engine.ts';
+import { fakeClient, fakeEngine } from './fake-engine.ts';
 import { averaging, local } from './stages.ts';
 import { temporaryFolder } from './temporary.ts';
 
@@ -27,6 +32,8 @@ import { temporaryFolder } from './temporary.ts';
 
 export const three = clients.slice(0, 3);
 export const names = three.map(({ id }) => id);
+/** These and seven others. */
+export const ten = [...clients, ...['gus', 'hal', 'ida', 'jon'].map((id, i) => fakeClient(id, 9 + i, 6 + i))];
 export const stages = (): Stage[] => [
   averaging(layout, { rounds: 2, steps: 2 }),
   averaging(layout, { name: 'second', rounds: 2, steps: 1, combine: 'each' }),
@@ -119,11 +126,13 @@ export function federationTools() {
       server: FederationServer,
       name: string,
       url = server.url,
+      identity?: KeyPair,
     ): Promise<{ readonly api: Api; readonly key: string }> {
       const key = newSecret();
       const stranger = tools.api(url);
       const { run } = await stranger.describe();
-      const request = { protocol: PROTOCOL, fedlora: '1', run, key };
+      const own = identity && { identity: Buffer.from(identity.publicKey).toString('base64url') };
+      const request = { protocol: PROTOCOL, fedlora: '1', run, key, ...own };
       expect(await stranger.join(request, tools.token(server, name))).toBe(name);
       const api = tools.api(url, key);
       await api.ready({ train: 3, validation: 0, test: 0, labelledTokens: 100 });
@@ -144,12 +153,17 @@ export function federationTools() {
         readonly stages?: readonly Stage[];
         /** What carries the questions; by default polling. */
         readonly over?: (api: Api, key: string) => TakePart['api'];
+        /** Where sums are secure: the client's part in them, perhaps another than it should be. */
+        readonly sums?: (party: SumParty) => SumParty;
       } = {},
     ): Promise<{ readonly events: TakingPart[]; readonly state: ClientState }> {
-      const { api: polled, key } = await tools.joined(server, name, more.url);
+      const identity = keyPair('ed25519', new Uint8Array(randomBytes(32)));
+      const { api: polled, key } = await tools.joined(server, name, more.url, identity);
       const api = more.over?.(polled, key) ?? polled;
       const state = await tools.state(server, folder, name);
-      const taking = takePart({ api, state, worker: workerOf(name, more.stages), signal: control.signal, beat: 0.05 });
+      const sums = more.sums?.(sumParty({ identity, settings: defaultSecureSettings, state }));
+      const worker = workerOf(name, more.stages);
+      const taking = takePart({ api, state, worker, signal: control.signal, beat: 0.05, ...(sums && { sums }) });
       const events: TakingPart[] = [];
       for (;;) {
         const next = await taking.next();
@@ -164,7 +178,7 @@ export function federationTools() {
 export const workerOf = (name: string, own: readonly Stage[] = stages()): Worker =>
   clientWorker({
     stages: (label) => (label === 'method' ? own : undefined),
-    client: three.find(({ id }) => id === name)!,
+    client: ten.find(({ id }) => id === name)!,
     engine: fakeEngine(layout),
     seed,
     options: { seed, batchSize: 2 },
@@ -178,20 +192,23 @@ export async function* rounds(
     readonly settings?: Partial<RoundSettings>;
     readonly deadline?: number;
     readonly signal?: AbortSignal;
+    readonly clients?: readonly string[];
+    readonly secure?: SecureSettings;
   } = {},
 ): AsyncGenerator<RunEvent, MethodResult> {
   const events = runRounds({
     label: 'method',
     stages: more.stages ?? stages(),
     initial,
-    clients: names,
+    clients: more.clients ?? names,
     hasProxy: false,
     participant: server.participant,
     journal,
     rounds: { ...everyone, ...more.settings, ...(more.deadline !== undefined && { deadline: more.deadline }) },
     early: true,
     seed,
-    concurrency: names.length,
+    concurrency: ten.length,
+    ...(more.secure && { secure: more.secure, holdSum: server.holdSum }),
     ...(more.signal && { signal: more.signal }),
   });
   for (;;) {

@@ -16,6 +16,7 @@ export interface JoinFlags {
   readonly out?: string;
   readonly threads?: string;
   readonly patience: string;
+  readonly identities?: string;
   readonly dryRun?: boolean;
 }
 
@@ -32,6 +33,7 @@ export async function joinCommand(url: string, flags: JoinFlags, terminal: Termi
       signal: interrupt.signal,
       dryRun: flags.dryRun ?? false,
       ...(token !== undefined && { token }),
+      ...(flags.identities !== undefined && { identities: flags.identities }),
       ...(flags.model !== undefined && { model: modelSource(flags.model) }),
       ...(flags.out !== undefined && { out: flags.out }),
       ...(flags.threads !== undefined && {
@@ -64,9 +66,16 @@ function told(event: Joining): string[] {
     case 'plan':
       return planned(event);
     case 'joined':
-      return [`joined as ${event.client}; own files in ${relative('.', event.out) || '.'}`];
+      return [
+        `joined as ${event.client}; own files in ${relative('.', event.out) || '.'}`,
+        `identity ${event.identity}`,
+      ];
     case 'task': {
       const { task } = event;
+      if (task.kind === 'sum')
+        return task.stage === 'advert'
+          ? [printable(`${task.place.method} · ${task.place.stage}, round ${task.round + 1}: adding up under masks`)]
+          : [];
       const at = task.place === null ? 'the base model' : printable(`${task.place.method} · ${task.place.stage}`);
       return [
         task.kind === 'train'
@@ -79,6 +88,7 @@ function told(event: Joining): string[] {
       return step === steps ? [`  step ${step} of ${steps}, loss ${loss(now)}`] : [];
     }
     case 'sent':
+      if (event.task.kind === 'sum' && event.bytes === 0) return [];
       return [event.bytes > 0 ? `  sent ${bytes(event.bytes)}` : '  told the server'];
     case 'failed':
       return [`  not done: ${printable(event.reason)}`];
@@ -97,7 +107,7 @@ function told(event: Joining): string[] {
 }
 
 /** What will be trained, on what, and what leaves this machine. */
-function planned({ run, model, data, stages, resumed }: JoinPlan): string[] {
+function planned({ run, model, data, stages, secure, resumed }: JoinPlan): string[] {
   const dropped = Object.entries(data.dropped).map(([why, n]) => `${whole(n)} left out (${why})`);
   return [
     `run ${run}${resumed ? ' (going on)' : ''}`,
@@ -106,10 +116,10 @@ function planned({ run, model, data, stages, resumed }: JoinPlan): string[] {
     ...stages.map(({ method, stage, rounds, numbers, bytes: size }) => {
       const what =
         numbers > 0
-          ? `sends ${whole(numbers)} numbers of the adapter (at most ${bytes(size)}) each`
+          ? `sends ${whole(numbers)} numbers of the adapter (${secure ? 'under masks, so that only sums can be read' : `at most ${bytes(size)}`}) each`
           : 'sends no tensors';
       return printable(`${method} · ${stage}: up to ${rounds} round(s), ${what}`);
     }),
-    'beside these: counts of rows and tokens, training losses, and sums of scores. Rows and the personal adapter stay here.',
+    `beside these: counts of rows and tokens, ${secure ? '' : 'training losses, '}and sums of scores. Rows and the personal adapter stay here.`,
   ];
 }

@@ -33,7 +33,7 @@ export const statusSchema = z.strictObject({
   waiting: z.array(
     z.strictObject({
       client: clientNameSchema,
-      what: z.enum(['join', 'train', 'evaluate']),
+      what: z.enum(['join', 'train', 'sum', 'evaluate']),
       since: time(),
       heard: time().nullable(),
     }),

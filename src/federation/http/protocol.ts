@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import type { Sums } from '../../evaluate/sums.ts';
+import { BOX_BYTES, secureStages } from '../secure/messages.ts';
+import { SHARE_BYTES } from '../secure/shamir.ts';
 
 /** The version of everything here; both sides refuse another. */
 export const PROTOCOL = 1;
@@ -22,6 +24,9 @@ export const SOCKETS_EACH = 2;
 /** Largest message to a client over a WebSocket, bytes: a task names all its payloads. */
 export const TOLD_BYTES = 2 ** 20;
 
+/** Largest message of a secure sum to a client, bytes: that of ten thousand clients has less. */
+export const SUM_BYTES = 4 * 2 ** 20;
+
 /** Bytes of one upload request, so that a cut costs little. */
 export const UPLOAD_PIECE = 8 * 2 ** 20;
 
@@ -36,6 +41,14 @@ export const taskIdSchema = z.string().regex(/^[0-9a-f]{32}$/);
 
 /** 256 random bits in base64url: tokens and keys. */
 export const secretSchema = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
+
+/** So many bytes in base64url. */
+const encoded = (bytes: number): z.ZodString => {
+  const letters = Math.ceil((bytes * 4) / 3);
+  return z.string().regex(new RegExp(`^[A-Za-z0-9_-]{${letters}}$`));
+};
+
+export const identitySchema = encoded(32);
 
 /** A client's name: what an operator calls it. */
 export const clientNameSchema = z.string().regex(/^[\p{L}\p{N}][\p{L}\p{N}._-]{0,63}$/u);
@@ -93,6 +106,8 @@ export const joinSchema = z.strictObject({
   fedlora: z.string().max(100),
   run: z.string().regex(/^[0-9a-f]{32}$/),
   key: secretSchema,
+  /** The public key (Ed25519) by which other clients know this one where sums are secure: registered once and for all. */
+  identity: identitySchema.exactOptional(),
 });
 export const joinedSchema = z.strictObject({ client: clientNameSchema });
 
@@ -127,10 +142,53 @@ export const taskSchema = z.discriminatedUnion('kind', [
     /** `global`: the model's factors; `personal`: the stage's shared state; null for `base`. */
     model: blobSchema.nullable(),
   }),
+  z.strictObject({
+    kind: z.literal('sum'),
+    id: taskIdSchema,
+    place: placeSchema,
+    round: count(),
+    /** The finished training whose update goes into the sum. */
+    work: taskIdSchema,
+    /** 32 random bytes in hexadecimal, new for each sum. */
+    session: digestSchema,
+    stage: z.enum(secureStages),
+    /** What this stage asks, as JSON: in the first the setup (`setupSchema`), then messages of the sum. */
+    message: blobSchema,
+  }),
 ]);
 export type TaskMessage = z.output<typeof taskSchema>;
 export type TrainMessage = Extract<TaskMessage, { kind: 'train' }>;
 export type EvaluateMessage = Extract<TaskMessage, { kind: 'evaluate' }>;
+export type SumMessage = Extract<TaskMessage, { kind: 'sum' }>;
+
+/** Who a sum is among: their identities, in the order of their numbers, zeros for one that has none; numbers of a vector. */
+export const setupSchema = z.strictObject({ identities: z.array(identitySchema).min(3).max(10_000), length: count() });
+
+const number = (): z.ZodNumber => count().max(0xffff_ffff);
+/** No message has more. */
+const MOST_NEIGHBOURS = 512;
+const sharesOf = () => z.array(z.strictObject({ of: number(), share: encoded(SHARE_BYTES) })).max(MOST_NEIGHBOURS);
+
+/** A client's answers in a secure sum; the masked vector is an upload. How many of each fit is the sum's own to say. */
+export const sumAnswerSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('advert'),
+    from: number(),
+    maskKey: encoded(32),
+    sealKey: encoded(32),
+    seedHash: encoded(32),
+    signature: encoded(64),
+  }),
+  z.strictObject({
+    kind: z.literal('shares'),
+    from: number(),
+    boxes: z.array(z.strictObject({ to: number(), box: encoded(BOX_BYTES) })).max(MOST_NEIGHBOURS),
+  }),
+  z.strictObject({ kind: z.literal('masked'), from: number(), digest: digestSchema }),
+  z.strictObject({ kind: z.literal('vouch'), from: number(), signature: encoded(64) }),
+  z.strictObject({ kind: z.literal('reveal'), from: number(), seeds: sharesOf(), keys: sharesOf() }),
+]);
+export type SumAnswer = z.output<typeof sumAnswerSchema>;
 
 export const nextSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('task'), task: taskSchema }),
@@ -150,6 +208,8 @@ export const totalsSchema = z.strictObject({
   lossSum: z.number(),
 });
 export type Totals = z.output<typeof totalsSchema>;
+
+export const noTotals: Totals = { step: 0, steps: 0, tokens: 0, processed: 0, lossSum: 0 };
 
 /** What a client says over its WebSocket: that it waits for a task, and its signs of life. */
 export const saidSchema = z.discriminatedUnion('kind', [
@@ -176,9 +236,10 @@ export const toldSchema = z.discriminatedUnion('kind', [
 export type Told = z.output<typeof toldSchema>;
 
 export const updateSchema = z.strictObject({
-  /** The uploaded tensors; null where the stage sends none. */
+  /** The uploaded tensors; null where the stage sends none, or its sums are secure. */
   digest: digestSchema.nullable(),
-  weight: z.number().gt(0),
+  /** Null where sums are secure: then it is inside the sum, like the totals, which are zeros here. */
+  weight: z.number().gt(0).nullable(),
   seconds: amount(),
   totals: totalsSchema,
 });

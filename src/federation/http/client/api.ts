@@ -7,6 +7,7 @@ import {
   emptySchema,
   errorSchema,
   joinedSchema,
+  type joinSchema,
   nextSchema,
   outcomeSchema,
   UPLOAD_PIECE,
@@ -16,6 +17,7 @@ import {
   type Description,
   type Next,
   type OutcomeMessage,
+  type SumAnswer,
   type Totals,
   type UpdateMessage,
 } from '../protocol.ts';
@@ -40,12 +42,14 @@ export interface ApiOptions {
 /** A server's questions and answers. Lost connections, overload and a server being started anew are waited out. */
 export interface Api {
   describe(): Promise<Description>;
-  join(request: { protocol: number; fedlora: string; run: string; key: string }, token: string): Promise<string>;
+  join(request: z.input<typeof joinSchema>, token: string): Promise<string>;
   ready(data: DataCounts): Promise<void>;
   next(wait: number): Promise<Next>;
   progress(id: string, totals: Totals): Promise<void>;
   submit(id: string, update: UpdateMessage): Promise<OutcomeMessage>;
   answer(id: string, sums: Sums | null): Promise<OutcomeMessage>;
+  /** An answer in a stage of a secure sum. */
+  contribute(id: string, answer: SumAnswer): Promise<OutcomeMessage>;
   fail(id: string, reason: string): Promise<OutcomeMessage>;
   outcome(id: string): Promise<OutcomeMessage>;
   /** Sends what the server does not have yet of a payload. */
@@ -135,6 +139,7 @@ export function openApi({ url, key, patience, signal, limit = 120 }: ApiOptions)
       void (await ask({ method: 'POST', path: `tasks/${id}/progress`, json: totals }, emptySchema)),
     submit: (id, update) => ask({ method: 'POST', path: `tasks/${id}/update`, json: update }, outcomeSchema),
     answer: (id, sums) => ask({ method: 'POST', path: `tasks/${id}/sums`, json: { sums } }, outcomeSchema),
+    contribute: (id, answer) => ask({ method: 'POST', path: `tasks/${id}/secure`, json: answer }, outcomeSchema),
     fail: (id, reason) => ask({ method: 'POST', path: `tasks/${id}/failure`, json: { reason } }, outcomeSchema),
     outcome: (id) => ask({ method: 'GET', path: `tasks/${id}/outcome` }, outcomeSchema),
     async upload(digest, bytes) {

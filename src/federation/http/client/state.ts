@@ -4,6 +4,7 @@ import { writeAtomically } from '../../../formats/files/atomic.ts';
 import { isNothing, type State } from '../../../tensor/state.ts';
 import type { ClientRecord, Place } from '../../events.ts';
 import { openJournal, type Identity } from '../../journal.ts';
+import type { TaskTotals } from '../../secure/vector.ts';
 import type { UpdateMessage } from '../protocol.ts';
 import { digestOf } from './api.ts';
 
@@ -13,6 +14,8 @@ export interface Undecided {
   readonly place: Place;
   readonly round: number;
   readonly message: UpdateMessage;
+  /** What stays here until a secure sum asks for it: the update, its weight and totals. */
+  readonly kept?: { readonly digest: string; readonly weight: number; readonly totals: TaskTotals };
 }
 
 /** What a client keeps on its own disk: its private states, work whose outcome is open, and what the server sent once and for all. */
@@ -27,6 +30,11 @@ export interface ClientState {
   accept(work: Undecided): Promise<void>;
   /** It was not counted: nothing moves. */
   drop(work: Undecided): Promise<void>;
+  /** Notes that this session of a secure sum is entered, before anything of it is told; false where it was before. */
+  enter(session: string): boolean;
+  /** For which set of clients this work's share of a sum was revealed, if for any. */
+  revealed(id: string): string | undefined;
+  reveal(id: string, members: string): void;
   /** A payload kept from an earlier task; undefined where it is not there or damaged. */
   frozen(digest: string): Promise<Uint8Array | undefined>;
   keepFrozen(digest: string, bytes: Uint8Array): Promise<void>;
@@ -53,21 +61,27 @@ export async function openClientState(folder: string, client: string, identity: 
     });
     return bytes !== undefined && digestOf(bytes) === digest ? bytes : undefined;
   };
-  async function forget({ id, message }: Undecided): Promise<void> {
-    journal.record(UNDECIDED, without(id));
-    if (message.digest !== null) await rm(file(message.digest), { force: true });
+  const digestIn = ({ message, kept }: Undecided): string | undefined => message.digest ?? kept?.digest;
+  async function forget(work: Undecided): Promise<void> {
+    journal.record(UNDECIDED, without(work.id));
+    const digest = digestIn(work);
+    if (digest !== undefined) await rm(file(digest), { force: true });
   }
   return {
     undecided,
     privateState: (at) => journal.privateState(at, client),
     async keep(work, payload, mine) {
-      const { place, round, message } = work;
-      if (payload !== undefined && message.digest !== null) await writeAtomically(file(message.digest), payload);
+      const { place, round } = work;
+      const digest = digestIn(work);
+      if (payload !== undefined && digest !== undefined) await writeAtomically(file(digest), payload);
       const before = journal.privateState(place, client);
       if (before !== undefined || !isNothing(mine)) journal.keep({ ...place, round, client }, mine);
       journal.record(UNDECIDED, [...without(work.id), work]);
     },
-    payload: async ({ message }) => (message.digest === null ? undefined : read(message.digest)),
+    async payload(work) {
+      const digest = digestIn(work);
+      return digest === undefined ? undefined : read(digest);
+    },
     async accept(work) {
       journal.commitClient(work.place, work.round, recordOf(client, work));
       await forget(work);
@@ -76,6 +90,14 @@ export async function openClientState(folder: string, client: string, identity: 
       journal.forgetKept(work.place);
       await forget(work);
     },
+    enter(session) {
+      const name = `session ${session}`;
+      if (journal.recorded(name) !== undefined) return false;
+      journal.record(name, true);
+      return true;
+    },
+    revealed: (id) => journal.recorded(`revealed ${id}`) as string | undefined,
+    reveal: (id, members) => journal.record(`revealed ${id}`, members),
     frozen: read,
     keepFrozen: (digest, bytes) => writeAtomically(file(digest), bytes),
     close: () => journal.close(),

@@ -5,11 +5,20 @@ import type { State } from '../../../tensor/state.ts';
 import type { Tensors } from '../../../tensor/tensor.ts';
 import type { Progress } from '../../../train/kit.ts';
 import { fromPayload, packedPayload, toPayload } from '../payload.ts';
-import type { EvaluateMessage, TaskMessage, Totals, TrainMessage } from '../protocol.ts';
+import {
+  noTotals,
+  SUM_BYTES,
+  type EvaluateMessage,
+  type SumMessage,
+  type TaskMessage,
+  type Totals,
+  type TrainMessage,
+} from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import { digestOf, type Api } from './api.ts';
 import type { Reach } from './reach.ts';
 import type { ClientState, Undecided } from './state.ts';
+import { told, type SumParty } from './sums.ts';
 
 /** What a client can do with its own data; the same work as in a simulation. */
 export interface Worker {
@@ -47,6 +56,8 @@ export interface TakePart {
   readonly signal: AbortSignal;
   /** Seconds between two signs of life while working. */
   readonly beat: number;
+  /** Where sums are secure: no update, weight or total of a task leaves this client but in one. */
+  readonly sums?: SumParty;
 }
 
 /**
@@ -80,11 +91,11 @@ export async function* takePart(
     // The server has lost what it had of this work, and was just given it again.
     if (part.state.undecided().some(({ id }) => id === next.task.id)) continue;
     yield { kind: 'task', task: next.task };
-    yield* next.task.kind === 'train' ? trained(part, next.task) : evaluated(part, next.task);
+    if (next.task.kind === 'train') yield* trained(part, next.task);
+    else if (next.task.kind === 'sum') yield* contributed(part, next.task);
+    else yield* evaluated(part, next.task);
   }
 }
-
-const noTotals: Totals = { step: 0, steps: 0, tokens: 0, processed: 0, lossSum: 0 };
 
 /** Asks what became of finished work, and delivers what has not arrived. */
 async function* settle(part: TakePart): AsyncGenerator<TakingPart, void> {
@@ -138,7 +149,7 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
   const control = new AbortController();
   const signal = AbortSignal.any([part.signal, control.signal]);
   let totals = noTotals;
-  const heart = beating(part, task.id, () => totals, control);
+  const heart = beating(part, task.id, () => (part.sums === undefined ? totals : noTotals), control);
   try {
     const received = await fetched(part, task);
     const work = worker.train(task, received, state.privateState(task.place), signal);
@@ -167,11 +178,12 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
         id: task.id,
         place: task.place,
         round: task.round,
-        message: { digest, weight, seconds, totals },
+        ...told(part.sums, update, { digest, weight, seconds, totals }),
       };
       await state.keep(done, payload, mine);
       const { outcome } = await delivered(part, done);
-      if (outcome === 'received') yield { kind: 'sent', task, bytes: payload?.length ?? 0 };
+      if (outcome === 'received')
+        yield { kind: 'sent', task, bytes: done.message.digest === null ? 0 : (payload?.length ?? 0) };
       return;
     }
   } catch (error) {
@@ -184,6 +196,29 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
       return;
     }
     if (isOwn(error)) throw error;
+    await asked(() => api.fail(task.id, reason.slice(0, 1000)));
+    yield { kind: 'failed', task, reason };
+  } finally {
+    heart.stop();
+  }
+}
+
+/** A stage of a secure sum. What goes wrong in it means that this client has left it. */
+async function* contributed(part: TakePart, task: SumMessage): AsyncGenerator<TakingPart, void> {
+  const { api, sums } = part;
+  const heart = beating(part, task.id, () => noTotals, new AbortController());
+  try {
+    if (sums === undefined) throw new Error('this client was told that sums are not secure');
+    if (task.message.size > SUM_BYTES) throw new Error(`a message of ${task.message.size} bytes is too large`);
+    const { answer, upload } = await sums.answer(task, await api.download(task.message));
+    if (upload !== undefined) await api.upload(digestOf(upload), upload);
+    await api.contribute(task.id, answer);
+    yield { kind: 'sent', task, bytes: upload?.length ?? 0 };
+  } catch (error) {
+    part.signal.throwIfAborted();
+    if (isOwn(error) || (error instanceof Refusal && error.status === 401)) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    // A repeated answer whose first arrived is refused too: then the server waits no longer, and this changes nothing.
     await asked(() => api.fail(task.id, reason.slice(0, 1000)));
     yield { kind: 'failed', task, reason };
   } finally {

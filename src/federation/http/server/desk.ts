@@ -5,6 +5,7 @@ import type { BlobRef, TaskMessage, Totals } from '../protocol.ts';
 import { bell, type Bell } from '../bell.ts';
 import { steady } from './steady.ts';
 import type { Store } from './store.ts';
+import type { SumOffer } from './sums.ts';
 
 /** A task for one client, with what the server will check its answer against. */
 export interface Offer {
@@ -20,6 +21,10 @@ export interface Offer {
   readonly packing?: Packing;
   /** What was broadcast, without what is frozen: updates are relative to it. */
   readonly sent: Tensors;
+  /** The update stays with the client, for a secure sum. */
+  readonly kept?: true;
+  /** A stage of such a sum, which no record has: it ends with this process. */
+  readonly sum?: SumOffer;
 }
 
 /** What came of a task: as the client sent it, already durable. */
@@ -114,10 +119,11 @@ export function openDesk(
   return {
     async *offer(offer, signal) {
       const { message, client } = offer;
-      const before = store.task(message.id);
+      const before = offer.sum === undefined ? store.task(message.id) : undefined;
       if (before?.result !== undefined) return { result: before.result, digest: before.digest };
       if (store.revoked(client) !== undefined) throw new Error(REVOKED);
-      store.offered({ id: message.id, client, kind: message.kind, place: offer.place, round: offer.round });
+      if (message.kind !== 'sum')
+        store.offered({ id: message.id, client, kind: message.kind, place: offer.place, round: offer.round });
       const entry: Entry = { offer, since: now(), told: [], bell: bell(), totals: undefined };
       entries.set(message.id, entry);
       grouped(byClient, client).add(entry);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Place } from '../../events.ts';
 import type { Journal } from '../../journal.ts';
 import type { Participant } from '../../participant.ts';
+import type { HoldSum } from '../../secure/combiner.ts';
 import type { Description } from '../protocol.ts';
 import { openBlobs, type Blobs } from './blobs.ts';
 import { openDesk, type Desk } from './desk.ts';
@@ -18,6 +19,7 @@ import { service, type Over } from './service.ts';
 import { steady } from './steady.ts';
 import { openSockets } from './sockets.ts';
 import { openStore, type Store } from './store.ts';
+import { remoteSums } from './sums.ts';
 import { openUploads } from './uploads.ts';
 
 export interface RunServerOptions {
@@ -33,6 +35,8 @@ export interface RunServerOptions {
   readonly operatorHours: number;
   /** Whether anybody may read the metrics. */
   readonly openMetrics: boolean;
+  /** Seconds for one stage of a secure sum. Default: 300. */
+  readonly sumDeadline?: number;
   /** What only the run itself can do for an operator. */
   readonly operations: Operations;
 }
@@ -54,6 +58,7 @@ export interface FederationServer {
   readonly participant: Participant;
   /** WebSockets that are open. */
   sockets(): number;
+  readonly holdSum: HoldSum;
   /** A round is committed: payloads of its updates go. */
   committed(at: Place, round: number): Promise<void>;
   /** Tells everybody who asks that the run is over, until all clients know or so many seconds have passed. */
@@ -110,6 +115,7 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
       monitor,
       journal,
     });
+    const trained = new Map<string, string>();
     const over = (): Over | undefined => answers.over();
     const { operations } = options;
     const parts = { run, fedlora, lease, store, keys, desk, gate, monitor, over, operations };
@@ -137,7 +143,8 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
       store,
       blobs,
       sockets: () => sockets.count(),
-      participant: remoteParticipant({ run, desk, blobs }),
+      participant: remoteParticipant({ run, desk, blobs, trained }),
+      holdSum: remoteSums({ run, desk, blobs, store, trained, deadline: options.sumDeadline ?? 300 }),
       async committed(at, round) {
         for (const digest of store.forgetPayloads(at, round)) await blobs.release(digest);
       },

@@ -29,8 +29,10 @@ export function remoteParticipant(parts: {
   readonly run: string;
   readonly desk: Desk;
   readonly blobs: Blobs;
+  /** Is told of the training of each client that keeps its update for a secure sum. */
+  readonly trained?: Map<string, string>;
 }): Participant {
-  const { run, desk, blobs } = parts;
+  const { run, desk, blobs, trained } = parts;
   const piecesOf = frozenPieces(blobs);
   return {
     async *perform(task, signal) {
@@ -42,6 +44,8 @@ export function remoteParticipant(parts: {
       try {
         const id = taskId(run, 'train', method, stageIndex, round, client, tensorsDigest(task.received));
         const expected = await expectedUpdate(task);
+        const began = performance.now();
+        if (task.kept === true) trained?.set(client, id);
         const offer = {
           message: { kind: 'train', id, place, round, draw, frozen, sent } as const,
           client,
@@ -51,6 +55,7 @@ export function remoteParticipant(parts: {
           expected,
           sent: own,
           ...(task.packing && { packing: task.packing }),
+          ...(task.kept && { kept: task.kept }),
         };
         let offered = desk.offer(offer, signal);
         let seen = nothing;
@@ -65,6 +70,9 @@ export function remoteParticipant(parts: {
           // It is here for good, and whatever is left to do takes no time of the client's.
           yield 'arrived';
           const { digest } = next.value;
+          // How long it worked is its own affair.
+          if (message.weight === null)
+            return { update: new Map(), weight: 0, seconds: (performance.now() - began) / 1000 };
           if (digest !== undefined && !(await blobs.intact(digest))) {
             // The client has it still, and is asked for it once more.
             desk.forget(id);

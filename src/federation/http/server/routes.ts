@@ -14,6 +14,7 @@ import {
   readinessSchema,
   readyRequestSchema,
   SOCKET_PATH,
+  sumAnswerSchema,
   sumsAnswerSchema,
   taskIdSchema,
   totalsSchema,
@@ -144,6 +145,17 @@ export const routes: readonly Route[] = [
       answer: outcomeSchema,
     },
     run: async (call, { service }) => service.answer(call.who, taskId(call), call.message),
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/tasks/{id}/secure',
+    about: {
+      summary: "A client's answer in a stage of a secure sum; a masked vector is uploaded before.",
+      who: 'client',
+      body: sumAnswerSchema,
+      answer: outcomeSchema,
+    },
+    run: async (call, { service }) => service.contribute(call.who, taskId(call), call.message),
   }),
   route({
     method: 'POST',

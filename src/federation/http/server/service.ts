@@ -10,6 +10,7 @@ import {
   type Description,
   type Next,
   type OutcomeMessage,
+  type SumAnswer,
   type Totals,
   type UpdateMessage,
 } from '../protocol.ts';
@@ -20,6 +21,7 @@ import type { Gate } from './gate.ts';
 import type { Keys } from './keys.ts';
 import type { Monitor } from './monitor.ts';
 import type { Store, TaskRow } from './store.ts';
+import { contribute } from './sums.ts';
 import { late, recordOf } from './task-record.ts';
 import type { Uploads } from './uploads.ts';
 
@@ -44,7 +46,7 @@ export interface ServiceParts {
 export interface Service {
   readonly description: Description;
   join(
-    request: { protocol: number; fedlora: string; run: string; key: string },
+    request: { protocol: number; fedlora: string; run: string; key: string; identity?: string },
     token: string,
   ): Promise<{ client: string }>;
   ready(client: string, data: DataCounts): void;
@@ -54,6 +56,8 @@ export interface Service {
   progress(client: string, id: string, totals: Totals): void;
   submit(client: string, id: string, message: UpdateMessage): Promise<OutcomeMessage>;
   answer(client: string, id: string, answer: object): OutcomeMessage;
+  /** An answer in a stage of a secure sum. */
+  contribute(client: string, id: string, answer: SumAnswer): Promise<OutcomeMessage>;
   fail(client: string, id: string, reason: string): OutcomeMessage;
   outcome(client: string, id: string): OutcomeMessage;
   /** Bytes that an upload of this client may have at present. */
@@ -99,6 +103,12 @@ export function service(parts: ServiceParts): Service {
     return offer;
   }
 
+  /** Stages of a secure sum are in no record. */
+  function opened(client: string, id: string): Offer {
+    const offer = desk.open(id);
+    return offer?.sum !== undefined && offer.client === client ? offer : openOffer(own(client, id));
+  }
+
   function outcomeOf(row: TaskRow): OutcomeMessage {
     const answered = row.result !== undefined;
     if (row.kind === 'evaluate' || row.place === undefined) {
@@ -121,9 +131,11 @@ export function service(parts: ServiceParts): Service {
       throw new Refusal(409, 'other-update', 'another update for this task was received before');
     }
     const offer = openOffer(row);
-    if (offer.expected.size === 0) {
+    if (offer.expected.size === 0 || offer.kept === true) {
       if (message.digest !== null)
         throw new Refusal(422, 'nothing-sent', 'this task sends no tensors: `digest` must be null');
+      if ((message.weight === null) !== (offer.kept === true))
+        throw new Refusal(422, 'weight', '`weight` is null where it goes into a secure sum, and only there');
     } else {
       await checked(client, message, offer);
     }
@@ -148,6 +160,19 @@ export function service(parts: ServiceParts): Service {
       if (error instanceof Refusal) monitor.update(error.code);
       throw error;
     }
+  }
+
+  /** Once and for all; no two clients have the same. */
+  function registered(client: string, identity: string): void {
+    const known = store.identities();
+    if (known.get(client) === identity) return;
+    if (known.has(client) || [...known.values()].includes(identity))
+      throw new Refusal(
+        409,
+        'identity',
+        'another identity was registered before for you, or this one by another client',
+      );
+    store.setIdentity(client, identity);
   }
 
   /** Updates weigh by examples, by labelled tokens, or all the same. */
@@ -177,6 +202,7 @@ export function service(parts: ServiceParts): Service {
     if (difference !== undefined)
       throw new Refusal(422, 'shapes', `the update is not what this task asks for (the first): ${difference}`);
     const most = mostWeight(client);
+    if (weight === null) throw new Refusal(422, 'weight', '`weight` must be given: sums of this run are not secure');
     if (weight > most)
       throw new Refusal(
         422,
@@ -189,7 +215,7 @@ export function service(parts: ServiceParts): Service {
 
   return {
     description,
-    async join({ protocol, fedlora, run, key }, token) {
+    async join({ protocol, fedlora, run, key, identity }, token) {
       if (protocol !== PROTOCOL)
         throw new Refusal(409, 'protocol', `this server speaks version ${PROTOCOL} of the protocol, not ${protocol}`);
       if (fedlora !== description.fedlora)
@@ -199,7 +225,11 @@ export function service(parts: ServiceParts): Service {
           `this run is computed by fedlora ${description.fedlora}, and you have ${fedlora}`,
         );
       if (run !== description.run) throw new Refusal(409, 'run', 'this server runs another run by now');
-      return { client: await keys.join(token, key, fedlora) };
+      if (identity === undefined && description.config['combine'] === 'secure')
+        throw new Refusal(422, 'identity', 'sums of this run are secure: send the public key of your identity');
+      const client = await keys.join(token, key, fedlora);
+      if (identity !== undefined) registered(client, identity);
+      return { client };
     },
     ready(client, data) {
       const before = store.client(client)?.data;
@@ -221,7 +251,7 @@ export function service(parts: ServiceParts): Service {
     why,
     progress(client, id, totals) {
       desk.heard(client);
-      openOffer(own(client, id));
+      opened(client, id);
       const before = desk.totals(id);
       if (before !== undefined && (totals.tokens < before.tokens || totals.processed < before.processed))
         throw new Refusal(422, 'backwards', 'fewer tokens than were reported before');
@@ -244,9 +274,14 @@ export function service(parts: ServiceParts): Service {
       desk.finished(id, { result: answer, digest: undefined });
       return { outcome: 'accepted' };
     },
+    async contribute(client, id, answer) {
+      desk.heard(client);
+      await inTurn(id, () => contribute({ desk, uploads, blobs }, opened(client, id), answer));
+      return { outcome: 'received' };
+    },
     fail(client, id, reason) {
       desk.heard(client);
-      openOffer(own(client, id));
+      opened(client, id);
       store.audit('failed', client, `${id} ${reason}`);
       desk.failed(id, reason);
       return { outcome: 'refused', reason };
@@ -272,8 +307,8 @@ export function service(parts: ServiceParts): Service {
   };
 }
 
-const payloadLimitOf = ({ expected, packing }: Offer): number =>
-  expected.size === 0 ? 0 : payloadLimit(expected, packing);
+const payloadLimitOf = ({ expected, packing, kept, sum }: Offer): number =>
+  sum?.bytes ?? (expected.size === 0 || kept === true ? 0 : payloadLimit(expected, packing));
 
 async function readUpdate(file: string, { expected, packing }: Offer): Promise<Tensors> {
   const bytes = await readFile(file);

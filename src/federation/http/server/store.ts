@@ -22,7 +22,7 @@ export type Role = 'admin' | 'viewer';
 export interface TaskRow {
   readonly id: string;
   readonly client: string;
-  readonly kind: TaskMessage['kind'];
+  readonly kind: Exclude<TaskMessage['kind'], 'sum'>;
   readonly place: Place | undefined;
   readonly round: number;
   /** What the client sent, as it was parsed; undefined where nothing has come. */
@@ -42,6 +42,9 @@ export interface Store {
   /** `fedlora`: the version that the client has. */
   setKey(name: string, hash: string, fedlora: string): void;
   setData(name: string, data: DataCounts): void;
+  /** Clients' public keys, base64url, by their names. */
+  identities(): ReadonlyMap<string, string>;
+  setIdentity(name: string, key: string): void;
   /** Operators' tokens, as hashes. */
   operators(): readonly { readonly role: Role; readonly token: string; readonly expires: number }[];
   setOperator(role: Role, hash: string, expires: number): void;
@@ -72,6 +75,7 @@ export interface Store {
 const tables = `
   create table if not exists meta (name text primary key, value text not null);
   create table if not exists clients (name text primary key, token text, expires real not null default 0, key text, data text);
+  create table if not exists identities (name text primary key, key text not null unique);
   create table if not exists operators (role text primary key, token text not null, expires real not null);
   create table if not exists revoked (name text primary key, time real not null);
   create table if not exists tasks (id text primary key, client text not null, kind text not null, place text, method text, stage integer,
@@ -134,6 +138,13 @@ export function openStore(path: string, journal: Audit, now: () => number = Date
       database.transaction(() => {
         database.run('update clients set data = ? where name = ?', JSON.stringify(data), name);
         audit('ready', name, JSON.stringify(data));
+      }),
+    identities: () =>
+      new Map(database.all('select * from identities').map((row) => [String(row['name']), String(row['key'])])),
+    setIdentity: (name, key) =>
+      database.transaction(() => {
+        database.run('insert into identities values (?, ?)', name, key);
+        audit('identity', name, key);
       }),
     operators: () =>
       database.all('select * from operators order by role').map((row) => ({

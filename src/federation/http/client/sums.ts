@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto';
+import { secureClient, type SecureClient } from '../../secure/client.ts';
+import { answered } from '../../secure/conversation.ts';
+import type { KeyPair } from '../../secure/keys.ts';
+import { membersOf, NOBODY, Refused, type SecureSetup } from '../../secure/messages.ts';
+import { secureParameters } from '../../secure/parameters.ts';
+import { sumVector, vectorLength, vectorProblem, type SecureSettings } from '../../secure/vector.ts';
+import { fromWire, toWire } from '../../secure/wire.ts';
+import type { Tensors } from '../../../tensor/tensor.ts';
+import { fromPayload } from '../payload.ts';
+import { noTotals, setupSchema, type SumAnswer, type SumMessage, type UpdateMessage } from '../protocol.ts';
+import { digestOf } from './api.ts';
+import type { ClientState, Undecided } from './state.ts';
+
+/** A client's part in secure sums. */
+export interface SumParty {
+  /** Why an update cannot go into a sum, in words. */
+  problem(update: Tensors, weight: number): string | undefined;
+  /** What this client answers in a stage, and what is to be uploaded before. Throws `Refused` where it will not. */
+  answer(
+    task: SumMessage,
+    message: Uint8Array,
+  ): Promise<{ readonly answer: SumAnswer; readonly upload: Uint8Array | undefined }>;
+}
+
+interface Current {
+  readonly session: string;
+  readonly setup: SecureSetup;
+  readonly client: SecureClient;
+  readonly work: Undecided;
+}
+
+/**
+ * Takes part in one secure sum at a time, whose secrets are in memory only: who is started again has left it. A session is entered
+ * once in a client's life, and an update that was revealed in a sum of some clients goes into no sum of others.
+ * @param identity Ed25519; `pinned`: public keys (base64url) of all whom this client will add up with; undefined: whom the server names
+ */
+export function sumParty(parts: {
+  readonly identity: KeyPair;
+  readonly settings: SecureSettings;
+  readonly state: Pick<ClientState, 'undecided' | 'payload' | 'enter' | 'revealed' | 'reveal'>;
+  readonly pinned?: ReadonlySet<string> | undefined;
+}): SumParty {
+  const { identity, settings, state, pinned } = parts;
+  let current: Current | undefined;
+
+  async function begun({ session, work: id }: SumMessage, content: unknown): Promise<Current> {
+    const work = state.undecided().find((one) => one.id === id);
+    if (work?.kept === undefined) throw new Refused('no finished update of this round is kept here');
+    const { identities: keys, length } = setupSchema.parse(content);
+    const identities = keys.map((key) => new Uint8Array(Buffer.from(key, 'base64url')));
+    const me = identities.findIndex((key) => Buffer.compare(key, identity.publicKey) === 0);
+    if (me < 0) throw new Refused('this client’s identity is not among those of the sum');
+    const nobody = toWire(NOBODY);
+    const stranger = pinned && keys.find((key) => key !== nobody && !pinned.has(key));
+    if (stranger !== undefined) throw new Refused(`the identity ${stranger} is not among those this client was given`);
+    // By its own reckoning, whatever the server's: it would gain from lower ones.
+    const parameters = secureParameters(keys.length, settings);
+    const own = vectorLength(await updateOf(work));
+    if (own !== length) throw new Refused(`the sum is of ${length} numbers, and this client has ${own}`);
+    const { bits } = settings;
+    const setup = { session: new Uint8Array(Buffer.from(session, 'hex')), parameters, identities, bits, length };
+    const client = secureClient({ setup, me, identity: identity.privateKey });
+    if (!state.enter(session)) throw new Refused('this client has been in this very sum before');
+    return { session, setup, client, work };
+  }
+
+  async function updateOf(work: Undecided): Promise<Tensors> {
+    const payload = await state.payload(work);
+    if (payload === undefined) throw new Refused('the finished update was lost');
+    return fromPayload(payload, 'the finished update');
+  }
+
+  /** Whose numbers are in the sum, by their identities. */
+  const setOf = ({ setup: { identities } }: Current, members: Uint8Array): string =>
+    createHash('sha256')
+      .update(
+        membersOf(members, identities.length)
+          .map((i) => Buffer.from(identities[i]!).toString('hex'))
+          .sort()
+          .join(),
+      )
+      .digest('hex');
+  let vouched: string | undefined;
+
+  return {
+    problem: (update, weight) => vectorProblem(update, weight, settings),
+    async answer(task, message) {
+      const content: unknown = JSON.parse(Buffer.from(message).toString('utf8'));
+      if (task.stage === 'advert') current = await begun(task, content);
+      if (current?.session !== task.session)
+        throw new Refused('this client was started again since: its secrets are gone');
+      const { client, work, setup } = current;
+      const received = task.stage === 'advert' ? undefined : fromWire(content);
+      const update = task.stage === 'masked' ? await updateOf(work) : undefined;
+      const made = answered(client, task.stage, received, () =>
+        sumVector(update!, setup.identities.length, settings).encode({ update: update!, ...work.kept! }),
+      );
+      if (task.stage === 'vouch') {
+        vouched = setOf(current, (received as { members: Uint8Array }).members);
+        const before = state.revealed(work.id);
+        // The difference of the two sums would be the updates of the few who are in one of them.
+        if (before !== undefined && before !== vouched)
+          throw new Refused('this update was revealed in a sum of other clients: two sums would tell of single ones');
+      }
+      if (task.stage === 'reveal') state.reveal(work.id, vouched!);
+      if (made.kind !== 'masked') return { answer: toWire(made) as SumAnswer, upload: undefined };
+      const { words, ...rest } = made;
+      return { answer: { ...rest, digest: digestOf(words) }, upload: words };
+    },
+  };
+}
+
+/** What the server is told of finished work, and what is kept for a secure sum. */
+export function told(
+  sums: SumParty | undefined,
+  update: Tensors,
+  whole: UpdateMessage & { readonly weight: number },
+): Pick<Undecided, 'message' | 'kept'> {
+  if (sums === undefined) return { message: whole };
+  const { digest, weight, totals } = whole;
+  const nothing = { digest: null, seconds: 0, totals: noTotals };
+  if (digest === null) return { message: { ...nothing, weight: 1 } };
+  const problem = Number.isFinite(totals.lossSum) ? sums.problem(update, weight) : 'its loss is not finite';
+  if (problem !== undefined) throw new Error(problem);
+  const { tokens, processed, lossSum } = totals;
+  return { message: { ...nothing, weight: null }, kept: { digest, weight, totals: { tokens, processed, lossSum } } };
+}

@@ -1,0 +1,142 @@
+import { randomBytes } from 'node:crypto';
+import { hold } from '../../secure/conversation.ts';
+import { NOBODY, Refused, SumFailed, type SecureStage } from '../../secure/messages.ts';
+import type { HoldSum } from '../../secure/combiner.ts';
+import { secureServer, type SecureSum } from '../../secure/server.ts';
+import { fromWire, toWire } from '../../secure/wire.ts';
+import { interrupted } from '../../task.ts';
+import type { SumAnswer } from '../protocol.ts';
+import { Refusal } from '../refusal.ts';
+import type { Blobs } from './blobs.ts';
+import type { Desk, Offer } from './desk.ts';
+import { taskId } from './participant.ts';
+import type { Store } from './store.ts';
+import type { Uploads } from './uploads.ts';
+
+/** A stage of a secure sum, as an offer has it. */
+export interface SumOffer {
+  /** Of the masked vector that is to be uploaded; 0 in stages without. */
+  readonly bytes: number;
+  /** Gives the client's message to the sum. Throws `Refused`. */
+  receive(message: unknown): void;
+}
+
+/**
+ * Secure sums among clients at the other end of a connection: each stage of each is a task on the desk, with a deadline. A conversation
+ * lives in this process only: one that was cut short is begun anew, with a new session.
+ */
+export function remoteSums(parts: {
+  readonly run: string;
+  readonly desk: Desk;
+  readonly blobs: Blobs;
+  readonly store: Pick<Store, 'identities' | 'audit'>;
+  /** The finished training of each client. */
+  readonly trained: ReadonlyMap<string, string>;
+  /** Seconds for one stage. */
+  readonly deadline: number;
+}): HoldSum {
+  const { run, desk, blobs, store, trained, deadline } = parts;
+  return async (asked) => {
+    const { clients, ready, signal, method, stage: name, stageIndex, round, parameters, bits, length } = asked;
+    const known = store.identities();
+    const identities = clients.map((client) => {
+      const key = known.get(client);
+      return key === undefined ? NOBODY : new Uint8Array(Buffer.from(key, 'base64url'));
+    });
+    const random = new Uint8Array(randomBytes(32));
+    const session = Buffer.from(random).toString('hex');
+    const server = secureServer({ session: random, parameters, identities, bits, length });
+    const setup = { identities: toWire(identities), length };
+    const place = { method, stage: name, stageIndex };
+    const left = new Map<string, string>();
+
+    async function ask(stage: SecureStage, i: number, content: unknown): Promise<void> {
+      const client = clients[i]!;
+      const text = Buffer.from(JSON.stringify(stage === 'advert' ? setup : toWire(content)));
+      const message = await blobs.put(() => [text]);
+      const id = taskId(run, 'sum', session, stage, client);
+      const offer: Offer = {
+        message: { kind: 'sum', id, place, round, work: trained.get(client)!, session, stage, message },
+        client,
+        place,
+        round,
+        blobs: [message],
+        expected: new Map(),
+        sent: new Map(),
+        sum: {
+          bytes: stage === 'masked' ? (length * bits) / 8 : 0,
+          receive(answer) {
+            if ((answer as { from?: unknown }).from !== i) throw new Refused(`you are client ${i} of this sum`);
+            server.receive(answer);
+          },
+        },
+      };
+      const limit = AbortSignal.timeout(deadline * 1000);
+      const offered = desk.offer(offer, AbortSignal.any([signal, limit]));
+      try {
+        for (;;) if ((await offered.next()).done) return;
+      } catch (error) {
+        if (signal.aborted) throw interrupted();
+        const why = limit.aborted ? `did not answer within ${deadline} s` : (error as Error).message;
+        left.set(client, `left the secure sum at “${stage}”: ${why}`);
+      } finally {
+        await blobs.release(message.digest);
+      }
+    }
+
+    const told = `${method} · ${name}, round ${round + 1}, session ${session}`;
+    const { words, members } = await withReasons(
+      left,
+      hold(
+        server,
+        ready.map((client) => clients.indexOf(client)),
+        ask,
+      ),
+    ).catch((error: unknown) => {
+      store.audit('no secure sum', '', told);
+      throw error;
+    });
+    store.audit('secure sum', '', `${told}, of ${members.length} clients`);
+    return { words, members: members.map((i) => clients[i]!), left };
+  };
+}
+
+async function withReasons(left: ReadonlyMap<string, string>, sum: Promise<SecureSum>): Promise<SecureSum> {
+  try {
+    return await sum;
+  } catch (error) {
+    if (!(error instanceof SumFailed)) throw error;
+    const some = [...left].slice(0, 5).map(([client, why]) => `; ${client} ${why}`);
+    const more = left.size > some.length ? `; and ${left.size - some.length} more` : '';
+    throw new SumFailed(error.reason, `${error.message}${some.join('')}${more}`, { cause: error });
+  }
+}
+
+/** Gives a client's answer to the sum that has asked for it. Throws `Refusal`; then the sum has not changed. */
+export async function contribute(
+  { desk, uploads, blobs }: { readonly desk: Desk; readonly uploads: Uploads; readonly blobs: Blobs },
+  { sum, message: { id, kind }, client }: Offer,
+  answer: SumAnswer,
+): Promise<void> {
+  if (sum === undefined)
+    throw new Refusal(409, 'kind', `this task asks for ${kind === 'train' ? 'an update' : 'sums'}, and not for this`);
+  const message = answer.kind === 'masked' ? await masked(answer) : fromWire(answer);
+  try {
+    sum.receive(message);
+  } catch (error) {
+    if (error instanceof Refused) throw new Refusal(422, 'secure', error.message);
+    throw error;
+  }
+  desk.finished(id, { result: undefined, digest: undefined });
+
+  async function masked({ kind, from, digest }: Extract<SumAnswer, { kind: 'masked' }>): Promise<unknown> {
+    const file = await uploads.file(client, digest);
+    if (file === undefined) throw new Refusal(409, 'not-uploaded', 'upload this vector first');
+    await blobs.adopt(digest, file);
+    try {
+      return { kind, from, words: new Uint8Array(await blobs.read(digest)) };
+    } finally {
+      await blobs.release(digest);
+    }
+  }
+}
