@@ -2,7 +2,15 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { fedlora, start, type Started } from './support/cli.ts';
-import { contents, embeddedModel, embeddedTasks, smallConfig, workspace, writeConfig } from './support/workspace.ts';
+import {
+  contents,
+  embeddedModel,
+  embeddedTasks,
+  joinArguments,
+  smallConfig,
+  workspace,
+  writeConfig,
+} from './support/workspace.ts';
 
 const names = ['aurora', 'birch', 'cobalt'];
 const shared = {
@@ -65,23 +73,10 @@ async function serving(
 
 function joining(folder: Folder, url: string, name: string, log: { text: string }): Started {
   const token = readFile(folder.at('server', 'server', 'tokens', `${name}.token`));
-  const started = start(
-    [
-      'join',
-      url,
-      '--data',
-      folder.at(`${name}.jsonl`),
-      '--model',
-      embeddedModel,
-      '--threads',
-      '1',
-      '--out',
-      folder.at(name),
-      '--patience',
-      '120',
-    ],
-    { limit: 400_000, env: token === undefined ? {} : { FEDLORA_TOKEN: token.trim() } },
-  );
+  const started = start(['join', ...joinArguments(folder, url, name), '--patience', '120'], {
+    limit: 400_000,
+    env: token === undefined ? {} : { FEDLORA_TOKEN: token.trim() },
+  });
   listening(log, started);
   return started;
 }
@@ -131,15 +126,7 @@ describe('a federation of processes', () => {
       const log = { text: '' };
       const first = await serving(folder, log, []);
       const { url } = first;
-      const dry = await fedlora([
-        'join',
-        url,
-        '--data',
-        folder.at('birch.jsonl'),
-        '--model',
-        embeddedModel,
-        '--dry-run',
-      ]);
+      const dry = await fedlora(['join', ...joinArguments(folder, url, 'birch'), '--dry-run']);
       expect(dry.code, dry.stderr).toBe(0);
       expect(dry.stdout).toContain('own data: 18 rows to train on, 2 to validate, 4 to test');
       expect(dry.stdout).toContain('fedlora-optimizer · local: up to 1 round(s), sends no tensors');

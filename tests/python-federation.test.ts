@@ -7,7 +7,7 @@ import { readTensors } from '../src/formats/files/safetensors.ts';
 import type { Summary } from '../src/report/summary.ts';
 import { getTensor, shapeDifference } from '../src/tensor/tensors.ts';
 import { fedlora, start } from './support/cli.ts';
-import { embeddedModel, embeddedTasks, workspace, writeConfig } from './support/workspace.ts';
+import { embeddedModel, embeddedTasks, joinArguments, workspace, writeConfig } from './support/workspace.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const python = process.env['FEDLORA_PYTHON'];
@@ -96,17 +96,7 @@ describe.skipIf(python === undefined)(`a federation of two TypeScript clients an
       const token = (name: string): Readonly<Record<string, string>> => ({
         FEDLORA_TOKEN: readFileSync(folder.at('server', 'server', 'tokens', `${name}.token`), 'utf8').trim(),
       });
-      const args = (name: string): string[] => [
-        url,
-        '--data',
-        folder.at(`${name}.jsonl`),
-        '--model',
-        embeddedModel,
-        '--threads',
-        '1',
-        '--out',
-        folder.at(name),
-      ];
+      const args = (name: string): string[] => joinArguments(folder, url, name);
       const joined = ['aurora', 'birch'].map(
         (name) => start(['join', ...args(name)], { limit: 500_000, env: token(name) }).ended,
       );

@@ -19,6 +19,16 @@ export function workspace(): { readonly path: string; at(...parts: string[]): st
   };
 }
 
+/** What `join`, and a client in another language, is called with: the client's rows and its folder go by its name. */
+export const joinArguments = (folder: Pick<ReturnType<typeof workspace>, 'at'>, url: string, name: string): string[] =>
+  [
+    url,
+    ['--data', folder.at(`${name}.jsonl`)],
+    ['--model', embeddedModel],
+    ['--threads', '1'],
+    ['--out', folder.at(name)],
+  ].flat();
+
 /** A configuration on the embedded model that trains for a few seconds. */
 export const smallConfig = {
   model: { path: embeddedModel },
