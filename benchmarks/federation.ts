@@ -21,6 +21,7 @@ import { openEngine } from '../src/runtime/node/open.ts';
 import { stream } from '../src/tensor/random.ts';
 import { byteSize } from '../src/tensor/tensors.ts';
 import type { Tensors } from '../src/tensor/tensor.ts';
+import { plainTraining } from '../tests/support/rounds.ts';
 import { smollm2 } from './support/models.ts';
 
 const say = (figure: string, value: number, unit: string, more: object = {}): void =>
@@ -179,17 +180,7 @@ async function overhead(name: string, folder: string, length: number): Promise<v
   const model = await openModelFolder(folder);
   const layout = loraLayout(projectionsOf(model.config), { targets: ['q_proj', 'v_proj'], rank: 8, alpha: 16 });
   const engine = await openEngine({ model, layout });
-  const train = {
-    batchSize: 4,
-    accumulate: 1,
-    length: { steps: 2 },
-    rate: 3e-4,
-    schedule: 'constant',
-    warmup: 0,
-    weightDecay: 0,
-    clip: 1,
-    keepBest: undefined,
-  } as const;
+  const train = { ...plainTraining, batchSize: 4, length: { steps: 2 }, rate: 3e-4, clip: 1 };
   const stages = fedit.stages({}, { layout, rounds: 3, fraction: 1, train });
   const clients = ['a', 'b', 'c', 'd'].map((id) => clientOf(id, 8, length, model.config.vocabularySize));
   const rounds: RoundSettings = { sampling: 'all', fraction: 1, deadline: 3600, minimum: 1 };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { golden } from '../../tests/shared.ts';
+import { contextOf } from '../../tests/support/rounds.ts';
 import { distance, matrix, toyLayout } from '../../tests/toy-adapter.ts';
 import { each, sum } from '../federation/combine.ts';
 import { keyOfA, keyOfB } from '../lora/adapter.ts';
@@ -9,7 +10,7 @@ import { subtract } from '../tensor/tensors.ts';
 import { randomFactors } from '../../tests/toy-adapter.ts';
 import { fedit } from './fedit.ts';
 import { fedloraOptimizer } from './fedlora-optimizer/method.ts';
-import type { Combined, MethodContext, Stage } from './stage.ts';
+import type { Combined, Stage } from './stage.ts';
 
 type Rows = readonly (readonly number[])[];
 interface Golden {
@@ -31,22 +32,7 @@ const pair = (a: Rows, b: Rows): Tensors =>
   ]);
 const clients = A.map((a, k) => pair(a, B[k]!));
 
-const context: MethodContext = {
-  layout,
-  rounds: 1,
-  fraction: 1,
-  train: {
-    batchSize: 1,
-    accumulate: 1,
-    length: { steps: 1 },
-    rate: 1e-3,
-    schedule: 'constant',
-    warmup: 0,
-    weightDecay: 0,
-    clip: 0,
-    keepBest: undefined,
-  },
-};
+const context = contextOf(layout);
 
 /** One round of a stage in which client k ends with the given factors, from wherever the server stood. */
 function aggregate(stage: Stage, start: Tensors, locals: readonly Tensors[], weights: readonly number[]): Tensors {

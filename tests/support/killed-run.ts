@@ -6,6 +6,7 @@ import { fedloraOptimizer } from '../../src/methods/fedlora-optimizer/method.ts'
 import { averaging, local } from './stages.ts';
 import { fakeEngine } from './fake-engine.ts';
 import { finished, journalIn, layout, run } from './federation.ts';
+import { plainTraining } from './rounds.ts';
 import { smallLlama } from './small-llama.ts';
 
 // A run in a process of its own, for tests that kill it: `node killed-run.js FOLDER fake|real` begins or goes on, and ends with FOLDER/print.
@@ -26,17 +27,7 @@ const closedForm = (): Setup => ({
 /** FedLoRA-Optimizer on a real Llama, its clients' optimizers kept from round to round. */
 async function realModel(): Promise<Setup> {
   const { engine, layout, initial, clients } = await smallLlama();
-  const train = {
-    batchSize: 2,
-    accumulate: 1,
-    length: { steps: 3 },
-    rate: 3e-3,
-    schedule: 'constant',
-    warmup: 0,
-    weightDecay: 0,
-    clip: 1,
-    keepBest: undefined,
-  } as const;
+  const train = { ...plainTraining, batchSize: 2, length: { steps: 3 }, rate: 3e-3, clip: 1 };
   const options = { optimizerState: 'keep', schedule: 'interleaved', global: { rounds: 4 } };
   const stages = fedloraOptimizer.stages(options, { layout, rounds: 4, fraction: 1, train });
   return { engine, initial, clients, stages };

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { collect } from '../../../tests/support/collect.ts';
+import { contextOf, plainTraining } from '../../../tests/support/rounds.ts';
 import { runOn, smallLlama, type SmallLlama } from '../../../tests/support/small-llama.ts';
 import { temporaryFolder } from '../../../tests/support/temporary.ts';
 import type { MethodResult } from '../../federation/events.ts';
@@ -25,22 +26,8 @@ beforeAll(async () => {
 afterAll(() => llama.engine.close());
 
 async function federate(options: Record<string, unknown>): Promise<MethodResult> {
-  const context: MethodContext = {
-    layout: llama.layout,
-    rounds: 2,
-    fraction: 1,
-    train: {
-      batchSize: 4,
-      accumulate: 1,
-      length: { steps: 2 },
-      rate: 3e-3,
-      schedule: 'constant',
-      warmup: 0,
-      weightDecay: 0.1,
-      clip: 1,
-      keepBest: undefined,
-    },
-  };
+  const train = { ...plainTraining, batchSize: 4, length: { steps: 2 }, rate: 3e-3, weightDecay: 0.1, clip: 1 };
+  const context = contextOf(llama.layout, { rounds: 2, train });
   const stages = fedloraOptimizer.stages(options, context);
   return runOn(llama, folder, { label: 'fedlora-optimizer', stages });
 }
