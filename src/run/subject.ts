@@ -161,7 +161,10 @@ export function tensorsDigest(tensors: Tensors): string {
 
 const sample = 2 ** 20;
 
-/** A digest of config.json and of each weight file's size, first and last MiB: reading all of a large model would take minutes. */
+/**
+ * A digest of config.json and of each weight file's size, first and last MiB: reading all of a large model would take minutes,
+ * at each start. Against mistakes, not against someone who changes a file's middle (docs/protocol.md).
+ */
 export async function modelDigest(model: OpenModel): Promise<string> {
   const hash = createHash('sha256');
   for (const path of [join(model.folder, 'config.json'), ...model.store.files.toSorted()]) {
