@@ -64,7 +64,11 @@ export function productNorm({ modules }: LoraLayout, factors: Tensors): number {
   for (const { name, scale } of modules) {
     const [rows, columns] = [rowsOf(getTensor(factors, keyOfA(name))), columnsOf(getTensor(factors, keyOfB(name)))];
     for (const [i, b] of columns.entries()) {
-      for (const [j, other] of columns.entries()) total += scale * scale * inner(b, other) * inner(rows[i]!, rows[j]!);
+      // Both matrices are symmetric: every product off the diagonal counts twice.
+      for (let j = 0; j <= i; j++) {
+        const twice = j < i ? 2 : 1;
+        total += twice * scale * scale * inner(b, columns[j]!) * inner(rows[i]!, rows[j]!);
+      }
     }
   }
   return Math.sqrt(Math.max(0, total));

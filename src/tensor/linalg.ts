@@ -7,15 +7,17 @@ export type Columns = readonly Float64Array[];
 /** The columns of a tensor [rows, columns]. */
 export function columnsOf({ shape, data }: Tensor): Columns {
   const [rows, columns] = shape as [number, number];
-  return Array.from({ length: columns }, (_, c) =>
-    Float64Array.from({ length: rows }, (_, r) => data[r * columns + c]!),
-  );
+  const out = Array.from({ length: columns }, () => new Float64Array(rows));
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < columns; c++) out[c]![r] = data[r * columns + c]!;
+  }
+  return out;
 }
 
 /** The rows of a tensor [rows, columns]: the columns of its transpose. */
 export function rowsOf({ shape, data }: Tensor): Columns {
   const [rows, columns] = shape as [number, number];
-  return Array.from({ length: rows }, (_, r) => Float64Array.from(data.subarray(r * columns, (r + 1) * columns)));
+  return Array.from({ length: rows }, (_, r) => new Float64Array(data.subarray(r * columns, (r + 1) * columns)));
 }
 
 /** The tensor [rows, columns] with these columns, rounded to float32 once. */
