@@ -1,16 +1,8 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { setTimeout } from 'node:timers/promises';
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { fedlora, start, type Started } from './support/cli.ts';
-import {
-  contents,
-  embeddedModel,
-  embeddedTasks,
-  joinArguments,
-  smallConfig,
-  workspace,
-  writeConfig,
-} from './support/workspace.ts';
+import { fedlora } from './support/cli.ts';
+import { deal, format, joining, readFile, serving, split, until } from './support/processes.ts';
+import { contents, embeddedModel, joinArguments, workspace, writeConfig } from './support/workspace.ts';
 
 const names = ['aurora', 'birch', 'cobalt'];
 const shared = {
@@ -29,66 +21,6 @@ const shared = {
   runtime: { threads: 1 },
   seed: 5,
 };
-const split = { limit: 24, split: { validation: 2, test: 4 } };
-const { path: _, ...format } = smallConfig.data;
-
-type Folder = ReturnType<typeof workspace>;
-
-/** Each client's rows in a file of its own, and all together. */
-function deal(folder: Folder): void {
-  const lines = readFileSync(embeddedTasks, 'utf8').trimEnd().split('\n');
-  const of = (name: string): string[] =>
-    lines.filter((line) => (JSON.parse(line) as { client: string }).client === name);
-  for (const name of names) writeFileSync(folder.at(`${name}.jsonl`), `${of(name).join('\n')}\n`);
-  writeFileSync(folder.at('all.jsonl'), `${names.flatMap(of).join('\n')}\n`);
-}
-
-/** What a process has said so far, also of its earlier lives. */
-function listening(log: { text: string }, { child }: Started): void {
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => (log.text += text));
-}
-
-async function until(what: string, true_: () => boolean): Promise<void> {
-  for (let i = 0; !true_(); i++) {
-    if (i > 12_000) throw new Error(`waited too long until ${what}`);
-    await setTimeout(20);
-  }
-}
-
-async function serving(
-  folder: Folder,
-  log: { text: string },
-  args: readonly string[],
-): Promise<Started & { url: string }> {
-  log.text = '';
-  const started = start(['serve', folder.at('serve.yaml'), '--out', folder.at('server'), ...args], { limit: 400_000 });
-  listening(log, started);
-  const over = started.ended.then((ended) => (log.text += `\nended: ${ended.stderr}`));
-  void over;
-  await until(`the server listens (${log.text})`, () => /^(serving on .*|ended: [^]*)$/m.test(log.text));
-  const url = /^serving on (.*)$/m.exec(log.text)?.[1];
-  if (url === undefined) throw new Error(log.text);
-  return { ...started, url };
-}
-
-function joining(folder: Folder, url: string, name: string, log: { text: string }): Started {
-  const token = readFile(folder.at('server', 'server', 'tokens', `${name}.token`));
-  const started = start(['join', ...joinArguments(folder, url, name), '--patience', '120'], {
-    limit: 400_000,
-    env: token === undefined ? {} : { FEDLORA_TOKEN: token.trim() },
-  });
-  listening(log, started);
-  return started;
-}
-
-function readFile(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
-  }
-}
-
 /** Tasks that a client worked on, and those it sent, in order, over all its lives. */
 function work(log: string): { done: string; sent: boolean }[] {
   const list: { done: string; sent: boolean }[] = [];
@@ -106,7 +38,7 @@ describe('a federation of processes', () => {
     { timeout: 480_000 },
     async () => {
       using folder = workspace();
-      deal(folder);
+      deal(folder, names);
       const simulated = writeConfig(folder.at('run.yaml'), {
         ...shared,
         model: { path: embeddedModel },

@@ -1,0 +1,75 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
+import { start, type Started } from './cli.ts';
+import { embeddedTasks, joinArguments, smallConfig, type workspace } from './workspace.ts';
+
+// A federation of real processes on the embedded model.
+
+/** What every client does with its own rows. */
+export const split = { limit: 24, split: { validation: 2, test: 4 } };
+const { path: _, ...brought } = smallConfig.data;
+/** Of the rows that clients bring. */
+export const format = brought;
+
+type Folder = ReturnType<typeof workspace>;
+
+/** Each client's rows in a file of its own, and all together. */
+export function deal(folder: Folder, names: readonly string[]): void {
+  const lines = readFileSync(embeddedTasks, 'utf8').trimEnd().split('\n');
+  const of = (name: string): string[] =>
+    lines.filter((line) => (JSON.parse(line) as { client: string }).client === name);
+  for (const name of names) writeFileSync(folder.at(`${name}.jsonl`), `${of(name).join('\n')}\n`);
+  writeFileSync(folder.at('all.jsonl'), `${names.flatMap(of).join('\n')}\n`);
+}
+
+/** What a process has said so far, also of its earlier lives. */
+function listening(log: { text: string }, { child }: Started): void {
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (log.text += text));
+}
+
+export async function until(what: string, true_: () => boolean): Promise<void> {
+  for (let i = 0; !true_(); i++) {
+    if (i > 12_000) throw new Error(`waited too long until ${what}`);
+    await setTimeout(20);
+  }
+}
+
+export async function serving(
+  folder: Folder,
+  log: { text: string },
+  args: readonly string[],
+): Promise<Started & { url: string }> {
+  log.text = '';
+  const started = start(['serve', folder.at('serve.yaml'), '--out', folder.at('server'), ...args], { limit: 400_000 });
+  listening(log, started);
+  const over = started.ended.then((ended) => (log.text += `\nended: ${ended.stderr}`));
+  void over;
+  await until(`the server listens (${log.text})`, () => /^(serving on .*|ended: [^]*)$/m.test(log.text));
+  const url = /^serving on (.*)$/m.exec(log.text)?.[1];
+  if (url === undefined) throw new Error(log.text);
+  return { ...started, url };
+}
+
+export function joining(
+  folder: Folder,
+  url: string,
+  name: string,
+  log: { text: string },
+  more: readonly string[] = [],
+): Started {
+  const token = readFile(folder.at('server', 'server', 'tokens', `${name}.token`));
+  const started = start(['join', ...joinArguments(folder, url, name), '--patience', '120', ...more], {
+    limit: 400_000,
+    env: token === undefined ? {} : { FEDLORA_TOKEN: token.trim() },
+  });
+  listening(log, started);
+  return started;
+}
+
+export function readFile(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
