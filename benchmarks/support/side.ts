@@ -19,7 +19,8 @@ export interface Side {
   close(): Promise<void>;
 }
 
-function anonymousBytes(pid: number): number {
+/** Anonymous memory of a process at this moment; 0 once it has ended. Linux only. */
+export function anonymousBytes(pid: number): number {
   try {
     return 1024 * Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0);
   } catch {

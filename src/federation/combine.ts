@@ -1,6 +1,6 @@
 import type { ClientUpdate, Combined } from '../methods/stage.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
-import { allFinite, byteSize, shapeDifference, shapesOf, type Shapes } from '../tensor/tensors.ts';
+import { allFinite, byteSize, shapeDifference, shapesOf, sizeOf, type Shapes } from '../tensor/tensors.ts';
 import { accumulate, accumulate4 } from '../tensor/weighted.ts';
 import type { TaskTotals } from './secure/vector.ts';
 
@@ -24,22 +24,26 @@ export interface Combiner {
  * What is wrong with an update, in words, or undefined: NaN or infinity, a weight that is no positive number, or a tensor
  * whose shape is not that of the broadcast tensor of its name (updates are relative to what was broadcast).
  */
-export function updateProblem(
-  { update, weight }: Omit<ClientUpdate, 'client'>,
-  broadcast: Tensors,
-): string | undefined {
+export function updateProblem({ update, weight }: Omit<ClientUpdate, 'client'>, broadcast: Shapes): string | undefined {
   if (!(weight > 0 && weight < Infinity)) return `its update has weight ${weight}, which is not a positive number`;
   for (const [name, { shape, data }] of update) {
-    if (shape.reduce((size, n) => size * n, 1) !== data.length) {
+    if (sizeOf(shape) !== data.length)
       return `tensor “${name}” of its update holds ${data.length} numbers, which is not shape [${shape.join(', ')}]`;
-    }
-    const sent = broadcast.get(name);
-    if (sent && (sent.shape.length !== shape.length || sent.shape.some((n, i) => n !== shape[i]))) {
-      return `tensor “${name}” of its update has shape [${shape.join(', ')}], and the one it was sent [${sent.shape.join(', ')}]`;
-    }
   }
+  const unlike = shapeProblem(update, broadcast);
+  if (unlike !== undefined) return unlike;
   const bad = looksFinite(update) ? undefined : allFinite(update);
   return bad === undefined ? undefined : `tensor “${bad}” of its update holds NaN or infinity`;
+}
+
+/** The tensor whose shape is not that of the broadcast tensor of its name, in words. */
+export function shapeProblem(update: Shapes, broadcast: Shapes): string | undefined {
+  for (const [name, { shape }] of update) {
+    const sent = broadcast.get(name);
+    if (sent && (sent.shape.length !== shape.length || sent.shape.some((n, i) => n !== shape[i])))
+      return `tensor “${name}” of its update has shape [${shape.join(', ')}], and the one it was sent [${sent.shape.join(', ')}]`;
+  }
+  return undefined;
 }
 
 /** Whether all numbers are finite, for the usual case that they are: only these have exponents below the last, and or-ing them stalls on nothing. */

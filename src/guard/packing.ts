@@ -1,6 +1,6 @@
 import type { Packed, PackedPlan, PackedTensor, Packing } from '../tensor/packed.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
-import { countNumbers } from '../tensor/tensors.ts';
+import { sizeOf, type Shapes } from '../tensor/tensors.ts';
 import { fromInt8, rowsOf, type Int8Rows } from './int8.ts';
 import { fromTopK, type Sparse } from './top-k.ts';
 
@@ -15,9 +15,9 @@ const scaleName = (name: string): string => `${name}:scale`;
 /** Each tensor as int8 under its own name, and the scales of its rows under `NAME:scale`. */
 export const int8Packing: Packing = {
   plan: (like) =>
-    [...like].flatMap(([name, { shape, data }]): PackedPlan[] => [
+    [...like].flatMap(([name, { shape }]): PackedPlan[] => [
       { name, dtype: 'I8', shape },
-      { name: scaleName(name), dtype: 'F32', shape: [rowsOf(shape, data.length)] },
+      { name: scaleName(name), dtype: 'F32', shape: [rowsOf(shape, sizeOf(shape))] },
     ]),
   unpack: (packed, like) =>
     mapped(like, (name, { shape }) => {
@@ -39,16 +39,18 @@ export function packInt8(rows: ReadonlyMap<string, Int8Rows>): Packed {
 const VALUES = 'top-k:values';
 const POSITIONS = 'top-k:positions';
 
+const numbersOf = (like: Shapes): number => [...like.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+
 /** Bits of a position among so many numbers. */
 export const positionBits = (numbers: number): number => Math.ceil(Math.log2(Math.max(1, numbers)));
 
 /** Where each tensor's numbers begin, tensors in sorted order of names. */
-function offsets(like: ReadonlyMap<string, { readonly shape: readonly number[] }>): ReadonlyMap<string, number> {
+function offsets(like: Shapes): ReadonlyMap<string, number> {
   const out = new Map<string, number>();
   let at = 0;
   for (const name of [...like.keys()].sort((a, b) => (a < b ? -1 : 1))) {
     out.set(name, at);
-    at += like.get(name)!.shape.reduce((size, n) => size * n, 1);
+    at += sizeOf(like.get(name)!.shape);
   }
   return out;
 }
@@ -59,7 +61,7 @@ function offsets(like: ReadonlyMap<string, { readonly shape: readonly number[] }
  */
 export const topKPacking = (kept: (numbers: number) => number): Packing => ({
   plan(like) {
-    const numbers = countNumbers(like);
+    const numbers = numbersOf(like);
     const count = kept(numbers);
     return [
       { name: VALUES, dtype: 'F32', shape: [count] },
@@ -68,14 +70,15 @@ export const topKPacking = (kept: (numbers: number) => number): Packing => ({
   },
   unpack(packed, like) {
     const values = floats(packed.get(VALUES)!.bytes);
-    const positions = fromBits(packed.get(POSITIONS)!.bytes, positionBits(countNumbers(like)), values.length);
+    const positions = fromBits(packed.get(POSITIONS)!.bytes, positionBits(numbersOf(like)), values.length);
     const sparse = new Map<string, Sparse>();
     let from = 0;
     let last = -1;
     for (const [name, start] of offsets(like)) {
-      const { shape, data } = like.get(name)!;
+      const { shape } = like.get(name)!;
+      const end = start + sizeOf(shape);
       let to = from;
-      for (; to < positions.length && positions[to]! < start + data.length; to++) {
+      for (; to < positions.length && positions[to]! < end; to++) {
         if (positions[to]! <= last) throw new Error('positions of top-k do not ascend');
         last = positions[to]!;
       }
@@ -135,12 +138,12 @@ function fromBits(bytes: Uint8Array, width: number, count: number): Uint32Array 
   return numbers;
 }
 
-const mapped = (like: Tensors, of: (name: string, tensor: Tensor) => Tensor): Tensors =>
+const mapped = (like: Shapes, of: (name: string, like: { readonly shape: readonly number[] }) => Tensor): Tensors =>
   new Map([...like].map(([name, tensor]) => [name, of(name, tensor)]));
 
 /** The same packing where these tensors travel beside the others as they are. */
 export const beside = (packing: Packing, plain: (name: string) => boolean): Packing => {
-  const split = (like: Tensors): readonly [Tensors, Tensors] => [
+  const split = (like: Shapes): readonly [Shapes, Shapes] => [
     new Map([...like].filter(([name]) => !plain(name))),
     new Map([...like].filter(([name]) => plain(name))),
   ];

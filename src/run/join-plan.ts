@@ -4,7 +4,7 @@ import { payloadLimit } from '../federation/http/payload.ts';
 import type { DataCounts } from '../federation/http/protocol.ts';
 import { expectedUpdate } from '../federation/http/server/participant.ts';
 import type { Adapter } from '../lora/adapter.ts';
-import { byteSize } from '../tensor/tensors.ts';
+import { sizeOf } from '../tensor/tensors.ts';
 import type { LaidOut } from './methods.ts';
 
 /** What will be trained, on what, and what leaves this machine: told before anything does. */
@@ -60,7 +60,7 @@ export async function stagesOf(
         method: label,
         stage: stage.name,
         rounds: stage.rounds,
-        numbers: byteSize(update) / 4,
+        numbers: [...update.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0),
         bytes: update.size > 0 ? payloadLimit(update, stage.packing) : 0,
       });
       adapter = stage.models(shared)[0]!.adapter;

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeState, encodeState } from './encode.ts';
+import { decodeChunks, decodeState, encodeState, stateChunks } from './encode.ts';
 import type { State } from './state.ts';
 import type { Tensor, Tensors } from './tensor.ts';
 
@@ -109,6 +109,38 @@ describe('encodeState', () => {
     expect(() => encodeState(ring as State)).toThrow('contains itself (at next[0])');
     const twice = { a: 1 };
     expect(decodeState(encodeState([twice, twice]))).toEqual([{ a: 1 }, { a: 1 }]);
+  });
+});
+
+describe('in pieces', () => {
+  const data = Float32Array.from({ length: 50 }, (_, i) => i / 3 - 7);
+  const state = {
+    step: 3,
+    first: new Map([['w', { shape: [5, 10], data }]]),
+    last: { shape: [2], data: data.slice(0, 2) },
+  };
+  const whole = encodeState(state);
+
+  it('are the same bytes, tensors in their own memory', () => {
+    const chunks = stateChunks(state);
+    expect(Buffer.concat(chunks)).toEqual(Buffer.from(whole));
+    expect(chunks[1]!.buffer).toBe(data.buffer);
+  });
+
+  it('read alike however they are cut, each piece gone before the next comes', () => {
+    for (const size of [1, 3, 7, 64, whole.length]) {
+      const memory = new Uint8Array(size);
+      const pieces = function* (): Generator<Uint8Array> {
+        for (let at = 0; at < whole.length; at += size) {
+          const piece = whole.subarray(at, at + size);
+          memory.set(piece);
+          yield memory.subarray(0, piece.length);
+        }
+      };
+      expect(decodeChunks(pieces(), whole.length)).toEqual(state);
+      expect(() => decodeChunks(pieces(), whole.length + 4)).toThrow('left over');
+      expect(() => decodeChunks([], whole.length)).toThrow('truncated');
+    }
   });
 });
 

@@ -1,4 +1,5 @@
 import type { Tensors } from './tensor.ts';
+import type { Shapes } from './tensors.ts';
 
 /** A tensor as it travels: what it is called, of which type and shape. */
 export interface PackedPlan {
@@ -17,9 +18,9 @@ export type Packed = ReadonlyMap<string, PackedTensor>;
 /** A shorter form in which updates travel. What is in it depends on names and shapes only, so its size tells nothing of a client. */
 export interface Packing {
   /** What an update of these names and shapes becomes. */
-  plan(like: Tensors): readonly PackedPlan[];
+  plan(like: Shapes): readonly PackedPlan[];
   /** The update that was packed, bit for bit; `packed` is as planned. Throws `Error`, in words, where the bytes make no sense. */
-  unpack(packed: Packed, like: Tensors): Tensors;
+  unpack(packed: Packed, like: Shapes): Tensors;
 }
 
 /** Bytes of one tensor. */

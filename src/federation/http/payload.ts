@@ -8,6 +8,7 @@ import {
 } from '../../formats/safetensors.ts';
 import { packedBytes, unlike, type Packed, type PackedTensor, type Packing } from '../../tensor/packed.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
+import { sizeOf, type Shapes } from '../../tensor/tensors.ts';
 
 /** Tensors as a safetensors file in the map's own order, which sums over tensors depend on: `fromPayload` gives it back, bit for bit. */
 export function* payloadChunks(tensors: Tensors): Generator<Uint8Array> {
@@ -22,18 +23,16 @@ export const toPayload = (tensors: Tensors): Uint8Array => joined([...payloadChu
 export const fromPayload = (bytes: Uint8Array, where: string): Tensors => decodeSafetensors(bytes, where).tensors;
 
 /** An update in its shorter form as a safetensors file. */
-export const packedPayload = (packed: Packed): Uint8Array =>
-  joined([
-    encodeHeader([...packed].map(([name, { dtype, shape }]) => ({ name, dtype, shape }))),
-    ...[...packed.values()].map(({ bytes }) => bytes),
-  ]);
+export function* packedChunks(packed: Packed): Generator<Uint8Array> {
+  yield encodeHeader([...packed].map(([name, { dtype, shape }]) => ({ name, dtype, shape })));
+  for (const { bytes } of packed.values()) yield bytes;
+}
 
 /**
- * The update that a payload holds: as float32, or in the shorter form of `packing`, which needs to know the names and shapes that
- * it is `like`. Throws UserError, naming `where`, for what is no safetensors file, and `Error` for one that is not in that form.
+ * The update that a payload holds in the shorter form of `packing`, which needs to know the names and shapes that it is `like`.
+ * Throws UserError, naming `where`, for what is no safetensors file, and `Error` for one that is not in that form.
  */
-export function updateIn(bytes: Uint8Array, where: string, like: Tensors, packing?: Packing): Tensors {
-  if (packing === undefined) return fromPayload(bytes, where);
+export function unpacked(bytes: Uint8Array, where: string, like: Shapes, packing: Packing): Tensors {
   const length = headerLength(bytes.subarray(0, PREFIX_BYTES), bytes.length, where);
   const { tensors } = parseHeader(bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + length), bytes.length, where);
   const packed = new Map<string, PackedTensor>();
@@ -47,8 +46,8 @@ export function updateIn(bytes: Uint8Array, where: string, like: Tensors, packin
 }
 
 /** Bytes of the payload of such an update at most: another program may write a longer header. */
-export const payloadLimit = (update: Tensors, packing?: Packing): number =>
+export const payloadLimit = (update: Shapes, packing?: Packing): number =>
   (packing === undefined
-    ? [...update].map(([name, { data }]) => ({ name, size: data.byteLength }))
+    ? [...update].map(([name, { shape }]) => ({ name, size: 4 * sizeOf(shape) }))
     : packing.plan(update).map((tensor) => ({ name: tensor.name, size: packedBytes(tensor) }))
   ).reduce((sum, { name, size }) => sum + size + 256 + 4 * name.length, 4096);

@@ -39,22 +39,25 @@ async function kindOf(path: string): Promise<'file' | 'folder' | undefined> {
   }
 }
 
-/** Reads and checks the header of one file. Throws UserError for a missing or malformed file. */
-export async function readHeader(file: string): Promise<SafetensorsHeader & { readonly size: number }> {
+/** Reads and checks the header of one file. Throws UserError, naming `where`, for a missing or malformed file. */
+export async function readHeader(
+  file: string,
+  where: string = file,
+): Promise<SafetensorsHeader & { readonly size: number }> {
   const handle = await open(file, 'r').catch((error: unknown) => {
-    throw new UserError(`${file}: cannot be read: ${(error as Error).message}`, { cause: error });
+    throw new UserError(`${where}: cannot be read: ${(error as Error).message}`, { cause: error });
   });
   try {
     const { size } = await handle.stat();
     const prefix = new Uint8Array(PREFIX_BYTES);
     const { bytesRead } = await handle.read(prefix, 0, PREFIX_BYTES, 0);
-    const json = new Uint8Array(headerLength(prefix.subarray(0, bytesRead), size, file));
+    const json = new Uint8Array(headerLength(prefix.subarray(0, bytesRead), size, where));
     for (let at = 0; at < json.length;) {
       const { bytesRead: got } = await handle.read(json, at, json.length - at, PREFIX_BYTES + at);
-      if (got === 0) throw new UserError(`${file}: the file ended inside its header`);
+      if (got === 0) throw new UserError(`${where}: the file ended inside its header`);
       at += got;
     }
-    return { ...parseHeader(json, size, file), size };
+    return { ...parseHeader(json, size, where), size };
   } finally {
     await handle.close();
   }

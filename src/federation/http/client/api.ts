@@ -21,7 +21,9 @@ import {
   type Totals,
   type UpdateMessage,
 } from '../protocol.ts';
+import { bytesAt, type PayloadFile } from '../payload-file.ts';
 import { Refusal } from '../refusal.ts';
+import { openPart, wholeFile } from './download.ts';
 
 /** The server could not be reached for as long as the client has patience. */
 export class Unreachable extends Error {
@@ -53,9 +55,11 @@ export interface Api {
   fail(id: string, reason: string): Promise<OutcomeMessage>;
   outcome(id: string): Promise<OutcomeMessage>;
   /** Sends what the server does not have yet of a payload. */
-  upload(digest: string, bytes: Uint8Array): Promise<void>;
-  /** A payload, checked against its name; goes on where a connection was cut. */
+  upload(digest: string, payload: PayloadFile | Uint8Array): Promise<void>;
+  /** A small payload, checked against its name. */
   download(blob: BlobRef): Promise<Uint8Array>;
+  /** A payload into a file, checked against its name; goes on where a connection was cut, or an earlier process killed. */
+  downloadTo(path: string, blob: BlobRef): Promise<void>;
 }
 
 interface Asked {
@@ -142,11 +146,16 @@ export function openApi({ url, key, patience, signal, limit = 120 }: ApiOptions)
     contribute: (id, answer) => ask({ method: 'POST', path: `tasks/${id}/secure`, json: answer }, outcomeSchema),
     fail: (id, reason) => ask({ method: 'POST', path: `tasks/${id}/failure`, json: { reason } }, outcomeSchema),
     outcome: (id) => ask({ method: 'GET', path: `tasks/${id}/outcome` }, outcomeSchema),
-    async upload(digest, bytes) {
+    async upload(digest, payload) {
+      const size = payload instanceof Uint8Array ? payload.length : payload.size;
       let { received, complete } = await uploaded(digest);
       while (!complete) {
-        const piece = bytes.subarray(received, Math.min(received + UPLOAD_PIECE, bytes.length));
-        const headers = { 'content-range': `bytes ${received}-${received + piece.length - 1}/${bytes.length}` };
+        const end = Math.min(received + UPLOAD_PIECE, size);
+        const piece =
+          payload instanceof Uint8Array
+            ? payload.subarray(received, end)
+            : await bytesAt(payload.path, received, end - received);
+        const headers = { 'content-range': `bytes ${received}-${end - 1}/${size}` };
         const from = received;
         ({ received, complete } = await patiently(async () => {
           try {
@@ -167,44 +176,39 @@ export function openApi({ url, key, patience, signal, limit = 120 }: ApiOptions)
         }));
       }
     },
-    download: (blob) => {
-      const parts: Uint8Array[] = [];
-      let have = 0;
-      return patiently(async () => {
-        const headers = have > 0 ? { range: `bytes=${have}-` } : {};
-        const response = await once({ method: 'GET', path: `blobs/${blob.digest}`, headers });
-        if (response.status !== 206) {
-          parts.length = 0;
-          have = 0;
-        }
-        for await (const chunk of response.body ?? []) {
+    download: (blob) =>
+      patiently(async () => {
+        const response = await once({ method: 'GET', path: `blobs/${blob.digest}` });
+        const bytes = new Uint8Array(blob.size);
+        let have = 0;
+        for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+          if (have + chunk.length > blob.size)
+            throw new Refusal(0, 'size', `payload ${blob.digest} is longer than the server said`);
+          bytes.set(chunk, have);
           have += chunk.length;
-          if (have > blob.size) throw new Refusal(0, 'size', `payload ${blob.digest} is longer than the server said`);
-          parts.push(chunk);
         }
-        if (have < blob.size) throw new TypeError(`payload ${blob.digest} was cut at byte ${have}`);
-        const bytes = joined(parts, have);
-        if (digestOf(bytes) !== blob.digest) {
-          parts.length = 0;
-          have = 0;
-          throw new TypeError(`payload ${blob.digest} came with other bytes`);
-        }
+        if (digestOf(bytes) !== blob.digest) throw new TypeError(`payload ${blob.digest} came with other bytes`);
         return bytes;
-      });
+      }),
+    async downloadTo(path, blob) {
+      if ((await wholeFile(path, blob.digest)) !== undefined) return;
+      for (let tries = 0; tries < 3; tries++) {
+        const part = await openPart(path, blob);
+        try {
+          // In pieces, each with its own limit and patience: a large payload may take its time.
+          while (part.have() < blob.size)
+            await patiently(async () => {
+              const range = `bytes=${part.have()}-${Math.min(part.have() + UPLOAD_PIECE, blob.size) - 1}`;
+              await part.take(await once({ method: 'GET', path: `blobs/${blob.digest}`, headers: { range } }));
+            });
+          if (await part.finish()) return;
+        } finally {
+          await part.close();
+        }
+      }
+      throw new Error(`payload ${blob.digest} came three times with other bytes`);
     },
   };
-}
-
-function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
-  const [only] = parts;
-  if (parts.length === 1 && only !== undefined) return only;
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }
 
 /** Failures of a connection: fetch throws TypeError for them, and a timeout is one too. */

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeAtomically } from '../../../formats/files/atomic.ts';
 import { isNothing, type State } from '../../../tensor/state.ts';
@@ -6,7 +6,8 @@ import type { ClientRecord, Place } from '../../events.ts';
 import { openJournal, type Identity } from '../../journal.ts';
 import type { TaskTotals } from '../../secure/vector.ts';
 import type { UpdateMessage } from '../protocol.ts';
-import { digestOf } from './api.ts';
+import type { PayloadFile } from '../payload-file.ts';
+import { wholeFile } from './download.ts';
 
 /** Work that is done and not yet known to be accepted or refused. */
 export interface Undecided {
@@ -24,8 +25,8 @@ export interface ClientState {
   /** From the latest stage in which this client's work was accepted. */
   privateState(at: Place): State | undefined;
   /** Keeps finished work, durable on return; nobody reads its private state before `accept`. */
-  keep(work: Undecided, payload: Uint8Array | undefined, mine: State): Promise<void>;
-  payload(work: Undecided): Promise<Uint8Array | undefined>;
+  keep(work: Undecided, payload: Iterable<Uint8Array> | undefined, mine: State): Promise<void>;
+  payload(work: Undecided): Promise<PayloadFile | undefined>;
   /** The server has counted it: the private state moves. */
   accept(work: Undecided): Promise<void>;
   /** It was not counted: nothing moves. */
@@ -35,9 +36,12 @@ export interface ClientState {
   /** For which set of clients this work's share of a sum was revealed, if for any. */
   revealed(id: string): string | undefined;
   reveal(id: string, members: string): void;
-  /** A payload kept from an earlier task; undefined where it is not there or damaged. */
-  frozen(digest: string): Promise<Uint8Array | undefined>;
-  keepFrozen(digest: string, bytes: Uint8Array): Promise<void>;
+  /** Where a payload is to be kept for later tasks. */
+  frozenAt(digest: string): string;
+  /** Where a payload of this task alone belongs; what was left there of earlier ones goes. */
+  incoming(digest: string): Promise<string>;
+  /** The task's own payload was read. */
+  forgetIncoming(): Promise<void>;
   close(): void;
 }
 
@@ -54,13 +58,8 @@ export async function openClientState(folder: string, client: string, identity: 
   const file = (digest: string): string => join(folder, 'payloads', digest);
   const undecided = (): readonly Undecided[] => (journal.recorded(UNDECIDED) as Undecided[] | undefined) ?? [];
   const without = (id: string): Undecided[] => undecided().filter((work) => work.id !== id);
-  const read = async (digest: string): Promise<Uint8Array | undefined> => {
-    const bytes = await readFile(file(digest)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined;
-      throw error;
-    });
-    return bytes !== undefined && digestOf(bytes) === digest ? bytes : undefined;
-  };
+  const own = join(folder, 'incoming');
+  const whole = (digest: string): Promise<PayloadFile | undefined> => wholeFile(file(digest), digest);
   const digestIn = ({ message, kept }: Undecided): string | undefined => message.digest ?? kept?.digest;
   async function forget(work: Undecided): Promise<void> {
     journal.record(UNDECIDED, without(work.id));
@@ -80,7 +79,7 @@ export async function openClientState(folder: string, client: string, identity: 
     },
     async payload(work) {
       const digest = digestIn(work);
-      return digest === undefined ? undefined : read(digest);
+      return digest === undefined ? undefined : whole(digest);
     },
     async accept(work) {
       journal.commitClient(work.place, work.round, recordOf(client, work));
@@ -98,8 +97,13 @@ export async function openClientState(folder: string, client: string, identity: 
     },
     revealed: (id) => journal.recorded(`revealed ${id}`) as string | undefined,
     reveal: (id, members) => journal.record(`revealed ${id}`, members),
-    frozen: read,
-    keepFrozen: (digest, bytes) => writeAtomically(file(digest), bytes),
+    frozenAt: file,
+    async incoming(digest) {
+      await mkdir(own, { recursive: true });
+      for (const name of await readdir(own)) if (!name.startsWith(digest)) await rm(join(own, name), { force: true });
+      return join(own, digest);
+    },
+    forgetIncoming: () => rm(own, { recursive: true, force: true }),
     close: () => journal.close(),
   };
 }

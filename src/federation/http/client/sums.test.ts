@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { temporaryFolder } from '../../../../tests/support/temporary.ts';
 import type { Tensors } from '../../../tensor/tensor.ts';
 import { tensor } from '../../../tensor/tensors.ts';
 import { defaultSecureSettings as settings } from '../../secure/combiner.ts';
@@ -29,13 +32,16 @@ const message = {
 };
 const work: Undecided = { id: '1'.repeat(32), place, round: 0, message, kept: { digest: 'd', weight: 3, totals } };
 
+const path = join(temporaryFolder(), 'update');
+writeFileSync(path, toPayload(update));
+
 /** What a client keeps over its lives. */
 function disk(done: readonly Undecided[] = [work]) {
   const entered = new Set<string>();
   const sets = new Map<string, string>();
   return {
     undecided: () => done,
-    payload: async () => toPayload(update),
+    payload: async () => ({ path, size: statSync(path).size }),
     enter: (session: string) => !entered.has(session) && entered.add(session).size > 0,
     revealed: (id: string) => sets.get(id),
     reveal: (id: string, members: string) => void sets.set(id, members),

@@ -6,8 +6,8 @@ import { membersOf, NOBODY, Refused, type SecureSetup } from '../../secure/messa
 import { secureParameters } from '../../secure/parameters.ts';
 import { sumVector, vectorLength, vectorProblem, type SecureSettings } from '../../secure/vector.ts';
 import { fromWire, toWire } from '../../secure/wire.ts';
+import { readTensors } from '../../../formats/files/safetensors.ts';
 import type { Tensors } from '../../../tensor/tensor.ts';
-import { fromPayload } from '../payload.ts';
 import { noTotals, setupSchema, type SumAnswer, type SumMessage, type UpdateMessage } from '../protocol.ts';
 import { digestOf } from './api.ts';
 import type { ClientState, Undecided } from './state.ts';
@@ -68,7 +68,7 @@ export function sumParty(parts: {
   async function updateOf(work: Undecided): Promise<Tensors> {
     const payload = await state.payload(work);
     if (payload === undefined) throw new Refused('the finished update was lost');
-    return fromPayload(payload, 'the finished update');
+    return readTensors(payload.path);
   }
 
   /** Whose numbers are in the sum, by their identities. */

@@ -1,10 +1,12 @@
 import type { Sums } from '../../../evaluate/sums.ts';
 import type { Contribution } from '../../../methods/stage.ts';
-import { decodeState } from '../../../tensor/encode.ts';
+import { readTensors } from '../../../formats/files/safetensors.ts';
+import { decodeChunks } from '../../../tensor/encode.ts';
 import type { State } from '../../../tensor/state.ts';
-import type { Tensors } from '../../../tensor/tensor.ts';
+import type { Tensor, Tensors } from '../../../tensor/tensor.ts';
 import type { Progress } from '../../../train/kit.ts';
-import { fromPayload, packedPayload, toPayload } from '../payload.ts';
+import { packedChunks, payloadChunks } from '../payload.ts';
+import { filePieces } from '../payload-file.ts';
 import {
   noTotals,
   SUM_BYTES,
@@ -16,6 +18,7 @@ import {
 } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import { digestOf, type Api } from './api.ts';
+import { hashed } from './download.ts';
 import type { Reach } from './reach.ts';
 import type { ClientState, Undecided } from './state.ts';
 import { told, type SumParty } from './sums.ts';
@@ -172,18 +175,20 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
         continue;
       }
       const { update, pack, weight, mine } = next.value;
-      const payload = update.size === 0 ? undefined : pack ? packedPayload(pack()) : toPayload(update);
-      const digest = payload === undefined ? null : digestOf(payload);
+      const packed = pack?.();
+      const payload = (): Iterable<Uint8Array> => (packed ? packedChunks(packed) : payloadChunks(update));
+      const file = update.size === 0 ? undefined : await hashed(payload());
+      const digest = file?.digest ?? null;
       const done: Undecided = {
         id: task.id,
         place: task.place,
         round: task.round,
         ...told(part.sums, update, { digest, weight, seconds, totals }),
       };
-      await state.keep(done, payload, mine);
+      await state.keep(done, file && payload(), mine);
       const { outcome } = await delivered(part, done);
       if (outcome === 'received')
-        yield { kind: 'sent', task, bytes: done.message.digest === null ? 0 : (payload?.length ?? 0) };
+        yield { kind: 'sent', task, bytes: done.message.digest === null ? 0 : (file?.size ?? 0) };
       return;
     }
   } catch (error) {
@@ -254,18 +259,32 @@ const isOwn = (error: unknown): boolean =>
 
 /** What the task is sent: the pieces that are kept, then the round's own, in the server's order. */
 async function fetched({ api, state }: TakePart, { frozen, sent }: TrainMessage): Promise<Tensors> {
-  const received = new Map<string, Tensors extends ReadonlyMap<string, infer T> ? T : never>();
-  const add = (bytes: Uint8Array, digest: string): void => {
-    for (const [name, tensor] of fromPayload(bytes, `payload ${digest}`)) received.set(name, tensor);
+  const received = new Map<string, Tensor>();
+  const add = async (path: string): Promise<void> => {
+    for (const [name, tensor] of await readTensors(path)) received.set(name, tensor);
   };
   for (const blob of frozen) {
-    const kept = await state.frozen(blob.digest);
-    const bytes = kept ?? (await api.download(blob));
-    if (kept === undefined) await state.keepFrozen(blob.digest, bytes);
-    add(bytes, blob.digest);
+    const path = state.frozenAt(blob.digest);
+    await api.downloadTo(path, blob);
+    await add(path);
   }
-  if (sent !== null) add(await api.download(sent), sent.digest);
+  if (sent !== null) {
+    const path = await state.incoming(sent.digest);
+    await api.downloadTo(path, sent);
+    await add(path);
+    await state.forgetIncoming();
+  }
   return received;
+}
+
+/** The model of an evaluation: factors, or with `personal` a stage's shared state. */
+async function modelOf({ api, state }: TakePart, { model: blob, of }: EvaluateMessage): Promise<State | undefined> {
+  if (blob === null) return undefined;
+  const path = await state.incoming(blob.digest);
+  await api.downloadTo(path, blob);
+  const read = of === 'personal' ? decodeChunks(filePieces(path), blob.size) : await readTensors(path);
+  await state.forgetIncoming();
+  return read;
 }
 
 async function* evaluated(part: TakePart, task: EvaluateMessage): AsyncGenerator<TakingPart, void> {
@@ -274,9 +293,7 @@ async function* evaluated(part: TakePart, task: EvaluateMessage): AsyncGenerator
   const signal = AbortSignal.any([part.signal, control.signal]);
   const heart = beating(part, task.id, () => noTotals, control);
   try {
-    const bytes = task.model === null ? undefined : await api.download(task.model);
-    const model =
-      bytes === undefined ? undefined : task.of === 'personal' ? decodeState(bytes) : fromPayload(bytes, 'the model');
+    const model = await modelOf(part, task);
     const mine = task.place === null ? undefined : state.privateState(task.place);
     await api.answer(task.id, await worker.evaluate(task, model, mine, signal));
     yield { kind: 'sent', task, bytes: 0 };

@@ -17,6 +17,8 @@ export interface Blobs {
   release(digest: string): Promise<void>;
   find(digest: string): Promise<{ readonly path: string; readonly size: number } | undefined>;
   read(digest: string): Promise<Uint8Array>;
+  /** Where the file is, or would be. */
+  path(digest: string): string;
   /** How many there are, and their bytes. */
   kept(): Promise<{ readonly files: number; readonly bytes: number }>;
   /** Whether its bytes are there, and those of its name: a disk does not always keep what it was given. */
@@ -92,6 +94,7 @@ export async function openBlobs(folder: string): Promise<Blobs> {
     },
     find,
     read: (digest) => readFile(pathOf(digest)),
+    path: pathOf,
     async kept() {
       // One that goes meanwhile is not counted.
       const found = await Promise.all((await readdir(folder)).map(find));

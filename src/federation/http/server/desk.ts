@@ -1,5 +1,5 @@
 import type { Packing } from '../../../tensor/packed.ts';
-import type { Tensors } from '../../../tensor/tensor.ts';
+import type { Shapes } from '../../../tensor/tensors.ts';
 import type { Place } from '../../events.ts';
 import type { BlobRef, TaskMessage, Totals } from '../protocol.ts';
 import { bell, type Bell } from '../bell.ts';
@@ -16,11 +16,11 @@ export interface Offer {
   /** Payloads that this client may fetch while the task is open. */
   readonly blobs: readonly BlobRef[];
   /** Names and shapes of the update; empty where nothing is sent. */
-  readonly expected: Tensors;
+  readonly expected: Shapes;
   /** How it travels, where not as float32. */
   readonly packing?: Packing;
   /** What was broadcast, without what is frozen: updates are relative to it. */
-  readonly sent: Tensors;
+  readonly sent: Shapes;
   /** The update stays with the client, for a secure sum. */
   readonly kept?: true;
   /** A stage of such a sum, which no record has: it ends with this process. */

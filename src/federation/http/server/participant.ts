@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { encodeState } from '../../../tensor/encode.ts';
+import { readTensors } from '../../../formats/files/safetensors.ts';
+import { stateChunks } from '../../../tensor/encode.ts';
 import type { Tensors } from '../../../tensor/tensor.ts';
-import { getTensor } from '../../../tensor/tensors.ts';
+import { getTensor, shapesOf, type Shapes } from '../../../tensor/tensors.ts';
 import { idleKit } from '../../../train/idle-kit.ts';
 import type { Progress } from '../../../train/kit.ts';
 import type { Participant, Task } from '../../participant.ts';
-import { payloadChunks, updateIn } from '../payload.ts';
+import { payloadChunks, unpacked } from '../payload.ts';
 import { updateSchema, type BlobRef, type Totals } from '../protocol.ts';
 import type { Blobs } from './blobs.ts';
 import type { Desk } from './desk.ts';
@@ -18,8 +19,11 @@ export function taskId(run: string, ...parts: readonly (string | number)[]): str
     .slice(0, 32);
 }
 
-export const tensorsDigest = (tensors: Tensors): string =>
-  createHash('sha256').update(encodeState(tensors)).digest('hex');
+export function tensorsDigest(tensors: Tensors): string {
+  const hash = createHash('sha256');
+  for (const chunk of stateChunks(tensors)) hash.update(chunk);
+  return hash.digest('hex');
+}
 
 /**
  * Participants at the other end of a connection: a task is laid on the desk, and its update is read back from what the client
@@ -84,7 +88,9 @@ export function remoteParticipant(parts: {
           const update: Tensors =
             digest === undefined
               ? new Map()
-              : updateIn(await blobs.read(digest), `the update of ${client}`, expected, task.packing);
+              : task.packing === undefined
+                ? await readTensors(blobs.path(digest))
+                : unpacked(await blobs.read(digest), `the update of ${client}`, expected, task.packing);
           return { update: inOrder(update, expected), weight: message.weight, seconds: message.seconds };
         }
       } finally {
@@ -95,7 +101,7 @@ export function remoteParticipant(parts: {
 }
 
 /** Sums over tensors depend on their order, so it is this side's. */
-const inOrder = (update: Tensors, like: Tensors): Tensors =>
+const inOrder = (update: Tensors, like: Shapes): Tensors =>
   new Map([...like.keys()].map((name) => [name, getTensor(update, name)]));
 
 const nothing: Totals = { step: 0, steps: 0, tokens: 0, processed: 0, lossSum: 0 };
@@ -136,10 +142,10 @@ function frozenPieces(blobs: Blobs): (task: Task) => Promise<BlobRef[]> {
 }
 
 /** Names and shapes of a task's update, by doing its work without training. */
-export async function expectedUpdate(task: Pick<Task, 'work' | 'received' | 'client' | 'round'>): Promise<Tensors> {
+export async function expectedUpdate(task: Pick<Task, 'work' | 'received' | 'client' | 'round'>): Promise<Shapes> {
   const work = task.work(task.received, undefined, idleKit(task.client, task.round));
   for (;;) {
     const next = await work.next();
-    if (next.done) return next.value.update;
+    if (next.done) return shapesOf(next.value.update);
   }
 }

@@ -1,9 +1,5 @@
-import { readFile } from 'node:fs/promises';
-import type { Tensors } from '../../../tensor/tensor.ts';
-import { shapeDifference } from '../../../tensor/tensors.ts';
-import { updateProblem } from '../../combine.ts';
 import type { Journal } from '../../journal.ts';
-import { payloadLimit, updateIn } from '../payload.ts';
+import { payloadLimit } from '../payload.ts';
 import {
   PROTOCOL,
   type DataCounts,
@@ -16,6 +12,7 @@ import {
 } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import type { Blobs } from './blobs.ts';
+import { checkUpdate } from './check-update.ts';
 import type { Desk, Offer } from './desk.ts';
 import type { Gate } from './gate.ts';
 import type { Keys } from './keys.ts';
@@ -192,15 +189,10 @@ export function service(parts: ServiceParts): Service {
   }
 
   async function checked(client: string, { digest, weight }: UpdateMessage, offer: Offer): Promise<void> {
-    const { expected, sent } = offer;
     if (digest === null)
       throw new Refusal(422, 'no-tensors', 'this task sends tensors: upload them and name their digest');
     const file = await uploads.file(client, digest);
     if (file === undefined) throw new Refusal(409, 'not-uploaded', 'upload these tensors first');
-    const update = await readUpdate(file, offer);
-    const difference = shapeDifference(expected, update);
-    if (difference !== undefined)
-      throw new Refusal(422, 'shapes', `the update is not what this task asks for (the first): ${difference}`);
     const most = mostWeight(client);
     if (weight === null) throw new Refusal(422, 'weight', '`weight` must be given: sums of this run are not secure');
     if (weight > most)
@@ -209,8 +201,7 @@ export function service(parts: ServiceParts): Service {
         'weight',
         `a weight of ${weight} is more than the ${most} of the data with which you joined`,
       );
-    const problem = updateProblem({ update, weight }, sent);
-    if (problem !== undefined) throw new Refusal(422, 'update', problem);
+    await checkUpdate(file, offer);
   }
 
   return {
@@ -309,12 +300,3 @@ export function service(parts: ServiceParts): Service {
 
 const payloadLimitOf = ({ expected, packing, kept, sum }: Offer): number =>
   sum?.bytes ?? (expected.size === 0 || kept === true ? 0 : payloadLimit(expected, packing));
-
-async function readUpdate(file: string, { expected, packing }: Offer): Promise<Tensors> {
-  const bytes = await readFile(file);
-  try {
-    return updateIn(bytes, 'the upload', expected, packing);
-  } catch (error) {
-    throw new Refusal(422, 'payload', error instanceof Error ? error.message : String(error));
-  }
-}
