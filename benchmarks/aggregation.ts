@@ -1,10 +1,13 @@
 /**
  * What a server does with the updates of a round of 100 clients, 10 million numbers each: checks them, combines them and makes
  * its next state, for every stage of every method and for the robust rules. One JSON line a figure, beside a plain copy in the
- * same process; GB are 10⁹ bytes of updates read and of one result written, `processor` is seconds of processor time. Sums take an update as it comes and let it go, so
- * four different updates stand for a hundred; what needs all of them at once, and works module by module, is measured on the
- * number of modules said beside it, with a hundred different updates.
+ * same process; GB are 10⁹ bytes of updates read and of one result written, `processor` is seconds of processor time, `memory`
+ * the most that the process had resident, in GB. Sums take an update as it comes and let it go, so four different updates stand
+ * for a hundred; what needs all of them at once has a hundred different ones. The numbers are those of 76 modules; rules that
+ * would take many minutes work module by module, and are measured on the number of modules said beside them.
+ * `-- --only METHOD` measures one (`robust`: the robust rules), `--modules N` everything on N modules.
  */
+import { parseArgs } from 'node:util';
 import type { ClientData, TokenRow } from '../src/data/types.ts';
 import { combinerOf, updateProblem } from '../src/federation/combine.ts';
 import type { Adapter } from '../src/lora/adapter.ts';
@@ -12,14 +15,26 @@ import { initAdapter } from '../src/lora/init.ts';
 import { loraLayout, type Projection } from '../src/lora/layout.ts';
 import { methods } from '../src/methods/registry.ts';
 import type { ClientUpdate, Stage } from '../src/methods/stage.ts';
+import { memoryMeter } from '../src/run/memory.ts';
 import type { Engine } from '../src/runtime/engine.ts';
 import type { State } from '../src/tensor/state.ts';
 import type { Tensors } from '../src/tensor/tensor.ts';
 import { byteSize, countNumbers, mapTensors } from '../src/tensor/tensors.ts';
 import { robustMean, type RobustRule } from '../src/federation/robust/rule.ts';
 import { clientKit } from '../src/train/client-kit.ts';
+import { plainTraining } from '../tests/support/rounds.ts';
 import { print, rounded, timed, type Timed } from './support/figures.ts';
 
+const { only, modules: modulesGiven } = parseArgs({
+  options: { only: { type: 'string' }, modules: { type: 'string' } },
+}).values;
+const wantedModules = modulesGiven === undefined ? undefined : Number(modulesGiven);
+if (wantedModules !== undefined && !(Number.isInteger(wantedModules) && wantedModules > 0))
+  throw new Error(`--modules ${modulesGiven}: a whole number above 0`);
+if (only !== undefined && only !== 'robust' && !methods.some(({ name }) => name === only))
+  throw new Error(`--only ${only}: there are ${methods.map(({ name }) => name).join(', ')} and robust`);
+
+const MODULES = 76;
 const CLIENTS = 100;
 const clientName = (k: number): string => `client-${String(k).padStart(2, '0')}`;
 const names = Array.from({ length: CLIENTS }, (_, k) => clientName(k));
@@ -80,30 +95,28 @@ async function updateOf(stage: Stage, shared: State, adapter: Adapter, k: number
   }
 }
 
-const whole = adapterOf(76);
-const numbers = countNumbers(whole.factors);
+const whole = adapterOf(wantedModules ?? MODULES);
+const numbers = MODULES * countNumbers(adapterOf(1).factors);
 const [from, to] = [new Float32Array(numbers).fill(1), new Float32Array(numbers).fill(2)];
 const copied = Math.min(...Array.from({ length: 9 }, () => timed(() => to.set(from)).seconds));
 const copySpeed = (8 * numbers) / 1e9 / copied;
 print('plain copy', copySpeed, 'GB/s', { numbers });
 
-function printSpeed(figure: string, bytes: number, { seconds, processor }: Timed, more: object): void {
+const memory = memoryMeter();
+function printSpeed(figure: string, bytes: number, { seconds, processor }: Timed, modules: number, more: object): void {
   const speed = bytes / 1e9 / seconds;
-  const share_of_copy = rounded(speed / copySpeed);
-  print(figure, speed, 'GB/s', { share_of_copy, seconds: rounded(seconds), processor: rounded(processor), ...more });
+  const peak = memory.lap();
+  print(figure, speed, 'GB/s', {
+    share_of_copy: rounded(speed / copySpeed),
+    seconds: rounded(seconds),
+    processor: rounded(processor),
+    ...(peak !== undefined && { memory: rounded(peak / 1e9) }),
+    ...more,
+    ...(modules < MODULES && { modules: `${modules} of ${MODULES}` }),
+  });
 }
 
-const train = {
-  batchSize: 1,
-  accumulate: 1,
-  length: { steps: 1 },
-  rate: 1e-3,
-  schedule: 'constant',
-  warmup: 0,
-  weightDecay: 0,
-  clip: 0,
-  keepBest: undefined,
-} as const;
+const train = { ...plainTraining, rate: 1e-3 };
 
 /** One round of a stage at the server. `different`: how many of the hundred updates are. */
 async function serverRound(stage: Stage, adapter: Adapter, different: number) {
@@ -124,12 +137,11 @@ async function serverRound(stage: Stage, adapter: Adapter, different: number) {
   return { bytes: (CLIENTS + 1) * bytes, time, numbers: bytes / 4 };
 }
 
-/** Rules that take longer than a memory's speed, on as many of the 76 modules as a minute allows. */
+/** Rules that take many minutes for all modules, on as many as a minute allows. */
 const modulesOf: Readonly<Record<string, number>> = { flexlora: 1, 'flora-na': 1, 'lora-fair': 2 };
 const seen = new Set<string>();
-const wanted = process.argv[2];
 for (const method of methods) {
-  if (wanted !== undefined && method.name !== wanted) continue;
+  if (only !== undefined && method.name !== only) continue;
   const laidOut = (adapter: Adapter): readonly Stage[] =>
     method.stages(method.options.parse({}), { layout: adapter.layout, rounds: 1, fraction: 1, train });
   for (const [index, { combine, participants, name }] of laidOut(whole).entries()) {
@@ -138,15 +150,13 @@ for (const method of methods) {
     const figure = `${method.name}, ${name}`;
     if (seen.has(figure)) continue;
     seen.add(figure);
-    const modules = combine === 'sum' ? 76 : (modulesOf[method.name] ?? 8);
-    const adapter = combine === 'sum' ? whole : adapterOf(modules);
+    const modules = wantedModules ?? modulesOf[method.name] ?? MODULES;
+    const adapter = modules === whole.layout.modules.length ? whole : adapterOf(modules);
     globalThis.gc?.();
-    const {
-      bytes,
-      time,
-      numbers: sent,
-    } = await serverRound(laidOut(adapter)[index]!, adapter, combine === 'sum' ? 4 : CLIENTS);
-    printSpeed(figure, bytes, time, { combine, numbers: sent, ...(modules < 76 && { modules: `${modules} of 76` }) });
+    memory.lap();
+    const different = combine === 'sum' ? 4 : CLIENTS;
+    const { bytes, time, numbers: sent } = await serverRound(laidOut(adapter)[index]!, adapter, different);
+    printSpeed(figure, bytes, time, modules, { combine, numbers: sent });
   }
 }
 
@@ -158,13 +168,14 @@ const rules: Readonly<Record<string, RobustRule>> = {
   'geometric median': { rule: 'geometric-median' },
   bulyan: { rule: 'bulyan', bad: 20 },
 };
-if (wanted === undefined || wanted === 'robust') {
-  const modules = 2;
+if (only === undefined || only === 'robust') {
+  const modules = wantedModules ?? 2;
   const { factors } = adapterOf(modules);
   const updates = names.map((_, k) => like(factors, noise(k + 1), 1));
+  memory.lap();
   for (const [name, rule] of Object.entries(rules)) {
     const time = timed(() => robustMean(updates, rule));
     const bytes = (CLIENTS + 1) * byteSize(factors);
-    printSpeed(`robust: ${name}`, bytes, time, { numbers: countNumbers(factors), modules: `${modules} of 76` });
+    printSpeed(`robust: ${name}`, bytes, time, modules, { numbers: countNumbers(factors) });
   }
 }

@@ -1,7 +1,8 @@
 /**
- * `npm run bench [-- NAME…]`: runs the benchmarks, every `benchmarks/*.ts` beside this file or those named, one after another,
- * each in a process of its own. A benchmark prints one JSON object a line on standard output, a figure each
- * (`figure`, its numbers and whatever explains them), and what it has to say to people on standard error.
+ * `npm run bench [-- NAME… [--OPTION VALUE…]]`: runs the benchmarks, every `benchmarks/*.ts` beside this file or those named, one
+ * after another, each in a process of its own; options are for those that know them. A benchmark prints one JSON object a line
+ * on standard output, a figure each (`figure`, its numbers and whatever explains them), and what it has to say to people on
+ * standard error.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -15,7 +16,10 @@ const names = readdirSync(here)
   .filter((file) => file.endsWith('.js') && file !== self)
   .map((file) => file.slice(0, -3))
   .sort();
-const wanted = process.argv.slice(2);
+const given = process.argv.slice(2);
+const first = given.findIndex((argument) => argument.startsWith('--'));
+const wanted = first < 0 ? given : given.slice(0, first);
+const options = first < 0 ? [] : given.slice(first);
 const unknown = wanted.filter((name) => !names.includes(name));
 if (unknown.length > 0) {
   console.error(`unknown benchmark ${unknown.join(', ')}; there are ${names.join(', ')}`);
@@ -31,7 +35,7 @@ function checkFigure(line: string): void {
 
 /** What a benchmark is called with, once for each list. */
 function variants(name: string): readonly (readonly string[])[] {
-  if (name !== 'step') return [[]];
+  if (name !== 'step') return [options];
   const small = smollm2();
   if (small === undefined) console.error('step: without SmolLM2, since FEDLORA_SHARED is absent');
   return [['42m'], ...(small === undefined ? [] : [[small]])];
