@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { fedlora } from './support/cli.ts';
-import { deal, format, joining, readFile, serving, split, until } from './support/processes.ts';
+import { deal, format, joining, readFile, serving, split, until, work } from './support/processes.ts';
 import { contents, embeddedModel, joinArguments, workspace, writeConfig } from './support/workspace.ts';
 
 const names = ['aurora', 'birch', 'cobalt'];
@@ -21,16 +21,6 @@ const shared = {
   runtime: { threads: 1 },
   seed: 5,
 };
-/** Tasks that a client worked on, and those it sent, in order, over all its lives. */
-function work(log: string): { done: string; sent: boolean }[] {
-  const list: { done: string; sent: boolean }[] = [];
-  for (const line of log.split('\n')) {
-    const training = /^(.*): training$/.exec(line);
-    if (training) list.push({ done: training[1]!, sent: false });
-    else if (/^ {2}(sent|told)/.test(line) && list.length > 0) list.at(-1)!.sent = true;
-  }
-  return list;
-}
 
 describe('a federation of processes', () => {
   test(

@@ -75,10 +75,10 @@ function privacyProblems(value: unknown, guards: readonly unknown[], at: number)
       'does not go with the guard `privacy`: its accountant counts on each client being drawn by itself, and on nobody else being asked in addition or in place of a late one';
     problems.push({ path: ['rounds', key], at: 'key', message });
   }
-  if (valueAt(value, ['serve']) !== undefined) {
+  if (valueAt(value, ['serve', 'metrics']) === 'anyone') {
     const message =
-      'does not go with the guard `privacy`: clients elsewhere tell how many rows they have and the sums of their losses, which no noise covers; simulate the run, or serve it with other guards';
-    problems.push({ path: ['serve'], at: 'key', message });
+      '`anyone` does not go with the guard `privacy`: metrics tell how many clients take part in a round, and its ε counts on nobody knowing that; leave it to `operators`';
+    problems.push({ path: ['serve', 'metrics'], at: 'value', message });
   }
   if (valueAt(value, ['combine']) === 'secure') {
     const message =

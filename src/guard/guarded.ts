@@ -37,7 +37,9 @@ export function guarded(stage: Stage, guards: Guards, at: GuardedAt): Stage<Guar
     const task = stage.work(without(received, BOUND), own(mine), kit);
     // How far a client is and with what loss is its own affair where there is privacy.
     const done = privacy !== undefined && clients ? await silently(task) : yield* task;
-    if (!sends) return holds ? { ...done, mine: withHeld(mine, done.mine, stage.name) } : done;
+    // Examples are not told; who has nothing to send still has not.
+    const weight = privacy !== undefined && done.weight > 0 ? 1 : done.weight;
+    if (!sends) return { ...done, weight, ...(holds && { mine: withHeld(mine, done.mine, stage.name) }) };
     const uniform = stream(at.seed, 'rounding', stage.name, at.stageIndex, kit.round, kit.client).uniform;
     const bound = received.get(BOUND)?.data[0] ?? (clip?.use === 'clip' ? clip.norm : undefined);
     const out = outgoing(done.update, holds ? heldFor(mine, stage.name, done.update) : undefined, {
@@ -50,8 +52,7 @@ export function guarded(stage: Stage, guards: Guards, at: GuardedAt): Stage<Guar
       ...(compress && {
         pack: () => new Map([...out.pack()!, ...(bit ? [[UNCLIPPED, unpacked(bit)] as const] : [])]),
       }),
-      // Examples are not told; who has nothing to send still has not.
-      weight: privacy !== undefined && done.weight > 0 ? 1 : done.weight,
+      weight,
       mine: holds ? withHeld(mine, done.mine, stage.name, out.error) : done.mine,
     };
   }

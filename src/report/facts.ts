@@ -1,5 +1,5 @@
 import { POOLED, PROXY } from '../federation/federation.ts';
-import type { MethodSummary, StageSummary, Summary, Traffic } from './summary.ts';
+import type { MethodFacts, MethodSummary, StageSummary, Summary, Traffic } from './summary.ts';
 
 /** Under these names, and without traffic, the server itself takes part. */
 const server = new Set([PROXY, POOLED]);
@@ -67,7 +67,7 @@ export function lowest(
 export const clientIds = (summary: Summary): readonly string[] => summary.data.clients.map((client) => client.id);
 
 /** Bytes up and down of a method per client, mean over the clients it reached; undefined where nothing was sent. */
-export function trafficPerClient(method: MethodSummary): Traffic | undefined {
+export function trafficPerClient(method: MethodFacts): Traffic | undefined {
   const clients = new Set(method.stages.flatMap((stage) => Object.keys(stage.traffic)));
   const all = method.stages.flatMap((stage) => Object.values(stage.traffic));
   return meanTraffic(all, clients.size);

@@ -1,11 +1,11 @@
 import { epsilon } from './format.ts';
 import { html, type Markup } from './markup.ts';
-import type { Summary } from './summary.ts';
+import type { MethodFacts } from './summary.ts';
 import type { Table } from './table.ts';
 import { tableMarkup } from './tables.ts';
 
 /** ε of each method with what it was spent on; undefined where no run was private. */
-export function privacySection(summary: Summary): Markup | undefined {
+export function privacySection(summary: { readonly methods: readonly MethodFacts[] }): Markup | undefined {
   const methods = summary.methods.filter(({ privacy }) => privacy !== undefined);
   if (methods.length === 0) return undefined;
   const cells = methods.map(({ label, privacy, stages }) => {

@@ -156,3 +156,21 @@ export interface Summary {
   readonly newClients?: { readonly clients: readonly ClientSummary[]; readonly base: ModelScores };
   readonly methods: readonly MethodSummary[];
 }
+
+/** What a stage did, without what it is worth. */
+export type StageFacts = Omit<StageSummary, 'global' | 'personal'>;
+
+export interface MethodFacts extends Omit<MethodSummary, 'stages' | 'global' | 'personal' | 'newClients'> {
+  readonly stages: readonly StageFacts[];
+}
+
+/**
+ * `summary.json` of a federation whose clients keep to themselves what they have and how well it is learnt (`serve` with the guard
+ * `privacy`): nothing is measured.
+ */
+export interface UnmeasuredSummary extends Omit<Summary, 'data' | 'base' | 'newClients' | 'methods'> {
+  readonly measured: false;
+  /** Names; what data they have they do not tell. */
+  readonly clients: readonly string[];
+  readonly methods: readonly MethodFacts[];
+}

@@ -2,7 +2,15 @@ import { clientIds, sharesModel, stageTraffic, work } from './facts.ts';
 import { bytes, duration, loss, short, whole } from './format.ts';
 import { html, type Markup } from './markup.ts';
 import { swatch } from './palette.ts';
-import type { MethodSummary, ModelScores, PersonalScores, Score, StageSummary, Summary } from './summary.ts';
+import type {
+  MethodFacts,
+  MethodSummary,
+  ModelScores,
+  PersonalScores,
+  Score,
+  StageSummary,
+  Summary,
+} from './summary.ts';
 import type { Table } from './table.ts';
 
 const none = '–';
@@ -148,7 +156,7 @@ export function newClientTable({ newClients, methods }: Summary): Table | undefi
 }
 
 /** Who was left out of which round, and why; the same client and reason in one line. */
-export function leftOutTable(summary: Summary): Table | undefined {
+export function leftOutTable(summary: { readonly methods: readonly MethodFacts[] }): Table | undefined {
   const rounds = new Map<string, { readonly cells: readonly string[]; readonly rounds: number[] }>();
   for (const method of summary.methods) {
     for (const stage of method.stages) {

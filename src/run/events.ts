@@ -1,7 +1,14 @@
 import type { Segment } from '../data/describe.ts';
 import type { Place, RunEvent } from '../federation/events.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
-import type { MethodSummary, ModelScores, NewClientScores, PersonalScores, Summary } from '../report/summary.ts';
+import type {
+  MethodSummary,
+  ModelScores,
+  NewClientScores,
+  PersonalScores,
+  Summary,
+  UnmeasuredSummary,
+} from '../report/summary.ts';
 import type { Timed } from './evaluation.ts';
 import type { Fetching } from './subject.ts';
 
@@ -25,6 +32,7 @@ export interface Opening {
   readonly out: string;
   readonly model: Summary['model'];
   readonly layout: LoraLayout;
+  /** Rows and tokens are 0 where clients keep to themselves what they have. */
   readonly data: Summary['data'];
   /** One training row as text, with what is learnt marked. */
   readonly example: readonly Segment[];
@@ -54,4 +62,9 @@ export type Progress =
     })
   | ({ readonly kind: 'new clients evaluated'; readonly label: string } & Timed<NewClientScores>)
   | { readonly kind: 'method done'; readonly summary: MethodSummary }
-  | { readonly kind: 'finished'; readonly summary: Summary; readonly out: string; readonly report: string };
+  | {
+      readonly kind: 'finished';
+      readonly summary: Summary | UnmeasuredSummary;
+      readonly out: string;
+      readonly report: string;
+    };

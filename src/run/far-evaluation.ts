@@ -1,7 +1,7 @@
 import type { RunConfig } from '../config/schema.ts';
 import { Interrupted } from '../errors.ts';
 import { addSums, macroOf, noSums, toScore, type Sums } from '../evaluate/sums.ts';
-import type { Place } from '../federation/events.ts';
+import type { Place, StageResult } from '../federation/events.ts';
 import { Fatal } from '../federation/fatal.ts';
 import { payloadChunks } from '../federation/http/payload.ts';
 import { sumsAnswerSchema, type BlobRef, type EvaluateMessage } from '../federation/http/protocol.ts';
@@ -11,7 +11,7 @@ import type { Journal } from '../federation/journal.ts';
 import { stack } from '../lora/mix.ts';
 import type { AdapterMix } from '../lora/adapter.ts';
 import type { ModelScores, PersonalScores, Score } from '../report/summary.ts';
-import { encodeState } from '../tensor/encode.ts';
+import { stateChunks } from '../tensor/encode.ts';
 import { baseRecord, measuredOnce, stageRecord, type Evaluation } from './evaluation.ts';
 
 type Question = Pick<EvaluateMessage, 'of' | 'rows'> & {
@@ -19,6 +19,11 @@ type Question = Pick<EvaluateMessage, 'of' | 'rows'> & {
   readonly round: number;
   readonly model: BlobRef | null;
 };
+
+export interface FarEvaluation extends Evaluation {
+  /** Lets clients that tell nothing keep their personal models after a stage. */
+  readonly keepPersonal: (result: StageResult) => Promise<void>;
+}
 
 /**
  * Evaluation where the rows are: every client is asked for sums over its own, which add up to the scores. A personal model never
@@ -29,7 +34,7 @@ export function farEvaluation(parts: {
   readonly server: Pick<FederationServer, 'run' | 'desk' | 'blobs' | 'store'>;
   readonly journal: Journal;
   readonly signal: AbortSignal;
-}): Evaluation {
+}): FarEvaluation {
   const { config, server, journal, signal } = parts;
   const { run, desk, blobs, store } = server;
   const { every } = config.evaluate;
@@ -83,6 +88,16 @@ export function farEvaluation(parts: {
     }
   }
 
+  async function askPersonal({ method, stage, stageIndex, shared }: StageResult): Promise<[string, Sums][]> {
+    const chunks = stateChunks(shared);
+    const model = await blobs.put(() => chunks);
+    try {
+      return await ask({ rows: 'test', place: { method, stage, stageIndex }, round: 0, of: 'personal', model });
+    } finally {
+      await blobs.release(model.digest);
+    }
+  }
+
   return {
     base: () =>
       once(baseRecord, async () => ({
@@ -93,15 +108,14 @@ export function farEvaluation(parts: {
         const { method, stage, stageIndex, models } = result;
         const question = { rows: 'test', place: { method, stage, stageIndex }, round: 0 } as const;
         const global = scoresOf(await askAbout(models.global, { ...question, of: 'global' }));
-        const shared = encodeState(result.shared);
-        const model = await blobs.put(() => [shared]);
-        try {
-          const personal = personalOf(await ask({ ...question, of: 'personal', model }));
-          return { global, ...(personal && { personal }) };
-        } finally {
-          await blobs.release(model.digest);
-        }
+        const personal = personalOf(await askPersonal(result));
+        return { global, ...(personal && { personal }) };
       }),
+    keepPersonal: async (result) =>
+      void (await once(stageRecord(result.method, result.stageIndex), async () => {
+        await askPersonal(result);
+        return {};
+      })),
     async round(global, { round, ...place }, at) {
       const rows = store.clients().reduce((sum, { data }) => sum + (data?.validation ?? 0), 0);
       if (every === 0 || (round + 1) % every !== 0 || rows === 0) return undefined;

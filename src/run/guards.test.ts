@@ -101,8 +101,8 @@ describe('guards', () => {
       'rounds.replaceLate: does not go with the guard `privacy`: its accountant',
     ],
     [
-      { serve: { clients: ['ann'] } },
-      'serve: does not go with the guard `privacy`: clients elsewhere tell how many rows they have',
+      { serve: { clients: ['ann'], metrics: 'anyone' } },
+      'serve.metrics: `anyone` does not go with the guard `privacy`: metrics tell how many clients take part',
     ],
     [
       { combine: { robust: { rule: 'median' } } },

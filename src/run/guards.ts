@@ -22,6 +22,10 @@ function listed({ guards = [] }: Pick<RunConfig, 'guards'>) {
   return { around: { ...(compress && { compress }), ...(clip && { clip }) }, privacy };
 }
 
+/** Whether clients tell nothing but updates: what data they have and how well it is learnt stays with them. */
+export const isSilent = ({ guards = [] }: Pick<RunConfig, 'guards'>): boolean =>
+  guards.some(({ use }) => use === 'privacy');
+
 /** Who there is, beside the configuration. */
 interface People {
   readonly clients: readonly string[];

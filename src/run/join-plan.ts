@@ -27,6 +27,8 @@ export interface JoinPlan {
   }[];
   /** Whether updates, their weights and training losses leave this machine in sums under masks only. */
   readonly secure: boolean;
+  /** Whether nothing leaves but updates: no count, loss or score (the guard `privacy`). */
+  readonly silent: boolean;
   readonly resumed: boolean;
 }
 

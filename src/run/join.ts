@@ -20,7 +20,7 @@ import { enrolled, identityOf, publicIdentity, readIdentities, readKey } from '.
 import { countsOf, stagesOf, type JoinPlan } from './join-plan.ts';
 import { fileNames } from './file-names.ts';
 import { secureOf } from './secure.ts';
-import { withGuards } from './guards.ts';
+import { isSilent, withGuards } from './guards.ts';
 import { knownMethods, layOut } from './methods.ts';
 import {
   dataDigest,
@@ -109,6 +109,7 @@ export async function* join(
     data: { ...countsOf(data), rows: data.rows, truncated: data.truncated, dropped: data.dropped },
     stages: await stagesOf(methods, initAdapter(layout, config.seed), data),
     secure: secure !== undefined,
+    silent: isSilent(config),
     resumed: saved !== undefined,
   });
   const ownData = async (client: string): Promise<LoadedData> =>
@@ -125,7 +126,7 @@ export async function* join(
   const data = await ownData(client);
   yield await plan(data);
   const api = open(key);
-  await refusedToUser(api.ready(countsOf(data)));
+  await refusedToUser(api.ready(isSilent(config) ? null : countsOf(data)));
   yield { kind: 'joined', client, out, identity: publicIdentity(identity) };
   const pinned =
     options.identities === undefined ? undefined : await readIdentities(options.identities, publicIdentity(identity));
@@ -144,6 +145,7 @@ export async function* join(
       client: data.clients[0]!,
       engine,
       seed: config.seed,
+      silent: isSilent(config),
       options: evaluationOptions(config, model.tokenizer, data.template.stop, signal),
       async keep(label, personal) {
         const folder = joinPath(out, 'adapters', folders.get(label)!);

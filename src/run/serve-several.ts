@@ -4,7 +4,7 @@ import type { RunConfigInput } from '../config/schema.ts';
 import { Interrupted, UserError } from '../errors.ts';
 import { listen, type Listener } from '../federation/http/server/listener.ts';
 import { merge } from '../federation/merge.ts';
-import type { Summary } from '../report/summary.ts';
+import type { Summary, UnmeasuredSummary } from '../report/summary.ts';
 import type { Progress } from './events.ts';
 import { runFolder } from './folder.ts';
 import { alreadyFinished, closeAll, serveRun, type Closing, type ServeOptions, type Serving } from './serve.ts';
@@ -18,7 +18,7 @@ export interface NamedRun {
 
 /** How a run of several ended. */
 export type Ended = { readonly run: string; readonly out: string } & (
-  | { readonly summary: Summary }
+  | { readonly summary: Summary | UnmeasuredSummary }
   /** `Interrupted` where an operator or the signal stopped it. */
   | { readonly error: unknown }
 );

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { RunConfigInput } from '../config/schema.ts';
 import { Interrupted } from '../errors.ts';
-import type { MethodResult, RunEvent } from '../federation/events.ts';
+import type { MethodResult, RunEvent, StageResult } from '../federation/events.ts';
 import type { Waiting } from '../federation/http/server/desk.ts';
 import { listen, type Listener } from '../federation/http/server/listener.ts';
 import type { Operations } from '../federation/http/server/operation.ts';
@@ -9,9 +9,10 @@ import { serveAt, type FederationServer } from '../federation/http/server/open.t
 import { openJournal } from '../federation/journal.ts';
 import { runRounds } from '../federation/rounds.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
-import type { Summary } from '../report/summary.ts';
+import type { Summary, UnmeasuredSummary } from '../report/summary.ts';
 import { writeAdapters } from './adapters.ts';
 import { compareMethods } from './compare.ts';
+import { isSilent } from './guards.ts';
 import { environment, type Environment } from './environment.ts';
 import type { Progress } from './events.ts';
 import { farEvaluation } from './far-evaluation.ts';
@@ -25,7 +26,8 @@ import { operationsOf } from './serve-operations.ts';
 import { describe, listenOptions, prepareToServe, type Prepared } from './serve-prepare.ts';
 import { joining } from './joining.ts';
 import { summariseModel } from './summarise.ts';
-import { readSummary } from './summary-schema.ts';
+import { readServedSummary } from './summary-schema.ts';
+import { runUnmeasured } from './unmeasured.ts';
 
 export interface ServeOptions {
   /** The data folder: new, empty, or (with `resume`) of this very run. */
@@ -61,7 +63,7 @@ export type Serving =
 export async function* serve(
   given: RunConfigInput,
   options: ServeOptions,
-): AsyncGenerator<Progress | Serving, Summary> {
+): AsyncGenerator<Progress | Serving, Summary | UnmeasuredSummary> {
   const prepared = yield* prepareToServe(given, options);
   if (prepared.state === 'finished') return yield* alreadyFinished(prepared);
   const listener = await listen([''], { ...(await listenOptions(prepared.settings)), onError: options.onError });
@@ -81,8 +83,10 @@ export async function* serve(
 }
 
 /** Tells of a run that is finished; there is nothing left to serve. */
-export async function* alreadyFinished({ folder }: Pick<Prepared, 'folder'>): AsyncGenerator<Progress, Summary> {
-  const summary = await readSummary(folder.summary);
+export async function* alreadyFinished({
+  folder,
+}: Pick<Prepared, 'folder'>): AsyncGenerator<Progress, Summary | UnmeasuredSummary> {
+  const summary = await readServedSummary(folder.summary);
   yield { kind: 'finished', summary, out: folder.path, report: folder.report };
   return summary;
 }
@@ -106,7 +110,7 @@ export async function* serveRun(
     readonly closing: Closing[];
     readonly signal?: AbortSignal;
   },
-): AsyncGenerator<Progress | Serving, Summary> {
+): AsyncGenerator<Progress | Serving, Summary | UnmeasuredSummary> {
   const { config, settings, folder, state, model, digest, initial, names, methods } = prepared;
   const { listener, name, closing } = place;
   const stopped = new AbortController();
@@ -149,6 +153,7 @@ export async function* serveRun(
       const missing = await joined.all(settings.gather, config.rounds.minimum, signal);
       yield { kind: 'gathered', missing };
     }
+    const silent = isSilent(config);
     const data = summariseClients(server, names);
     yield {
       kind: 'opened',
@@ -181,26 +186,28 @@ export async function* serveRun(
           holdSum: server.holdSum,
           seed: config.seed,
           signal,
-          evaluateRound: evaluate.round,
+          ...(!silent && { evaluateRound: evaluate.round }),
           peakMemory: memory.lap,
           concurrency: names.length,
           early: true,
         }),
       );
-    const summary = yield* compareMethods({
+    const running = {
       config,
       folder,
-      about: { model: summariseModel(model, initial.layout), data },
       methods,
       initial,
       federate,
       journal,
       metrics,
-      evaluate,
       // Personal models are with their clients.
-      keep: (label, models) => writeAdapters({ config, folder, model, data: { clients: [] }, signal }, label, models),
-      report: true,
-    });
+      keep: (label: string, models: StageResult['models']) =>
+        writeAdapters({ config, folder, model, data: { clients: [] }, signal }, label, models),
+    };
+    const trained = summariseModel(model, initial.layout);
+    const summary = silent
+      ? yield* runUnmeasured({ ...running, model: about, clients: names, stageDone: evaluate.keepPersonal })
+      : yield* compareMethods({ ...running, about: { model: about, data }, evaluate, report: true });
     await server.end({ how: 'finished', why: 'the run is finished' }, settings.linger, signal);
     return summary;
   } catch (error) {

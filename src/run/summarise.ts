@@ -7,8 +7,10 @@ import type { LoraLayout } from '../lora/adapter.ts';
 import { trainableCount } from '../lora/count.ts';
 import type {
   ClientSummary,
+  MethodFacts,
   MethodSummary,
   PrivacySummary,
+  StageFacts,
   StagePrivacy,
   StageSummary,
   Summary,
@@ -48,7 +50,14 @@ export const summariseClients = (
     histogram: histogram.get(id) ?? {},
   }));
 
-export function summariseStage(result: StageResult, scores: Timed<StageScores>, trained: number): StageSummary {
+export const summariseStage = (result: StageResult, scores: Timed<StageScores>, trained: number): StageSummary => ({
+  ...stageFacts(result, trained),
+  global: scores.global,
+  ...(scores.personal && { personal: scores.personal }),
+});
+
+/** What a stage did. */
+export function stageFacts(result: StageResult, trained: number): StageFacts {
   return {
     name: result.stage,
     rounds: result.rounds.map(({ round, participants, trainLoss, validationLoss, privacy, seconds }) => ({
@@ -66,8 +75,6 @@ export function summariseStage(result: StageResult, scores: Timed<StageScores>, 
     traffic: Object.fromEntries(result.traffic),
     leftOut: result.leftOut,
     trained,
-    global: scores.global,
-    ...(scores.personal && { personal: scores.personal }),
     ...stagePrivacy(result),
   };
 }
@@ -83,12 +90,20 @@ function stagePrivacy({ rounds }: StageResult): { readonly privacy?: StagePrivac
 export function summariseMethod(method: LaidOut, stages: readonly StageSummary[]): MethodSummary {
   const personal = stages.findLast((stage) => stage.personal !== undefined)?.personal;
   return {
+    ...methodFacts(method, stages),
+    stages,
+    global: stages.at(-1)!.global,
+    ...(personal && { personal }),
+  };
+}
+
+/** What a method did. */
+export function methodFacts(method: LaidOut, stages: readonly StageFacts[]): MethodFacts {
+  return {
     label: method.label,
     use: method.use,
     options: method.options,
     stages,
-    global: stages.at(-1)!.global,
-    ...(personal && { personal }),
     ...methodPrivacy(method, stages),
     labelledTokens: stages.reduce((sum, stage) => sum + stage.labelledTokens, 0),
     seconds: stages.reduce((sum, stage) => sum + stage.seconds, 0),
@@ -97,7 +112,7 @@ export function summariseMethod(method: LaidOut, stages: readonly StageSummary[]
 
 function methodPrivacy(
   { guards }: Pick<LaidOut, 'guards'>,
-  stages: readonly StageSummary[],
+  stages: readonly StageFacts[],
 ): { readonly privacy?: PrivacySummary } {
   if (guards?.privacy === undefined) return {};
   const { delta, accountant } = guards.privacy;

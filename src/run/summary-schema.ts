@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { UserError } from '../errors.ts';
-import type { Summary } from '../report/summary.ts';
+import type { Summary, UnmeasuredSummary } from '../report/summary.ts';
 
 const count = z.int().nonnegative();
 const share = z.number().min(0).max(1);
@@ -117,8 +117,7 @@ const client = z.strictObject({
   histogram: z.record(z.string(), count).describe('rows per value of the partition column'),
 });
 
-/** The schema of `summary.json`. Times in seconds, sizes in bytes, losses in nats per labelled token. */
-export const summarySchema: z.ZodType<Summary> = z.strictObject({
+const about = {
   schema: z.literal(1),
   fedlora: z.string().describe('version'),
   seed: count,
@@ -126,6 +125,11 @@ export const summarySchema: z.ZodType<Summary> = z.strictObject({
   seconds: z.number(),
   model: z.strictObject({ name: z.string(), parameters: count, trainable: count }),
   lora: z.strictObject({ rank: count, alpha: z.number(), rslora: z.boolean(), targets: z.array(z.string()) }),
+};
+
+/** The schema of `summary.json`. Times in seconds, sizes in bytes, losses in nats per labelled token. */
+export const summarySchema: z.ZodType<Summary> = z.strictObject({
+  ...about,
   data: z.strictObject({
     name: z.string(),
     partition: z.string(),
@@ -142,8 +146,29 @@ export const summarySchema: z.ZodType<Summary> = z.strictObject({
   methods: z.array(method),
 });
 
+/** Of a run in which nothing is measured. */
+const unmeasuredSchema: z.ZodType<UnmeasuredSummary> = z
+  .strictObject({
+    ...about,
+    measured: z.literal(false).describe('clients keep to themselves what they have and how well it is learnt'),
+    clients: z.array(z.string()).describe('names'),
+    methods: z.array(
+      method
+        .omit({ stages: true, global: true, personal: true, newClients: true })
+        .extend({ stages: z.array(stage.omit({ global: true, personal: true }).strict()) })
+        .strict(),
+    ),
+  })
+  .describe('Of `serve` with the guard privacy.');
+
 /** JSON Schema of `summary.json`: docs/summary.schema.json. */
-export const summaryJsonSchema = (): object => z.toJSONSchema(summarySchema);
+export const summaryJsonSchema = (): object => z.toJSONSchema(z.union([summarySchema, unmeasuredSchema]));
+
+/** The same for a run that was served, in which nothing may have been measured. */
+export async function readServedSummary(path: string): Promise<Summary | UnmeasuredSummary> {
+  const unmeasured = unmeasuredSchema.safeParse(await readFile(path, 'utf8').then(JSON.parse, () => undefined));
+  return unmeasured.success ? unmeasured.data : readSummary(path);
+}
 
 /** Reads a run's `summary.json`. Throws UserError where it is damaged. */
 export async function readSummary(path: string): Promise<Summary> {

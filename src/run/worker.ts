@@ -18,12 +18,14 @@ export interface WorkerParts {
   readonly engine: Engine;
   readonly seed: number;
   readonly options: Omit<EvaluationOptions, 'signal'>;
-  /** Told of each personal model that is measured. */
+  /** Set where nothing that is measured may be told. */
+  readonly silent?: boolean;
+  /** Told of each personal model that is measured, or would be. */
   readonly keep?: (label: string, personal: AdapterMix) => Promise<void>;
 }
 
 /** A client's work on its own rows: the kit, seeds and stages of a simulation, so the bits of a simulation. */
-export function clientWorker({ stages, client, engine, seed, options, keep }: WorkerParts): Worker {
+export function clientWorker({ stages, client, engine, seed, options, silent, keep }: WorkerParts): Worker {
   const stageAt = ({
     method,
     stage: name,
@@ -38,6 +40,7 @@ export function clientWorker({ stages, client, engine, seed, options, keep }: Wo
     return stage;
   };
   return {
+    silent: silent === true,
     train({ place, round, draw }, received, mine, signal) {
       const kit = clientKit({ client, engine, seed, stage: place.stage, round, draw, signal });
       return stageAt(place).work(received, mine, kit);
@@ -47,6 +50,7 @@ export function clientWorker({ stages, client, engine, seed, options, keep }: Wo
         rows === 'test'
           ? sumsOf(engine, factors, client, { ...options, signal })
           : scoreRows(engine, factors!, client.validation, { batchSize: options.batchSize, signal });
+      if (of !== 'personal' && silent === true) return null;
       if (of === 'base') return measure(undefined);
       if (of === 'global') return measure(model as Tensors);
       if (place === null || model === undefined) throw new Error('a personal model needs its stage and shared state');
@@ -54,7 +58,7 @@ export function clientWorker({ stages, client, engine, seed, options, keep }: Wo
       const personal = mine === undefined ? undefined : differs(stage.models(model, mine), stage.models(model));
       if (personal === undefined) return null;
       await keep?.(place.method, personal);
-      return measure(stack(personal));
+      return silent === true ? null : measure(stack(personal));
     },
   };
 }

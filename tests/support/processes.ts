@@ -5,6 +5,8 @@ import { embeddedTasks, joinArguments, smallConfig, type workspace } from './wor
 
 // A federation of real processes on the embedded model.
 
+/** Clients of the embedded task set, of which it has six. */
+export const names = ['aurora', 'birch', 'cobalt'];
 /** What every client does with its own rows. */
 export const split = { limit: 24, split: { validation: 2, test: 4 } };
 const { path: _, ...brought } = smallConfig.data;
@@ -14,12 +16,12 @@ export const format = brought;
 type Folder = ReturnType<typeof workspace>;
 
 /** Each client's rows in a file of its own, and all together. */
-export function deal(folder: Folder, names: readonly string[]): void {
+export function deal(folder: Folder, clients: readonly string[] = names): void {
   const lines = readFileSync(embeddedTasks, 'utf8').trimEnd().split('\n');
   const of = (name: string): string[] =>
     lines.filter((line) => (JSON.parse(line) as { client: string }).client === name);
-  for (const name of names) writeFileSync(folder.at(`${name}.jsonl`), `${of(name).join('\n')}\n`);
-  writeFileSync(folder.at('all.jsonl'), `${names.flatMap(of).join('\n')}\n`);
+  for (const name of clients) writeFileSync(folder.at(`${name}.jsonl`), `${of(name).join('\n')}\n`);
+  writeFileSync(folder.at('all.jsonl'), `${clients.flatMap(of).join('\n')}\n`);
 }
 
 /** What a process has said so far, also of its earlier lives. */
@@ -72,4 +74,15 @@ export function readFile(path: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Tasks that a client worked on, and those it sent, in order, over all its lives. */
+export function work(log: string): { done: string; sent: boolean }[] {
+  const list: { done: string; sent: boolean }[] = [];
+  for (const line of log.split('\n')) {
+    const training = /^(.*): training$/.exec(line);
+    if (training) list.push({ done: training[1]!, sent: false });
+    else if (/^ {2}(sent|told)/.test(line) && list.length > 0) list.at(-1)!.sent = true;
+  }
+  return list;
 }

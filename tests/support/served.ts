@@ -7,7 +7,7 @@ import { openApi, type Api } from '../../src/federation/http/client/api.ts';
 import { openClientState, type ClientState } from '../../src/federation/http/client/state.ts';
 import { takePart, type TakePart, type TakingPart, type Worker } from '../../src/federation/http/client/take-part.ts';
 import { sumParty, type SumParty } from '../../src/federation/http/client/sums.ts';
-import { PROTOCOL } from '../../src/federation/http/protocol.ts';
+import { PROTOCOL, tellsNothing } from '../../src/federation/http/protocol.ts';
 import { newSecret } from '../../src/federation/http/server/keys.ts';
 import { listen, type Listener } from '../../src/federation/http/server/listener.ts';
 import {
@@ -135,7 +135,8 @@ export function federationTools() {
       const request = { protocol: PROTOCOL, fedlora: '1', run, key, ...own };
       expect(await stranger.join(request, tools.token(server, name))).toBe(name);
       const api = tools.api(url, key);
-      await api.ready({ train: 3, validation: 0, test: 0, labelledTokens: 100 });
+      const counts = { train: 3, validation: 0, test: 0, labelledTokens: 100 };
+      await api.ready(tellsNothing(await stranger.describe()) ? null : counts);
       return { api, key };
     },
     async state(server: FederationServer, folder: string, name: string): Promise<ClientState> {

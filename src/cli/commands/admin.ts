@@ -1,6 +1,6 @@
 import { UserError } from '../../errors.ts';
 import type { AuditAnswer, ClientsAnswer, Status } from '../../federation/http/operator-protocol.ts';
-import { bytes, duration } from '../../report/format.ts';
+import { bytes, duration, epsilon } from '../../report/format.ts';
 import { toText } from '../../report/table.ts';
 import { openAdmin } from '../../run/admin.ts';
 import type { Terminal } from '../context.ts';
@@ -77,7 +77,7 @@ export function statusLines(status: Status): readonly string[] {
     ...(stage === null
       ? []
       : [
-          `${stage.method} · ${stage.stage}: ${stage.committed} of ${stage.rounds} rounds committed${stage.roundSince === null ? '' : `, the next since ${clock(stage.roundSince)}`}`,
+          `${stage.method} · ${stage.stage}: ${stage.committed} of ${stage.rounds} rounds committed${stage.roundSince === null ? '' : `, the next since ${clock(stage.roundSince)}`}${stage.epsilon === null ? '' : `, ε ≤ ${epsilon(stage.epsilon)} so far`}`,
         ]),
     `clients: ${known} known, ${joined} joined, ${leased} heard from of late, ${revoked} revoked`,
     ...waiting.map(

@@ -107,7 +107,7 @@ function told(event: Joining): string[] {
 }
 
 /** What will be trained, on what, and what leaves this machine. */
-function planned({ run, model, data, stages, secure, resumed }: JoinPlan): string[] {
+function planned({ run, model, data, stages, secure, silent, resumed }: JoinPlan): string[] {
   const dropped = Object.entries(data.dropped).map(([why, n]) => `${whole(n)} left out (${why})`);
   return [
     `run ${run}${resumed ? ' (going on)' : ''}`,
@@ -120,6 +120,8 @@ function planned({ run, model, data, stages, secure, resumed }: JoinPlan): strin
           : 'sends no tensors';
       return printable(`${method} · ${stage}: up to ${rounds} round(s), ${what}`);
     }),
-    `beside these: counts of rows and tokens, ${secure ? '' : 'training losses, '}and sums of scores. Rows and the personal adapter stay here.`,
+    silent
+      ? 'beside these: nothing but signs of life, and that there will be no update where there is none. Counts, losses and scores, rows and the personal adapter stay here.'
+      : `beside these: counts of rows and tokens, ${secure ? '' : 'training losses, '}and sums of scores. Rows and the personal adapter stay here.`,
   ];
 }

@@ -1,7 +1,8 @@
 import { basename, extname, join } from 'node:path';
 import { Interrupted, UserError } from '../../errors.ts';
-import type { Summary } from '../../report/summary.ts';
+import type { Summary, UnmeasuredSummary } from '../../report/summary.ts';
 import { finalTable, toText } from '../../report/table.ts';
+import { unmeasuredTable } from '../../report/unmeasured.ts';
 import type { Progress } from '../../run/events.ts';
 import { readConfig } from '../../run/read-config.ts';
 import { serveSeveral, type Ended, type NamedRun } from '../../run/serve-several.ts';
@@ -119,8 +120,8 @@ const onError =
   (error: unknown): void =>
     tell(paint('red', `server: ${printable(String(error))}`));
 
-const results = (summary: Summary, out: string): string =>
-  `\n${toText(finalTable(summary))}\n\nreport: ${join(out, 'report.html')}`;
+const results = (summary: Summary | UnmeasuredSummary, out: string): string =>
+  `\n${toText('base' in summary ? finalTable(summary) : unmeasuredTable(summary))}\n\nreport: ${join(out, 'report.html')}`;
 
 /** What a run tells, and now and then whom it waits for, until it is closed. */
 function servingView(

@@ -28,6 +28,8 @@ export const statusSchema = z.strictObject({
       committed: count(),
       /** When the round under way began; null between rounds. */
       roundSince: time().nullable(),
+      /** With the guard `privacy`: what the method has cost so far, by the RDP accountant. */
+      epsilon: z.number().nullable(),
     })
     .nullable(),
   waiting: z.array(

@@ -75,6 +75,10 @@ export const descriptionSchema = z.strictObject({
 });
 export type Description = z.output<typeof descriptionSchema>;
 
+/** Whether clients tell nothing but their updates: the configuration has the guard `privacy`. */
+export const tellsNothing = ({ config: { guards } }: Pick<Description, 'config'>): boolean =>
+  Array.isArray(guards) && guards.some((guard: { readonly use?: unknown }) => guard.use === 'privacy');
+
 /** What anybody may know of a server with one run or several. */
 export const runsSchema = z.strictObject({
   runs: z.array(
@@ -116,7 +120,8 @@ export const readinessSchema = z.strictObject({ ready: z.literal(true) });
 /** Seconds. */
 export const waitSchema = z.number().min(0).max(LONGEST_WAIT);
 
-export const readyRequestSchema = z.strictObject({ data: dataCountsSchema });
+/** null where counts stay with the client. */
+export const readyRequestSchema = z.strictObject({ data: dataCountsSchema.nullable() });
 export const emptySchema = z.strictObject({});
 
 export const placeSchema = z.strictObject({ method: label(), stage: label(), stageIndex: count() });

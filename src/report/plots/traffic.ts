@@ -4,12 +4,14 @@ import { bytes } from '../format.ts';
 import type { Markup } from '../markup.ts';
 import { methodColor } from '../palette.ts';
 import { draw, fit, responsive } from '../svg.ts';
-import type { Summary } from '../summary.ts';
+import type { MethodFacts } from '../summary.ts';
+
+type Methods = { readonly methods: readonly MethodFacts[] };
 
 /** Bytes per client that a method sends up and down over the whole run, mean over clients. */
-export const trafficPlot = (summary: Summary): Markup => responsive((width) => atWidth(summary, width));
+export const trafficPlot = (summary: Methods): Markup => responsive((width) => atWidth(summary, width));
 
-function atWidth(summary: Summary, width: number): Markup {
+function atWidth(summary: Methods, width: number): Markup {
   const labels: { readonly y: number; readonly text: string }[] = [];
   const bars: {
     readonly y: number;

@@ -45,7 +45,8 @@ export interface ApiOptions {
 export interface Api {
   describe(): Promise<Description>;
   join(request: z.input<typeof joinSchema>, token: string): Promise<string>;
-  ready(data: DataCounts): Promise<void>;
+  /** null where counts stay with the client. */
+  ready(data: DataCounts | null): Promise<void>;
   next(wait: number): Promise<Next>;
   progress(id: string, totals: Totals): Promise<void>;
   submit(id: string, update: UpdateMessage): Promise<OutcomeMessage>;

@@ -25,6 +25,8 @@ import { told, type SumParty } from './sums.ts';
 
 /** What a client can do with its own data; the same work as in a simulation. */
 export interface Worker {
+  /** Whether nothing but updates may leave this client: no count, loss, time or reason (the guard `privacy`). */
+  readonly silent?: boolean;
   /** Throws where the task is of a stage that is not known here. */
   train(
     task: TrainMessage,
@@ -183,7 +185,7 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
         id: task.id,
         place: task.place,
         round: task.round,
-        ...told(part.sums, update, { digest, weight, seconds, totals }),
+        ...told(part.sums, update, { digest, weight, seconds: worker.silent === true ? 0 : seconds, totals }),
       };
       await state.keep(done, file && payload(), mine);
       const { outcome } = await delivered(part, done);
@@ -201,12 +203,15 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
       return;
     }
     if (isOwn(error)) throw error;
-    await asked(() => api.fail(task.id, reason.slice(0, 1000)));
+    await asked(() => api.fail(task.id, worker.silent === true ? UNTOLD : reason.slice(0, 1000)));
     yield { kind: 'failed', task, reason };
   } finally {
     heart.stop();
   }
 }
+
+/** In place of a reason that may speak of the data. */
+const UNTOLD = 'its work failed; why, it keeps to itself';
 
 /** A stage of a secure sum. What goes wrong in it means that this client has left it. */
 async function* contributed(part: TakePart, task: SumMessage): AsyncGenerator<TakingPart, void> {
@@ -301,7 +306,8 @@ async function* evaluated(part: TakePart, task: EvaluateMessage): AsyncGenerator
     part.signal.throwIfAborted();
     if (isOwn(error) || (error instanceof Refusal && error.status === 401)) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    if (!(error instanceof Refusal)) await asked(() => api.fail(task.id, reason.slice(0, 1000)));
+    if (!(error instanceof Refusal))
+      await asked(() => api.fail(task.id, worker.silent === true ? UNTOLD : reason.slice(0, 1000)));
     yield { kind: 'failed', task, reason };
   } finally {
     heart.stop();

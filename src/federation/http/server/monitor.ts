@@ -8,6 +8,8 @@ export interface Standing extends Place {
   readonly committed: number;
   /** When the round under way began, milliseconds since 1970; undefined between rounds. */
   readonly since: number | undefined;
+  /** What the method has cost so far, where its sums are shown with noise. */
+  readonly epsilon: number | undefined;
 }
 
 /** What has happened since the server started, told by those to whom it happened. */
@@ -21,14 +23,14 @@ export interface Monitor {
   refused(status: number, code: string): void;
   standing(): Standing | undefined;
   /** Every stage that was begun, in order. */
-  stages(): readonly (Standing & { readonly leftOut: number; readonly epsilon: number | undefined })[];
+  stages(): readonly (Standing & { readonly leftOut: number })[];
   /** Updates that were counted in a round, of stages that send any. */
   accepted(): number;
   updates(): ReadonlyMap<string, number>;
   refusals(): readonly { readonly status: number; readonly code: string; readonly count: number }[];
 }
 
-type Stage = { -readonly [K in keyof Standing]: Standing[K] } & { leftOut: number; epsilon: number | undefined };
+type Stage = { -readonly [K in keyof Standing]: Standing[K] } & { leftOut: number };
 
 /** @param epsilonBefore ε of a stage that an earlier process had begun; `now`: milliseconds since 1970 */
 export function openMonitor(epsilonBefore: (at: Place) => number | undefined, now: () => number = Date.now): Monitor {

@@ -97,6 +97,7 @@ export function operation(parts: OperationParts): Operation {
               rounds: at.rounds,
               committed: at.committed,
               roundSince: isoOrNull(at.since),
+              epsilon: at.epsilon ?? null,
             },
       waiting: waiting.map(({ client, what, since, heard }) => ({
         client,

@@ -2,6 +2,7 @@ import type { Journal } from '../../journal.ts';
 import { payloadLimit } from '../payload.ts';
 import {
   PROTOCOL,
+  tellsNothing,
   type DataCounts,
   type Description,
   type Next,
@@ -46,7 +47,7 @@ export interface Service {
     request: { protocol: number; fedlora: string; run: string; key: string; identity?: string },
     token: string,
   ): Promise<{ client: string }>;
-  ready(client: string, data: DataCounts): void;
+  ready(client: string, data: DataCounts | null): void;
   next(client: string, seconds: number, signal: AbortSignal): Promise<Next>;
   /** What those wait for who have no task. */
   why(): string;
@@ -70,6 +71,7 @@ export interface Service {
 export function service(parts: ServiceParts): Service {
   const { description, store, keys, desk, blobs, uploads, gate, monitor, journal } = parts;
   const told = new Set<string>();
+  const silent = tellsNothing(description);
   const writing = new Map<string, Promise<unknown>>();
   let over: Over | undefined;
 
@@ -181,7 +183,8 @@ export function service(parts: ServiceParts): Service {
   function why(): string {
     const others = desk.oldest();
     const paused = gate.holding() ? gate.shutSince() : undefined;
-    if (others !== undefined)
+    // How many were drawn for a round, and when it began, is not for other clients to know.
+    if (others !== undefined && !silent)
       return `waiting for ${others.count} client(s) since ${new Date(others.since).toISOString()}`;
     return paused === undefined
       ? 'nothing to do at present'
@@ -223,6 +226,14 @@ export function service(parts: ServiceParts): Service {
       return { client };
     },
     ready(client, data) {
+      if ((data === null) !== silent)
+        throw new Refusal(
+          422,
+          'counts',
+          silent
+            ? 'this run has the guard `privacy`: counts of rows and tokens stay with you, send null'
+            : 'this run needs your counts of rows and tokens',
+        );
       const before = store.client(client)?.data;
       if (before !== undefined && JSON.stringify(before) !== JSON.stringify(data))
         throw new Refusal(409, 'data', 'these are not the data with which you joined: their counts differ');

@@ -12,7 +12,8 @@ export interface ClientRow {
   /** Milliseconds since 1970. */
   readonly tokenExpires: number;
   readonly key: string | undefined;
-  readonly data: DataCounts | undefined;
+  /** null: it is ready, and its counts stay with it. */
+  readonly data: DataCounts | null | undefined;
 }
 
 /** The tokens of those who run a federation: `viewer` may look, `admin` may also do. */
@@ -41,7 +42,7 @@ export interface Store {
   setTokens(tokens: readonly { readonly name: string; readonly hash: string }[], expires: number): void;
   /** `fedlora`: the version that the client has. */
   setKey(name: string, hash: string, fedlora: string): void;
-  setData(name: string, data: DataCounts): void;
+  setData(name: string, data: DataCounts | null): void;
   /** Clients' public keys, base64url, by their names. */
   identities(): ReadonlyMap<string, string>;
   setIdentity(name: string, key: string): void;
@@ -234,7 +235,7 @@ function clientOf(row: Row): ClientRow {
     token: optional(row['token']),
     tokenExpires: Number(row['expires']),
     key: optional(row['key']),
-    data: data === undefined ? undefined : (JSON.parse(data) as DataCounts),
+    data: data === undefined ? undefined : (JSON.parse(data) as DataCounts | null),
   };
 }
 
