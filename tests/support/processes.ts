@@ -5,8 +5,6 @@ import { embeddedTasks, joinArguments, smallConfig, type workspace } from './wor
 
 // A federation of real processes on the embedded model.
 
-/** Clients of the embedded task set, of which it has six. */
-export const names = ['aurora', 'birch', 'cobalt'];
 /** What every client does with its own rows. */
 export const split = { limit: 24, split: { validation: 2, test: 4 } };
 const { path: _, ...brought } = smallConfig.data;
@@ -16,12 +14,12 @@ export const format = brought;
 type Folder = ReturnType<typeof workspace>;
 
 /** Each client's rows in a file of its own, and all together. */
-export function deal(folder: Folder, clients: readonly string[] = names): void {
+export function deal(folder: Folder, names: readonly string[]): void {
   const lines = readFileSync(embeddedTasks, 'utf8').trimEnd().split('\n');
   const of = (name: string): string[] =>
     lines.filter((line) => (JSON.parse(line) as { client: string }).client === name);
-  for (const name of clients) writeFileSync(folder.at(`${name}.jsonl`), `${of(name).join('\n')}\n`);
-  writeFileSync(folder.at('all.jsonl'), `${clients.flatMap(of).join('\n')}\n`);
+  for (const name of names) writeFileSync(folder.at(`${name}.jsonl`), `${of(name).join('\n')}\n`);
+  writeFileSync(folder.at('all.jsonl'), `${names.flatMap(of).join('\n')}\n`);
 }
 
 /** What a process has said so far, also of its earlier lives. */
