@@ -11,7 +11,7 @@ import { runFolder } from '../../run/folder.ts';
 import { readConfig } from '../../run/read-config.ts';
 import { requireSameBase } from '../../run/same-base.ts';
 import { engineOf, layoutOf } from '../../run/subject.ts';
-import { readSummary } from '../../run/summary-schema.ts';
+import { readServedSummary } from '../../run/summary-schema.ts';
 import { stream } from '../../tensor/random.ts';
 import { didYouMean } from '../../config/suggest.ts';
 import { loraSchema, runtimeSchema, type RunConfig } from '../../config/schema.ts';
@@ -119,7 +119,8 @@ async function fromRun(path: string, flags: GenerateFlags): Promise<Speaker> {
   if (method === undefined) throw new UserError(`--method: the run has several; give one of ${labels.join(', ')}`);
   if (!labels.includes(method))
     throw new UserError(`--method: the run has no \`${method}\`${didYouMean(method, labels)}`);
-  const clients = (await readSummary(folder.summary)).data.clients.map(({ id }) => id);
+  const summary = await readServedSummary(folder.summary);
+  const clients = 'base' in summary ? summary.data.clients.map(({ id }) => id) : summary.clients;
   const folders = adapterFolders(folder, labels, clients);
   const { client } = flags;
   if (client === undefined) return { ...speaker, adapter: folders.global(method) };
