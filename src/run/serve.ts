@@ -206,8 +206,8 @@ export async function* serveRun(
     };
     const trained = summariseModel(model, initial.layout);
     const summary = silent
-      ? yield* runUnmeasured({ ...running, model: about, clients: names, stageDone: evaluate.keepPersonal })
-      : yield* compareMethods({ ...running, about: { model: about, data }, evaluate, report: true });
+      ? yield* runUnmeasured({ ...running, model: trained, clients: names, stageDone: evaluate.keepPersonal })
+      : yield* compareMethods({ ...running, about: { model: trained, data }, evaluate, report: true });
     await server.end({ how: 'finished', why: 'the run is finished' }, settings.linger, signal);
     return summary;
   } catch (error) {
