@@ -23,10 +23,10 @@ const small = {
   ],
 };
 
-/** What a sweep found, without clock times; and every adapter by its bytes. A kill may leave a half-written file beside it. */
+/** What a sweep found, without clock times and memory; and every adapter by its bytes. A kill may leave a half-written file beside it. */
 const found = (out: string): unknown => ({
   results: JSON.parse(readFileSync(`${out}/results.json`, 'utf8'), (key, value: unknown) =>
-    key === 'seconds' ? undefined : value,
+    ['seconds', 'peakMemory'].includes(key) ? undefined : value,
   ) as unknown,
   csv: readFileSync(`${out}/results.csv`, 'utf8')
     .split('\n')
