@@ -13,7 +13,7 @@ const keyFileSchema = z.strictObject({
   run: z.string(),
   key: secretSchema,
   /** The private key by which other clients know this one (Ed25519, base64url); its public half goes to the server once. */
-  identity: secretSchema,
+  identity: secretSchema.exactOptional(),
   client: clientNameSchema.exactOptional(),
 });
 type KeyFile = z.output<typeof keyFileSchema>;
@@ -39,7 +39,7 @@ export async function enrolled(
   run: string,
   token: string | undefined,
   saved: KeyFile | undefined,
-): Promise<{ readonly client: string; readonly key: string; readonly identity: string }> {
+): Promise<{ readonly client: string; readonly key: string; readonly identity: string | undefined }> {
   if (token === undefined)
     throw new UserError('joining for the first time needs --token (or FEDLORA_TOKEN): ask whoever runs the server');
   if (!secretSchema.safeParse(token).success)
@@ -55,21 +55,22 @@ export async function enrolled(
       0o600,
     );
   await save();
-  const { publicKey } = identityOf(identity);
-  const request = { protocol: PROTOCOL, fedlora: version, run, key, identity: encode(publicKey) };
+  const own = encodedIdentity(ownIdentity(out, identity));
+  const request = { protocol: PROTOCOL, fedlora: version, run, key, identity: own };
   const client = await api.join(request, token);
   await save(client);
   return { client, key, identity };
 }
 
-const encode = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url');
-
-/** The key pair of what the key file holds. */
-export const identityOf = (identity: string): KeyPair =>
-  keyPair('ed25519', new Uint8Array(Buffer.from(identity, 'base64url')));
+/** The key pair of what the key file holds. Throws UserError where that is of a version that had none. */
+export function ownIdentity(out: string, secret: string | undefined): KeyPair {
+  if (secret === undefined)
+    throw new UserError(`${keyFile(out)} has no identity, which secure sums need: it was made by an earlier fedlora`);
+  return keyPair('ed25519', new Uint8Array(Buffer.from(secret, 'base64url')));
+}
 
 /** The public half, as clients tell it each other. */
-export const publicIdentity = (identity: string): string => encode(identityOf(identity).publicKey);
+export const encodedIdentity = ({ publicKey }: KeyPair): string => Buffer.from(publicKey).toString('base64url');
 
 /**
  * The identities of all with whom a client will add up: one a line, what follows a space is a note, `#` begins a comment.

@@ -16,7 +16,7 @@ import { initAdapter } from '../lora/init.ts';
 import { projectionsOf } from '../models/weights.ts';
 import { requireEncryption } from './address.ts';
 import { evaluationOptions } from './evaluation.ts';
-import { enrolled, identityOf, publicIdentity, readIdentities, readKey } from './join-key.ts';
+import { encodedIdentity, enrolled, ownIdentity, readIdentities, readKey } from './join-key.ts';
 import { countsOf, stagesOf, type JoinPlan } from './join-plan.ts';
 import { fileNames } from './file-names.ts';
 import { secureOf } from './secure.ts';
@@ -65,8 +65,8 @@ export type Joining =
       readonly kind: 'joined';
       readonly client: string;
       readonly out: string;
-      /** The public key by which other clients know this one. */
-      readonly identity: string;
+      /** The public key by which other clients know this one, where sums are secure. */
+      readonly identity?: string;
     }
   | { readonly kind: 'kept'; readonly folder: string };
 
@@ -119,17 +119,21 @@ export async function* join(
     yield await plan(await ownData(saved?.client ?? 'me'));
     return { how: 'dry run', why: '' };
   }
-  const { client, key, identity } =
-    saved?.client === undefined
-      ? await refusedToUser(enrolled(open(), out, description.run, options.token, saved))
-      : { client: saved.client, key: saved.key, identity: saved.identity };
+  const {
+    client,
+    key,
+    identity: secret,
+  } = saved?.client === undefined
+    ? await refusedToUser(enrolled(open(), out, description.run, options.token, saved))
+    : { client: saved.client, key: saved.key, identity: saved.identity };
   const data = await ownData(client);
   yield await plan(data);
   const api = open(key);
   await refusedToUser(api.ready(isSilent(config) ? null : countsOf(data)));
-  yield { kind: 'joined', client, out, identity: publicIdentity(identity) };
-  const pinned =
-    options.identities === undefined ? undefined : await readIdentities(options.identities, publicIdentity(identity));
+  const identity = secure && ownIdentity(out, secret);
+  const told = identity && encodedIdentity(identity);
+  yield { kind: 'joined', client, out, ...(told !== undefined && { identity: told }) };
+  const pinned = options.identities === undefined ? undefined : await readIdentities(options.identities, told!);
 
   const closing: (() => void | Promise<void>)[] = [];
   try {
@@ -159,7 +163,7 @@ export async function* join(
     });
     const reached = reach(api, { url: options.url, key, signal });
     closing.push(() => reached.close());
-    const sums = secure && sumParty({ identity: identityOf(identity), settings: secure, state, pinned });
+    const sums = identity && sumParty({ identity, settings: secure!, state, pinned });
     const beat = Math.min(10, description.lease / 4);
     const taking = takePart({ api: reached, state, worker, signal, beat, ...(sums && { sums }) });
     for (;;) {

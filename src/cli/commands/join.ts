@@ -68,7 +68,7 @@ function told(event: Joining): string[] {
     case 'joined':
       return [
         `joined as ${event.client}; own files in ${relative('.', event.out) || '.'}`,
-        `identity ${event.identity}`,
+        ...(event.identity === undefined ? [] : [`identity ${event.identity}`]),
       ];
     case 'task': {
       const { task } = event;
