@@ -107,7 +107,13 @@ export type RunEvent =
       /** Rounds that an earlier process had committed. */
       readonly resumedAt: number;
     })
-  | (Place & { readonly kind: 'round started'; readonly round: number; readonly clients: readonly string[] })
+  | (Place & {
+      readonly kind: 'round started';
+      readonly round: number;
+      readonly clients: readonly string[];
+      /** So many updates close the round, whoever is still at work; absent where everybody is waited for. */
+      readonly enough?: number;
+    })
   | (Place & {
       readonly kind: 'progress';
       readonly round: number;

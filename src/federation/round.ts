@@ -39,7 +39,7 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   const release = guard?.release;
   const { first, spare, enough } = whomToAsk(run, release !== undefined && stage.participants === 'sampled');
   const selected = spare.length === 0 ? first : sortedNames([...first, ...spare]);
-  yield { ...at, kind: 'round started', round, clients: first };
+  yield { ...at, kind: 'round started', round, clients: first, ...(enough !== undefined && { enough }) };
 
   // In a stage that sends nothing, some clients may have committed before an earlier process ended. A sum that it released
   // was of all of them, and is never drawn again.

@@ -28,6 +28,10 @@ export const statusSchema = z.strictObject({
       committed: count(),
       /** When the round under way began; null between rounds. */
       roundSince: time().nullable(),
+      /** Updates of the round under way that are in. */
+      updates: count(),
+      /** With `rounds.overSampling`: how many of them close it, whoever is still waited for; null: all. */
+      enough: count().nullable(),
       /** With the guard `privacy`: what the method has cost so far, by the RDP accountant. */
       epsilon: z.number().nullable(),
     })

@@ -47,11 +47,16 @@ test('a round closes with the updates that it needs; who comes later is told so,
     }
   })();
   const going = rounds(served, { stages, settings });
+  const { monitor } = served.server;
+  const standing: string[] = [];
   const result = await (async () => {
     for (;;) {
       const next = await going.next();
       if (next.done) return next.value;
       if (next.value.kind === 'round started') expect(next.value.clients).toEqual(names);
+      monitor.tell(next.value);
+      if (next.value.kind === 'client done')
+        standing.push(`${monitor.standing()!.updates} of ${monitor.standing()!.enough}`);
       if (next.value.kind === 'round done' && next.value.round === 0) open();
     }
   })();
@@ -64,6 +69,8 @@ test('a round closes with the updates that it needs; who comes later is told so,
   const reason = 'came after the 2 updates that the round needed';
   expect(stage!.rounds[0]).toMatchObject({ participants: names.slice(0, 2), leftOut: [{ client: names[2], reason }] });
   expect(refused[0]).toBe(reason);
+  expect(standing).toEqual(['1 of 2', '2 of 2', '1 of 2', '2 of 2', '1 of 2', '2 of 2']);
+  expect(monitor.standing()).toMatchObject({ updates: 0, enough: undefined });
   // Private states moved as often as updates were counted, and no update is left undecided.
   expect(ended.map((one) => visitsOf(one.privateState(at)))).toEqual(
     names.map((name) => stage!.rounds.filter(({ participants }) => participants.includes(name)).length),

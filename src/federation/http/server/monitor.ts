@@ -8,6 +8,9 @@ export interface Standing extends Place {
   readonly committed: number;
   /** When the round under way began, milliseconds since 1970; undefined between rounds. */
   readonly since: number | undefined;
+  /** Of the round under way: updates that are in and may count, and how many close it; undefined where all that were asked are waited for. */
+  readonly updates: number;
+  readonly enough: number | undefined;
   /** What the method has cost so far, where its sums are shown with noise. */
   readonly epsilon: number | undefined;
 }
@@ -52,6 +55,8 @@ export function openMonitor(epsilonBefore: (at: Place) => number | undefined, no
           rounds: event.rounds,
           committed: event.resumedAt,
           since: undefined,
+          updates: 0,
+          enough: undefined,
           leftOut: 0,
           epsilon: epsilonBefore(event),
         };
@@ -59,11 +64,12 @@ export function openMonitor(epsilonBefore: (at: Place) => number | undefined, no
       }
       const at = stageOf(event);
       if (at === undefined) return;
-      if (event.kind === 'round started') at.since = now();
+      if (event.kind === 'round started') Object.assign(at, { since: now(), updates: 0, enough: event.enough });
+      if (event.kind === 'client done') at.updates++;
       if (event.kind === 'client left out') at.leftOut++;
       if (event.kind === 'round done') {
         at.committed = event.round + 1;
-        at.since = undefined;
+        Object.assign(at, { since: undefined, updates: 0, enough: undefined });
         at.epsilon = event.record.privacy?.epsilon ?? at.epsilon;
         accepted += event.record.participants.length;
       }

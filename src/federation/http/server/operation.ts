@@ -97,6 +97,8 @@ export function operation(parts: OperationParts): Operation {
               rounds: at.rounds,
               committed: at.committed,
               roundSince: isoOrNull(at.since),
+              updates: at.updates,
+              enough: at.enough ?? null,
               epsilon: at.epsilon ?? null,
             },
       waiting: waiting.map(({ client, what, since, heard }) => ({

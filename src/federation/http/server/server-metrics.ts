@@ -37,7 +37,8 @@ export async function runMetrics(parts: HttpParts): Promise<readonly Family[]> {
   const kept = await blobs.kept();
   const now = Date.now();
   const updates = [...monitor.updates()];
-  const waited = steady() - Math.min(steady(), ...status.waiting.map(({ since }) => Date.parse(since)));
+  const present = steady();
+  const waited = present - Math.min(present, ...status.waiting.map(({ since }) => Date.parse(since)));
   const one = (name: string, help: string, value: number, type: Family['type'] = 'gauge'): Family => ({
     name: `fedlora_${name}`,
     help,
