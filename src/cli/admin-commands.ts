@@ -14,6 +14,7 @@ export function adminCommands(fedlora: Command, terminal: Terminal): void {
         '--token <token>',
         "of an operator, from server/operators in the server's folder (or FEDLORA_ADMIN_TOKEN)",
       )
+      .option('--fingerprint <sha256>', "of the server's development certificate (or FEDLORA_FINGERPRINT)")
       .option('--json', 'the answer as JSON');
   const run = async (action: AdminAction, flags: AdminFlags, client?: string): Promise<void> =>
     (await import('./commands/admin.ts')).adminCommand(action, flags, terminal, client);

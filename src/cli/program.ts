@@ -68,6 +68,7 @@ export function program(terminal: Terminal): Command {
     .argument('<url>', 'of the server, e.g. https://federation.example:8470')
     .requiredOption('--data <path>', 'own data, in the format that the run asks for')
     .option('--token <token>', 'the enrolment token, the first time (or FEDLORA_TOKEN)')
+    .option('--fingerprint <sha256>', "of the server's development certificate (or FEDLORA_FINGERPRINT)")
     .option('--model <folder or id>', 'own copy of the base model (default: as the server names it on the Hub)')
     .option('--out <folder>', 'own folder: key, private states, adapter (default: runs/joined-<run>)')
     .option('--threads <number>', 'CPU threads of one step (default: all cores)')

@@ -14,12 +14,20 @@ export const serveSchema = z
       .describe('Address to listen on. Another than this machine’s own (127.0.0.1, ::1, localhost) needs `tls`.'),
     port: whole(0).max(65_535).default(8470).describe('Port to listen on; 0: any that is free.'),
     tls: z
-      .strictObject({
-        cert: name().describe('PEM file of the certificate, with its chain.'),
-        key: name().describe('PEM file of its private key.'),
-      })
+      .union(
+        [
+          z.literal('development'),
+          z.strictObject({
+            cert: name().describe('PEM file of the certificate, with its chain.'),
+            key: name().describe('PEM file of its private key.'),
+          }),
+        ],
+        { error: '`development`, or `{cert: …, key: …}`' },
+      )
       .exactOptional()
-      .describe('Serve HTTPS with this certificate. Default: plain HTTP, for this machine only.'),
+      .describe(
+        'Serve HTTPS: with this certificate (`cert` and `key`, PEM files), or with one made on the spot and kept in the data folder (`development`), which clients know by its fingerprint. Default: plain HTTP, for this machine only.',
+      ),
     gather: z
       .number()
       .gt(0)

@@ -1,4 +1,13 @@
 import { UserError } from '../errors.ts';
+import { pinned, type Pinned } from '../federation/http/client/pinned.ts';
+
+/** Undefined where certificates are judged as usual. Throws UserError for a fingerprint that cannot be checked. */
+export function trustOf({ url, fingerprint }: { url: string; fingerprint?: string }): Pinned | undefined {
+  if (fingerprint === undefined) return undefined;
+  if (new URL(url).protocol !== 'https:')
+    throw new UserError(`${url}: there is no certificate to compare with the fingerprint; use https://`);
+  return pinned(fingerprint);
+}
 
 /** Throws UserError for what is no server's address, and for one to which keys would travel unencrypted. */
 export function requireEncryption(url: string): void {

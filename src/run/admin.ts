@@ -9,7 +9,7 @@ import {
 } from '../federation/http/operator-protocol.ts';
 import type { AuditAnswer, BackedUp, ClientsAnswer, Exported, Status } from '../federation/http/operator-protocol.ts';
 import { emptySchema, errorSchema } from '../federation/http/protocol.ts';
-import { requireEncryption } from './address.ts';
+import { requireEncryption, trustOf } from './address.ts';
 
 /** What an operator may ask of a running server. Throws UserError with the server's reason where it refuses. */
 export interface Admin {
@@ -32,17 +32,20 @@ const LIMIT = 3600;
 export function openAdmin(options: {
   readonly url: string;
   readonly token: string;
+  /** As for `join`. */
+  readonly fingerprint?: string;
   readonly signal: AbortSignal;
 }): Admin {
   const { token, signal } = options;
   requireEncryption(options.url);
+  const carry = trustOf(options)?.fetch ?? fetch;
   const url = options.url.replace(/\/+$/, '');
 
   async function ask<T>(method: 'GET' | 'POST', path: string, schema: z.ZodType<T>, body: object = {}): Promise<T> {
     let response: Response;
     let json: unknown;
     try {
-      response = await fetch(`${url}/v1/admin/${path}`, {
+      response = await carry(`${url}/v1/admin/${path}`, {
         method,
         headers: { authorization: `Bearer ${token}`, ...(method === 'POST' && { 'content-type': 'application/json' }) },
         ...(method === 'POST' && { body: JSON.stringify(body) }),

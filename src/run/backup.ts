@@ -50,6 +50,10 @@ export async function backUp(parts: {
   for (const kind of ['tokens', 'operators'])
     for (const file of await readdir(join(folder.path, 'server', kind)))
       if (file.endsWith('.token')) await copy(join(folder.path, 'server', kind, file));
+  for (const file of ['cert.pem', 'key.pem']) {
+    const path = join(folder.path, 'server', 'tls', file);
+    if (existsSync(path)) await copy(path);
+  }
 
   let bytes = 0;
   for (const file of files) {

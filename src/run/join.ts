@@ -14,7 +14,7 @@ import { writeMix } from '../formats/files/mix.ts';
 import { trainableCount } from '../lora/count.ts';
 import { initAdapter } from '../lora/init.ts';
 import { projectionsOf } from '../models/weights.ts';
-import { requireEncryption } from './address.ts';
+import { requireEncryption, trustOf } from './address.ts';
 import { evaluationOptions } from './evaluation.ts';
 import { encodedIdentity, enrolled, ownIdentity, readIdentities, readKey } from './join-key.ts';
 import { countsOf, stagesOf, type JoinPlan } from './join-plan.ts';
@@ -43,6 +43,8 @@ export interface JoinOptions {
   readonly data: string;
   /** The client's folder: its key, private states and adapters. Default: `runs/joined-<run>`. */
   readonly out?: string;
+  /** SHA-256 of the server's certificate where no authority has signed it; it and no other is trusted then. */
+  readonly fingerprint?: string;
   /** The enrolment token; needed the first time. */
   readonly token?: string;
   /** The base model: a folder, or an id on the Hub. Default: as the server names it on the Hub. */
@@ -79,8 +81,15 @@ export async function* join(
 ): AsyncGenerator<Joining, { readonly how: 'finished' | 'stopped' | 'dry run'; readonly why: string }> {
   const signal = options.signal ?? new AbortController().signal;
   requireEncryption(options.url);
+  const trust = trustOf(options);
   const open = (key?: string): Api =>
-    openApi({ url: options.url, patience: options.patience, signal, ...(key !== undefined && { key }) });
+    openApi({
+      url: options.url,
+      patience: options.patience,
+      signal,
+      ...(trust && { fetch: trust.fetch }),
+      ...(key !== undefined && { key }),
+    });
   const description = await refusedToUser(open().describe());
   if (description.protocol !== PROTOCOL || description.fedlora !== version)
     throw new UserError(
@@ -161,7 +170,7 @@ export async function* join(
         kept.push(folder);
       },
     });
-    const reached = reach(api, { url: options.url, key, signal });
+    const reached = reach(api, { url: options.url, key, signal, ...(trust && { agent: trust.agent }) });
     closing.push(() => reached.close());
     const sums = identity && sumParty({ identity, settings: secure!, state, pinned });
     const beat = Math.min(10, description.lease / 4);

@@ -6,6 +6,7 @@ import { UserError } from '../errors.ts';
 import { sortedNames } from '../federation/clients.ts';
 import { serverSide } from '../federation/federation.ts';
 import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
+import { developmentCertificate } from '../federation/http/server/certificate.ts';
 import type { ListenOptions } from '../federation/http/server/listener.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import { initAdapter } from '../lora/init.ts';
@@ -59,9 +60,16 @@ export async function* prepareToServe(
   return { config, settings, folder, state, model, digest: await modelDigest(model), initial, names, methods };
 }
 
-/** Where a server listens, with its certificate. Throws UserError where that cannot be read. */
-export async function listenOptions({ host, port, tls }: Settings): Promise<Omit<ListenOptions, 'onError'>> {
+/**
+ * Where a server listens, with its certificate. Throws UserError where that cannot be read.
+ * @param folder where a development certificate is kept
+ */
+export async function listenOptions(
+  { host, port, tls }: Settings,
+  folder: string,
+): Promise<Omit<ListenOptions, 'onError'>> {
   if (tls === undefined) return { host, port };
+  if (tls === 'development') return { host, port, tls: await developmentCertificate(folder, host) };
   const [cert, key] = [await readText(tls.cert, 'serve.tls.cert'), await readText(tls.key, 'serve.tls.key')];
   return { host, port, tls: { cert, key } };
 }
@@ -69,7 +77,7 @@ export async function listenOptions({ host, port, tls }: Settings): Promise<Omit
 function requireEncryption({ host, tls }: Settings): void {
   if (tls !== undefined || ['127.0.0.1', '::1', 'localhost'].includes(host)) return;
   throw new UserError(
-    `serve.host: ${host} is reached from other machines, and tokens would travel unencrypted: give \`serve.tls\`, or listen on 127.0.0.1 behind a proxy that has a certificate`,
+    `serve.host: ${host} is reached from other machines, and tokens would travel unencrypted: give \`serve.tls\` (\`development\` makes a certificate), or listen on 127.0.0.1 behind a proxy that has a certificate`,
   );
 }
 

@@ -55,7 +55,10 @@ export async function* serveSeveral(
   if (first === undefined) return ended;
   for (const other of others) requireSame(first, other);
   const names = prepared.map(({ name }) => name);
-  const listener = await listen(names, { ...(await listenOptions(first.settings)), onError: options.onError });
+  const listener = await listen(names, {
+    ...(await listenOptions(first.settings, join(out, 'tls'))),
+    onError: options.onError,
+  });
   const closing: Closing[] = [];
   try {
     const going = prepared.map((one) => toItsEnd(one, { listener, signal, closing, ended }));

@@ -1,5 +1,4 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, statSync, writeFileSync } from 'node:fs';
 import { get } from 'node:https';
 import { join as joinPath } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -7,6 +6,7 @@ import { embeddedModel } from '../../tests/support/workspace.ts';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
 import type { RunConfigInput } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
+import { makeCertificate } from '../federation/http/server/certificate.ts';
 import { join } from './join.ts';
 import { serve, type ServeOptions } from './serve.ts';
 
@@ -91,47 +91,60 @@ describe('a client is refused', () => {
   });
 });
 
-/** A certificate for 127.0.0.1; undefined where there is no openssl to make one. */
-function certificate(folder: string): { readonly cert: string; readonly key: string } | undefined {
-  const files = { cert: joinPath(folder, 'cert.pem'), key: joinPath(folder, 'key.pem') };
-  const name = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
-  const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
-  try {
-    execFileSync('openssl', [...args, ...name, '-keyout', files.key, '-out', files.cert], { stdio: 'pipe' });
-    return files;
-  } catch {
-    return undefined;
-  }
-}
+test('with a certificate it speaks HTTPS, and tells no path and no name of a client', async () => {
+  const folder = mkdtempSync(joinPath(root, 'c-'));
+  const tls = { cert: joinPath(folder, 'cert.pem'), key: joinPath(folder, 'key.pem') };
+  const made = makeCertificate('127.0.0.1');
+  writeFileSync(tls.cert, made.cert);
+  writeFileSync(tls.key, made.key);
+  const control = new AbortController();
+  const events = serve({ ...base, serve: { ...base.serve!, tls, gather: 60 } }, options({ signal: control.signal }));
+  const first = await events.next();
+  if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
+  const { url } = first.value;
+  expect(url).toMatch(/^https:/);
+  const waiting = events.next();
+  const text = await new Promise<string>((done, failed) => {
+    get(`${url}/v1/run`, { ca: made.cert }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (piece: string) => (body += piece));
+      response.on('end', () => done(body));
+    }).on('error', failed);
+  });
+  expect(JSON.parse(text)).toMatchObject({
+    protocol: 1,
+    clients: 2,
+    config: { lora: { rank: 2 }, methods: [{ use: 'fedit' }] },
+  });
+  for (const secret of ['ann', 'ben', embeddedModel, 'cert.pem']) expect(text).not.toContain(secret);
+  control.abort();
+  await expect(waiting).rejects.toThrow('can be resumed');
+});
 
-const tls = certificate(mkdtempSync(joinPath(root, 'c-')));
-test.skipIf(tls === undefined)(
-  'with a certificate it speaks HTTPS, and tells no path and no name of a client',
-  async () => {
+test('with a certificate made on the spot it is known by its fingerprint, the same after a restart, and to nobody without', async () => {
+  const out = options().out;
+  const development: RunConfigInput = { ...base, serve: { ...base.serve!, tls: 'development', gather: 60 } };
+  const seen: string[] = [];
+  for (const resume of [false, true]) {
     const control = new AbortController();
-    const events = serve(
-      { ...base, serve: { ...base.serve!, tls: tls!, gather: 60 } },
-      options({ signal: control.signal }),
-    );
+    const events = serve(development, options({ out, resume, signal: control.signal }));
     const first = await events.next();
     if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
-    const { url } = first.value;
-    expect(url).toMatch(/^https:/);
+    const { url, fingerprint } = first.value;
     const waiting = events.next();
-    const text = await new Promise<string>((done, failed) => {
-      get(`${url}/v1/run`, { ca: readFileSync(tls!.cert) }, (response) => {
-        let body = '';
-        response.setEncoding('utf8').on('data', (piece: string) => (body += piece));
-        response.on('end', () => done(body));
-      }).on('error', failed);
-    });
-    expect(JSON.parse(text)).toMatchObject({
-      protocol: 1,
-      clients: 2,
-      config: { lora: { rank: 2 }, methods: [{ use: 'fedit' }] },
-    });
-    for (const secret of ['ann', 'ben', embeddedModel, 'cert.pem']) expect(text).not.toContain(secret);
+    seen.push(fingerprint!);
+    // With it the client gets as far as its own data, which are not there.
+    const asked = (more: object): Promise<unknown> =>
+      join({ url, data: 'rows.jsonl', model: { path: embeddedModel }, patience: 1, dryRun: true, ...more }).next();
+    await expect(asked({ fingerprint })).rejects.toThrow('rows.jsonl');
+    await expect(asked({ fingerprint: makeCertificate('x').fingerprint })).rejects.toThrow('another certificate');
+    await expect(asked({})).rejects.toThrow('did not answer for 1 s');
     control.abort();
     await expect(waiting).rejects.toThrow('can be resumed');
-  },
-);
+  }
+  expect(seen[0]).toBe(seen[1]);
+  expect(statSync(joinPath(out, 'server', 'tls', 'key.pem')).mode & 0o777).toBe(0o600);
+  await expect(
+    join({ url: 'http://127.0.0.1:1', data: 'rows.jsonl', patience: 1, fingerprint: seen[0]! }).next(),
+  ).rejects.toThrow('there is no certificate to compare');
+});

@@ -44,6 +44,8 @@ export type Serving =
   | {
       readonly kind: 'serving';
       readonly url: string;
+      /** Of the development certificate, where there is one. */
+      readonly fingerprint: string | undefined;
       /** The folder with the tokens that were not used yet, one file for each client. */
       readonly tokens: string;
       /** The folder with the tokens of operators. */
@@ -66,7 +68,10 @@ export async function* serve(
 ): AsyncGenerator<Progress | Serving, Summary | UnmeasuredSummary> {
   const prepared = yield* prepareToServe(given, options);
   if (prepared.state === 'finished') return yield* alreadyFinished(prepared);
-  const listener = await listen([''], { ...(await listenOptions(prepared.settings)), onError: options.onError });
+  const listener = await listen([''], {
+    ...(await listenOptions(prepared.settings, join(prepared.folder.path, 'server', 'tls'))),
+    onError: options.onError,
+  });
   const closing: Closing[] = [];
   try {
     return yield* serveRun(prepared, {
@@ -146,7 +151,16 @@ export async function* serveRun(
   gathering = joined.gathering;
   const { url, tokens, operators, gate } = server;
   const { waiting } = joined;
-  yield { kind: 'serving', url, tokens, operators, paused: gate.shutSince(), clients: names, waiting };
+  yield {
+    kind: 'serving',
+    url,
+    fingerprint: listener.fingerprint,
+    tokens,
+    operators,
+    paused: gate.shutSince(),
+    clients: names,
+    waiting,
+  };
   try {
     // A run that has begun goes on with whoever is there.
     if (journal.recorded('started') === undefined) {
@@ -222,7 +236,14 @@ export async function* serveRun(
 
 /** Which version of what code, in one line. */
 function codeOf({ fedlora, commit, node, onnxruntime, identity }: Environment): string {
-  const parts = { fedlora, commit, node, onnxruntime, model: identity['model'], configuration: identity['configuration'] };
+  const parts = {
+    fedlora,
+    commit,
+    node,
+    onnxruntime,
+    model: identity['model'],
+    configuration: identity['configuration'],
+  };
   return Object.entries(parts)
     .flatMap(([what, version]) => (version === undefined ? [] : [`${what} ${version}`]))
     .join(', ');

@@ -10,6 +10,7 @@ import { printable } from '../style.ts';
 export interface AdminFlags {
   readonly server?: string;
   readonly token?: string;
+  readonly fingerprint?: string;
   readonly json?: boolean;
   readonly method?: string;
 }
@@ -26,6 +27,7 @@ export async function adminCommand(
 ): Promise<void> {
   const url = flags.server ?? process.env['FEDLORA_SERVER'];
   const token = flags.token ?? process.env['FEDLORA_ADMIN_TOKEN'];
+  const fingerprint = flags.fingerprint ?? process.env['FEDLORA_FINGERPRINT'];
   if (url === undefined) throw new UserError('which server? Give --server URL, or set FEDLORA_SERVER');
   if (token === undefined)
     throw new UserError(
@@ -39,7 +41,12 @@ export async function adminCommand(
     else for (const line of lines(answer)) print(line);
   };
   try {
-    const admin = openAdmin({ url, token, signal: interrupt.signal });
+    const admin = openAdmin({
+      url,
+      token,
+      signal: interrupt.signal,
+      ...(fingerprint !== undefined && { fingerprint }),
+    });
     if (action === 'clients') tell(await admin.clients(), (answer) => [clientsTable(answer)]);
     else if (action === 'audit') tell(await admin.audit(), auditLines);
     else if (action === 'revoke') {
@@ -77,7 +84,7 @@ export function statusLines(status: Status): readonly string[] {
     ...(stage === null
       ? []
       : [
-          `${stage.method} · ${stage.stage}: ${stage.committed} of ${stage.rounds} rounds committed${stage.roundSince === null ? '' : `, the next since ${clock(stage.roundSince)}, ${stage.updates}${stage.enough === null ? '' : ` of ${stage.enough}`} updates in`}${stage.epsilon === null ? '' : `, ε ≤ ${epsilon(stage.epsilon)} so far`}`,
+          `${stage.method} · ${stage.stage}: ${stage.committed} of ${stage.rounds} rounds committed${stage.roundSince === null ? '' : `, the next since ${clock(stage.roundSince)}`}${stage.epsilon === null ? '' : `, ε ≤ ${epsilon(stage.epsilon)} so far`}`,
         ]),
     `clients: ${known} known, ${joined} joined, ${leased} heard from of late, ${revoked} revoked`,
     ...waiting.map(

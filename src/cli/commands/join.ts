@@ -12,6 +12,7 @@ import { printable } from '../style.ts';
 export interface JoinFlags {
   readonly data: string;
   readonly token?: string;
+  readonly fingerprint?: string;
   readonly model?: string;
   readonly out?: string;
   readonly threads?: string;
@@ -25,6 +26,7 @@ export async function joinCommand(url: string, flags: JoinFlags, terminal: Termi
   const { say, print } = terminal;
   const interrupt = onInterrupt(say);
   const token = flags.token ?? process.env['FEDLORA_TOKEN'];
+  const fingerprint = flags.fingerprint ?? process.env['FEDLORA_FINGERPRINT'];
   try {
     const events = join({
       url,
@@ -33,6 +35,7 @@ export async function joinCommand(url: string, flags: JoinFlags, terminal: Termi
       signal: interrupt.signal,
       dryRun: flags.dryRun ?? false,
       ...(token !== undefined && { token }),
+      ...(fingerprint !== undefined && { fingerprint }),
       ...(flags.identities !== undefined && { identities: flags.identities }),
       ...(flags.model !== undefined && { model: modelSource(flags.model) }),
       ...(flags.out !== undefined && { out: flags.out }),

@@ -150,13 +150,21 @@ function servingView(
   };
 }
 
-const opening = ({ url, tokens, operators, paused, clients }: Extract<Serving, { kind: 'serving' }>): string[] => [
+const opening = ({
+  url,
+  fingerprint,
+  tokens,
+  operators,
+  paused,
+  clients,
+}: Extract<Serving, { kind: 'serving' }>): string[] => [
   `serving on ${url}`,
+  ...(fingerprint === undefined ? [] : [`certificate made here, of SHA-256 fingerprint ${fingerprint}`]),
   `clients: ${clients.join(', ')}`,
   `enrolment tokens not used yet: ${tokens} (one file each; hand them out over a safe channel)`,
   `tokens of operators, for fedlora admin: ${operators}`,
   ...(paused === undefined ? [] : [`paused since ${new Date(paused).toISOString()}: fedlora admin resume`]),
-  `a client joins with: fedlora join ${url} --data ITS-DATA --token ITS-TOKEN`,
+  `a client joins with: fedlora join ${url} --data ITS-DATA --token ITS-TOKEN${fingerprint === undefined ? '' : ` --fingerprint ${fingerprint.replaceAll(':', '').toLowerCase()}`}`,
 ];
 
 /** Whom the run waits for and since when, in one line; undefined where it waits for nobody. */

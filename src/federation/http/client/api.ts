@@ -23,6 +23,7 @@ import {
 } from '../protocol.ts';
 import { bytesAt, type PayloadFile } from '../payload-file.ts';
 import { Refusal } from '../refusal.ts';
+import type { Fetch } from './pinned.ts';
 import { openPart, wholeFile } from './download.ts';
 
 /** The server could not be reached for as long as the client has patience. */
@@ -39,6 +40,8 @@ export interface ApiOptions {
   readonly signal: AbortSignal;
   /** Seconds for one request; default 120. */
   readonly limit?: number;
+  /** What carries requests where it is not `fetch`. */
+  readonly fetch?: Fetch;
 }
 
 /** A server's questions and answers. Lost connections, overload and a server being started anew are waited out. */
@@ -74,13 +77,13 @@ interface Asked {
 
 export const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
-export function openApi({ url, key, patience, signal, limit = 120 }: ApiOptions): Api {
+export function openApi({ url, key, patience, signal, limit = 120, fetch: carry = fetch }: ApiOptions): Api {
   const base = url.replace(/\/+$/, '');
 
   async function once({ method, path, json, bytes, headers, token }: Asked): Promise<Response> {
     const secret = token ?? key;
     const body = json === undefined ? bytes : JSON.stringify(json);
-    const response = await fetch(`${base}/v1/${path}`, {
+    const response = await carry(`${base}/v1/${path}`, {
       method,
       headers: {
         ...(secret !== undefined && { authorization: `Bearer ${secret}` }),

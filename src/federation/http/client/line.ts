@@ -1,3 +1,4 @@
+import type { Agent } from 'node:https';
 import { WebSocket, type RawData } from 'ws';
 import { bell } from '../bell.ts';
 import { SOCKET_PATH, SOCKET_SILENCE, TOLD_BYTES, toldSchema, type Next, type Said, type Totals } from '../protocol.ts';
@@ -19,6 +20,8 @@ export interface LineOptions {
   readonly url: string;
   readonly key: string;
   readonly signal: AbortSignal;
+  /** What opens connections where certificates are not judged as usual. */
+  readonly agent?: Agent;
   /** Seconds until a connection must be there; default 10. */
   readonly handshake?: number;
   /** Seconds without a word or a ping after which it is broken; default `SOCKET_SILENCE`. */
@@ -30,13 +33,14 @@ const ANSWER = 20;
 
 /** Opens a line. Throws where the server, or what is before it, does not take WebSockets. */
 export async function openLine(options: LineOptions): Promise<Line> {
-  const { url, key, signal, handshake = 10, silence = SOCKET_SILENCE } = options;
+  const { url, key, signal, agent, handshake = 10, silence = SOCKET_SILENCE } = options;
   signal.throwIfAborted();
   const ws = new WebSocket(`${url.replace(/\/+$/, '').replace(/^http/, 'ws')}${SOCKET_PATH}`, {
     headers: { authorization: `Bearer ${key}` },
     maxPayload: TOLD_BYTES,
     perMessageDeflate: false,
     handshakeTimeout: handshake * 1000,
+    ...(agent && { agent }),
   });
   const changed = bell();
   let broken: string | undefined;

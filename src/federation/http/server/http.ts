@@ -25,7 +25,7 @@ import { trafficOf, type Traffic } from './traffic.ts';
 /** Of a listening server. */
 export interface HttpOptions {
   /** PEM texts; without them the server speaks plain HTTP. */
-  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly tls?: { readonly cert: string; readonly key: string; readonly fingerprint?: string };
   readonly rate?: Rate;
   /** Told of errors that are the server's own. */
   readonly onError: (error: unknown) => void;

@@ -14,6 +14,8 @@ export interface ListenOptions extends HttpOptions {
 export interface Listener {
   /** Of the whole server. */
   readonly url: string;
+  /** Of a certificate that was made on the spot, by which clients know it. */
+  readonly fingerprint: string | undefined;
   /** From now on the run is served. Gives its address. */
   mount(name: string, parts: Omit<HttpParts, 'traffic'>): string;
   /** It is served no longer: requests under way are cut, and who asks for it is told why. */
@@ -41,6 +43,7 @@ export async function listen(names: readonly string[], options: ListenOptions): 
   const url = `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${actual}`;
   return {
     url,
+    fingerprint: tls?.fingerprint,
     mount(name, parts) {
       const mount = of(name);
       // Connections carry requests of all runs, so their bytes are no single run's.
