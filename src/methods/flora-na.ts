@@ -50,8 +50,19 @@ const weighted = (parts: readonly ModulePart[], of: 'a' | 'b', weights: readonly
 
 /** All r × r products of two clients' factors: grams[u][v] = X_u·X_vᵀ, flattened. */
 type Grams = readonly (readonly Float64Array[])[];
-const grams = (factors: readonly (readonly Float64Array[])[]): Grams =>
-  factors.map((x) => factors.map((y) => Float64Array.from(x.flatMap((row) => y.map((other) => inner(row, other))))));
+function grams(factors: readonly (readonly Float64Array[])[]): Grams {
+  const all = factors.map((): Float64Array[] => []);
+  for (const [u, x] of factors.entries()) {
+    for (let v = 0; v <= u; v++) {
+      const y = factors[v]!;
+      const product = Float64Array.from(x.flatMap((row) => y.map((other) => inner(row, other))));
+      all[u]![v] = product;
+      // X_v·X_uᵀ is its transpose.
+      if (v < u) all[v]![u] = product.map((_, i) => product[(i % x.length) * y.length + Math.floor(i / x.length)]!);
+    }
+  }
+  return all;
+}
 
 /**
  * The weights w of one factor, least squares for the other's weights `other`: the Gram matrix of the products is
