@@ -5,6 +5,7 @@ export type { JoinPlan } from './run/join-plan.ts';
 export type { TakingPart } from './federation/http/client/take-part.ts';
 export { Unreachable } from './federation/http/client/api.ts';
 export { Interrupted, UserError } from './errors.ts';
+export { leave, type Left, type LeaveOptions } from './run/leave.ts';
 
 export interface Joined {
   /** `stopped`: the server gave the run up, `why` says for what reason; `dry run`: nothing was asked of the server but the run's description. */

@@ -8,6 +8,7 @@ import type { JoinFlags } from './commands/join.ts';
 import type { ServeFlags } from './commands/serve.ts';
 import type { GenerateFlags } from './commands/generate.ts';
 import type { InspectFlags } from './commands/inspect.ts';
+import type { LeaveFlags } from './commands/leave.ts';
 import type { MethodsFlags } from './commands/methods.ts';
 import type { PersonalizeFlags } from './commands/personalize.ts';
 import type { PrivacyFlags } from './commands/privacy.ts';
@@ -83,6 +84,18 @@ export function program(terminal: Terminal): Command {
     );
 
   adminCommands(fedlora, terminal);
+
+  fedlora
+    .command('leave')
+    .description('end your part in a run for good, and delete what its server has of you alone')
+    .argument('<url>', 'of the server')
+    .option('--out <folder>', 'own folder, as it was given to join (default: runs/joined-<run>)')
+    .option('--fingerprint <sha256>', "of the server's development certificate (or FEDLORA_FINGERPRINT)")
+    .option('--patience <seconds>', 'how long a server that does not answer is tried again', '60')
+    .option('--keep', 'leave own files as they are')
+    .action(async (url: string, flags: LeaveFlags) =>
+      (await import('./commands/leave.ts')).leaveCommand(url, flags, terminal),
+    );
 
   fedlora
     .command('eval')

@@ -210,7 +210,7 @@ async function requireModel(model: OpenModel, { model: { digest, name } }: Descr
 }
 
 /** What the server refuses is for the user to mend. */
-async function refusedToUser<T>(answer: Promise<T>): Promise<T> {
+export async function refusedToUser<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {

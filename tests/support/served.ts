@@ -130,9 +130,9 @@ export function federationTools() {
     ): Promise<{ readonly api: Api; readonly key: string }> {
       const key = newSecret();
       const stranger = tools.api(url);
-      const { run } = await stranger.describe();
+      const { run, fedlora } = await stranger.describe();
       const own = identity && { identity: Buffer.from(identity.publicKey).toString('base64url') };
-      const request = { protocol: PROTOCOL, fedlora: '1', run, key, ...own };
+      const request = { protocol: PROTOCOL, fedlora, run, key, ...own };
       expect(await stranger.join(request, tools.token(server, name))).toBe(name);
       const api = tools.api(url, key);
       const counts = { train: 3, validation: 0, test: 0, labelledTokens: 100 };
@@ -152,10 +152,10 @@ export function federationTools() {
       more: {
         readonly url?: string;
         readonly stages?: readonly Stage[];
-        /** What carries the questions; by default polling. */
-        readonly over?: (api: Api, key: string) => TakePart['api'];
         /** Where sums are secure: the client's part in them, perhaps another than it should be. */
         readonly sums?: (party: SumParty) => SumParty;
+        /** What carries the questions; by default polling. */
+        readonly over?: (api: Api, key: string) => TakePart['api'];
       } = {},
     ): Promise<{ readonly events: TakingPart[]; readonly state: ClientState }> {
       const identity = keyPair('ed25519', new Uint8Array(randomBytes(32)));

@@ -58,6 +58,8 @@ export interface Api {
   contribute(id: string, answer: SumAnswer): Promise<OutcomeMessage>;
   fail(id: string, reason: string): Promise<OutcomeMessage>;
   outcome(id: string): Promise<OutcomeMessage>;
+  /** Ends this client's part for good. */
+  leave(): Promise<void>;
   /** Sends what the server does not have yet of a payload. */
   upload(digest: string, payload: PayloadFile | Uint8Array): Promise<void>;
   /** A small payload, checked against its name. */
@@ -149,6 +151,7 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
     answer: (id, sums) => ask({ method: 'POST', path: `tasks/${id}/sums`, json: { sums } }, outcomeSchema),
     contribute: (id, answer) => ask({ method: 'POST', path: `tasks/${id}/secure`, json: answer }, outcomeSchema),
     fail: (id, reason) => ask({ method: 'POST', path: `tasks/${id}/failure`, json: { reason } }, outcomeSchema),
+    leave: async () => void (await ask({ method: 'POST', path: 'leave', json: {} }, emptySchema)),
     outcome: (id) => ask({ method: 'GET', path: `tasks/${id}/outcome` }, outcomeSchema),
     async upload(digest, payload) {
       const size = payload instanceof Uint8Array ? payload.length : payload.size;

@@ -15,6 +15,8 @@ export interface Keys {
   who(key: string): string;
   /** From now on the client's key and token are not valid. Refuses names that are not known. */
   revoke(name: string): void;
+  /** A client leaves: the same, and its record is forgotten. Gives the payloads of its updates that are still kept. */
+  leave(name: string): readonly string[];
   /** Tells of each client that is revoked from now on. */
   onRevoked(listener: (client: string) => void): void;
 }
@@ -43,6 +45,10 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
   const gone = new Set([...known.values()].filter((name) => store.revoked(name) !== undefined));
   const listeners: ((client: string) => void)[] = [];
   const file = (name: string): string => join(folder, `${name}.token`);
+  const end = (name: string): void => {
+    gone.add(name);
+    for (const listener of listeners) listener(name);
+  };
   return {
     async issue(names) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -97,11 +103,20 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
     revoke(name) {
       if (store.client(name) === undefined) throw new Refusal(404, 'client', 'no client of this run has that name');
       store.revoke(name);
-      gone.add(name);
-      for (const listener of listeners) listener(name);
+      end(name);
+    },
+    leave(name) {
+      const digests = store.forget(name);
+      end(name);
+      return digests;
     },
     onRevoked: (listener) => void listeners.push(listener),
   };
 }
 
-const revoked = (): Refusal => new Refusal(401, 'revoked', 'whoever runs this server has ended your part in this run');
+const revoked = (): Refusal =>
+  new Refusal(
+    401,
+    'revoked',
+    'your part in this run has ended: you have left, or whoever runs the server has ended it',
+  );

@@ -56,9 +56,9 @@ export interface FederationServer {
   readonly store: Store;
   readonly blobs: Blobs;
   readonly participant: Participant;
+  readonly holdSum: HoldSum;
   /** WebSockets that are open. */
   sockets(): number;
-  readonly holdSum: HoldSum;
   /** A round is committed: payloads of its updates go. */
   committed(at: Place, round: number): Promise<void>;
   /** Tells everybody who asks that the run is over, until all clients know or so many seconds have passed. */
@@ -96,6 +96,7 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
     for (const digest of store.digests()) blobs.hold(digest);
     await blobs.sweep();
     const uploads = openUploads(join(folder, 'uploads'));
+    for (const { name } of store.clients()) if (store.revoked(name) !== undefined) await uploads.forget(name);
     const keys = keysOf(store, join(folder, 'tokens'), options.tokenHours);
     const tokens = await keys.issue(clients);
     const operators = operatorsOf(store, join(folder, 'operators'), options.operatorHours);
@@ -142,9 +143,9 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
       desk,
       store,
       blobs,
-      sockets: () => sockets.count(),
       participant: remoteParticipant({ run, desk, blobs, trained }),
       holdSum: remoteSums({ run, desk, blobs, store, trained, deadline: options.sumDeadline ?? 300 }),
+      sockets: () => sockets.count(),
       async committed(at, round) {
         for (const digest of store.forgetPayloads(at, round)) await blobs.release(digest);
       },

@@ -13,8 +13,8 @@ import {
   outcomeSchema,
   readinessSchema,
   readyRequestSchema,
-  SOCKET_PATH,
   sumAnswerSchema,
+  SOCKET_PATH,
   sumsAnswerSchema,
   taskIdSchema,
   totalsSchema,
@@ -169,6 +169,21 @@ export const routes: readonly Route[] = [
     about: { summary: 'What became of a task.', who: 'client', answer: outcomeSchema },
     run: async (call, { service }) => service.outcome(call.who, taskId(call)),
   },
+  route({
+    method: 'POST',
+    path: '/v1/leave',
+    about: {
+      summary:
+        'Ends the part of the client for good: its key, counts, tasks, uploads and updates that no round has counted yet.',
+      who: 'client',
+      body: emptySchema,
+      answer: emptySchema,
+    },
+    run: async ({ who }, { service }) => {
+      await service.leave(who);
+      return {};
+    },
+  }),
   {
     method: 'GET',
     path: '/v1/uploads/{digest}',

@@ -58,6 +58,8 @@ export interface Service {
   contribute(client: string, id: string, answer: SumAnswer): Promise<OutcomeMessage>;
   fail(client: string, id: string, reason: string): OutcomeMessage;
   outcome(client: string, id: string): OutcomeMessage;
+  /** Ends a client's part for good, and deletes what is here of it alone. */
+  leave(client: string): Promise<void>;
   /** Bytes that an upload of this client may have at present. */
   most(client: string): number;
   mayFetch(client: string, digest: string): boolean;
@@ -67,6 +69,9 @@ export interface Service {
   /** Who was told so. */
   readonly told: ReadonlySet<string>;
 }
+
+/** Why a client that has left has no part in a round. */
+const LEFT = 'it has left the run';
 
 export function service(parts: ServiceParts): Service {
   const { description, store, keys, desk, blobs, uploads, gate, monitor, journal } = parts;
@@ -139,8 +144,12 @@ export function service(parts: ServiceParts): Service {
       await checked(client, message, offer);
     }
     const { digest } = message;
-    if (digest !== null) await blobs.adopt(digest, (await uploads.file(client, digest))!);
-    if (desk.open(id) === undefined) {
+    if (digest !== null) {
+      const file = await uploads.file(client, digest);
+      if (file === undefined) throw new Refusal(409, 'not-uploaded', 'upload these tensors first');
+      await blobs.adopt(digest, file);
+    }
+    if (desk.open(id) === undefined || store.revoked(client) !== undefined) {
       if (digest !== null) await blobs.release(digest);
       throw new Refusal(409, 'late', late(journal, row));
     }
@@ -291,6 +300,14 @@ export function service(parts: ServiceParts): Service {
     outcome: (client, id) => {
       desk.heard(client);
       return outcomeOf(own(client, id));
+    },
+    async leave(client) {
+      // The record first: what a kill leaves of the files goes when the server starts again.
+      const digests = keys.leave(client);
+      for (const offer of desk.offers(client)) desk.failed(offer.message.id, LEFT);
+      desk.wake();
+      for (const digest of digests) await blobs.release(digest);
+      await uploads.forget(client);
     },
     most(client) {
       desk.heard(client);

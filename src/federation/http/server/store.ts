@@ -52,6 +52,11 @@ export interface Store {
   /** Since when a client's key is not valid any more, milliseconds since 1970; undefined where it is. */
   revoked(name: string): number | undefined;
   revoke(name: string): void;
+  /**
+   * A client leaves: its token and key are not valid from now on, and its counts, identity and tasks are forgotten, all or nothing.
+   * Gives the payloads of its updates that no committed round has let go.
+   */
+  forget(name: string): readonly string[];
   /** A consistent copy of the record in a new file, whatever is being written. */
   copyTo(path: string): void;
   task(id: string): TaskRow | undefined;
@@ -168,6 +173,17 @@ export function openStore(path: string, journal: Audit, now: () => number = Date
         database.run('insert into revoked values (?, ?)', name, now());
         audit('revoked', name, '');
       });
+    },
+    forget(name) {
+      const rows = database.all('select digest from tasks where client = ? and digest is not null', name);
+      database.transaction(() => {
+        database.run('delete from tasks where client = ?', name);
+        database.run('delete from identities where name = ?', name);
+        database.run('update clients set token = null, data = null where name = ?', name);
+        database.run('insert or ignore into revoked values (?, ?)', name, now());
+        audit('left', name, `${rows.length} update(s) that no round had counted yet were deleted`);
+      });
+      return rows.map((row) => String(row['digest']));
     },
     copyTo: (path) => database.copyTo(path),
     task: (id) => taskOf(one('select * from tasks where id = ?', id)),

@@ -23,6 +23,8 @@ export interface Uploads {
   ): Promise<UploadState>;
   /** A whole upload's file. */
   file(client: string, digest: string): Promise<string | undefined>;
+  /** Deletes everything that a client has sent and no task has taken over. */
+  forget(client: string): Promise<void>;
 }
 
 /** Uploads of one client that are kept at a time; the oldest goes. */
@@ -97,6 +99,11 @@ export function openUploads(folder: string): Uploads {
     state,
     file: async (client, digest) =>
       (await sizeOf(wholeOf(client, digest))) === undefined ? undefined : wholeOf(client, digest),
+    async forget(client) {
+      const home = homeOf(client);
+      for (const path of open_.keys()) if (path.startsWith(home)) open_.delete(path);
+      await rm(home, { recursive: true, force: true });
+    },
     async append(client, digest, { start, end, total }, body, most) {
       if (total > most)
         throw new Refusal(413, 'too-large', `an update for this task has at most ${most} bytes, and this one ${total}`);
