@@ -172,7 +172,7 @@ export async function* join(
     });
     const reached = reach(api, { url: options.url, key, signal, ...(trust && { agent: trust.agent }) });
     closing.push(() => reached.close());
-    const sums = identity && sumParty({ identity, settings: secure!, state, pinned });
+    const sums = identity && sumParty({ identity, settings: secure, state, pinned });
     const beat = Math.min(10, description.lease / 4);
     const taking = takePart({ api: reached, state, worker, signal, beat, ...(sums && { sums }) });
     for (;;) {

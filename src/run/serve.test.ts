@@ -64,6 +64,11 @@ describe('a server is refused', () => {
       { ...base, methods: [{ use: 'fedlora-optimizer', globalData: 'proxy' }] },
       'needs rows of the server’s own',
     ],
+    [
+      'where a sum would be of too few clients to hide them',
+      { ...base, combine: 'secure' },
+      'methods[0] (fedit): stage “federated”: secure aggregation needs at least 3 clients, not 2',
+    ],
   ] as [string, RunConfigInput, string][])('%s', async (_, config, message) => {
     const { error, kinds } = await told(config);
     expect(kinds).toEqual([]);

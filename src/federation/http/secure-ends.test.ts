@@ -1,3 +1,4 @@
+import { once as next } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { finished } from '../../../tests/support/federation.ts';
 import {
@@ -13,7 +14,7 @@ import {
   without,
   work,
 } from '../../../tests/support/secure-sums.ts';
-import { rounds } from '../../../tests/support/served.ts';
+import { described, rounds } from '../../../tests/support/served.ts';
 import { RoundFailed } from '../fatal.ts';
 import { defaultSecureSettings as secure } from '../secure/combiner.ts';
 import type { TakingPart } from './client/take-part.ts';
@@ -74,6 +75,38 @@ describe('a conversation that ends early', () => {
     expect(bits(result)).toEqual(bits(await simulated(seven, once())));
     for (const name of all) expect(work(events.get(name)!)).toHaveLength(1);
     expect(sessions([...events.values()].flat()).size).toBe(2);
+  });
+
+  test('waits for clients no longer than a stage’s deadline, and than their lease where nothing is heard of them', async () => {
+    const folder = tools.folder();
+    const description = { ...described, lease: 6 };
+    const served = await tools.serve(folder, { clients: all, description, sumDeadline: 12 });
+    const { server } = served;
+    const own = await joined(server);
+    const over = new AbortController();
+    const at = { server, folder, signal: tools.signal };
+    const playing = all.map((name) =>
+      lives(at, name, own.get(name)!, [], {
+        // fay is never heard of again; ben gives signs of life, and no answer.
+        until: (event) => name === 'fay' && isSum('masked')(event),
+        sums: (party) => ({
+          ...party,
+          async answer(task, message) {
+            if (name === 'ben' && task.stage === 'masked') await next(over.signal, 'abort');
+            return party.answer(task, message);
+          },
+        }),
+      }),
+    );
+    const { result } = await finished(rounds(served, { stages: once(), clients: all, secure }));
+    over.abort();
+    await server.end({ how: 'finished', why: '' }, 2);
+    await Promise.all(playing);
+    expect(bits(result)).toEqual(bits(await simulated(seven, without(once(), ['ben', 'fay']))));
+    expect(result.stages[0]!.leftOut.map(({ client, reason }) => [client, reason])).toEqual([
+      ['ben', 'left the secure sum at “masked”: did not answer within 12 s'],
+      ['fay', 'left the secure sum at “masked”: was not heard from for 6 s'],
+    ]);
   });
 
   test('for a client that is killed goes on without it: its secrets died with it', async () => {

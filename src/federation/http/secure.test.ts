@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { cuttingProxy } from '../../../tests/support/cutting-proxy.ts';
 import { finished, journalIn, layout, run } from '../../../tests/support/federation.ts';
 import {
   all,
@@ -14,6 +15,7 @@ import {
 import { rounds } from '../../../tests/support/served.ts';
 import { averaging, local } from '../../../tests/support/stages.ts';
 import type { Stage } from '../../methods/stage.ts';
+import { stream } from '../../tensor/random.ts';
 import { openDatabase } from '../database.ts';
 import { defaultSecureSettings as secure } from '../secure/combiner.ts';
 import { secureStages } from '../secure/messages.ts';
@@ -64,6 +66,24 @@ describe('secure sums over HTTP', () => {
     for (const { stage, result: told, digest } of results) {
       expect(digest).toBeNull();
       expect(JSON.parse(String(told))).toEqual({ digest: null, weight: stage === 2 ? 1 : null, seconds: 0, totals });
+    }
+  });
+
+  test('take connections that are cut, in requests and in answers, for nothing more', async () => {
+    const folder = tools.folder();
+    const served = await tools.serve(folder, { clients: all });
+    const proxy = await cuttingProxy(served.server.url, stream(7, 'cuts'), 9000);
+    try {
+      const at = { url: proxy.url, stages: once(), sums: same };
+      const taking = all.map((name) => tools.takesPart(served.server, folder, name, at));
+      const { result } = await finished(rounds(served, { stages: once(), clients: all, secure }));
+      await served.server.end({ how: 'finished', why: '' }, 20);
+      await Promise.all(taking);
+      expect(bits(result)).toEqual(bits(await simulated(seven, once())));
+      expect(result.stages[0]!.leftOut).toEqual([]);
+      expect(proxy.cuts()).toBeGreaterThan(5);
+    } finally {
+      await proxy.close();
     }
   });
 
