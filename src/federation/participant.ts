@@ -22,6 +22,11 @@ export interface Task extends Place {
   readonly work: Stage['work'];
   /** How its update travels, where it does. */
   readonly packing?: Packing;
+  /**
+   * Until its update is one of the next to be summed, whose order is given: one that has come before is best left where it takes no
+   * memory.
+   */
+  readonly turn?: () => Promise<void>;
 }
 
 /** What reaches the round engine. The client's new private state stays with the participant until the update is accepted. */

@@ -50,9 +50,12 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   const secure = await secureAt(run, todo);
   const updates = collector(run, todo, secure);
   const asked = new Map<string, number>();
+  // Where all are waited for, and so all before it: else one might wait for a turn that never comes.
+  const fixed = enough === undefined && spare.length === 0;
+  const turn = fixed ? (client: string): Promise<void> => updates.turn(client) : undefined;
   let [batch, spares] = [todo.filter((client) => !spare.includes(client)), spare];
   while (batch.length > 0) {
-    for await (const { client, step, sent, down } of steps(run, batch, secure?.far === true, asked)) {
+    for await (const { client, step, sent, down } of steps(run, batch, secure?.far === true, asked, turn)) {
       if ('progress' in step) {
         yield { ...at, kind: 'progress', round, client, progress: step.progress };
         continue;

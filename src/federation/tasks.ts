@@ -20,12 +20,13 @@ export async function* steps(
   clients: readonly string[],
   kept: boolean,
   asked: Map<string, number>,
+  turn?: (client: string) => Promise<void>,
 ): AsyncGenerator<Sent, void> {
   // Ends the tasks under way, at their next step, whichever way the round is left.
   const over = new AbortController();
   const signal = AbortSignal.any([run.signal, over.signal]);
   try {
-    yield* merge(tasks(run, clients, kept, signal, asked), run.concurrency ?? 1);
+    yield* merge(tasks(run, clients, kept, signal, asked, turn), run.concurrency ?? 1);
   } finally {
     over.abort();
   }
@@ -37,8 +38,9 @@ function* tasks(
   kept: boolean,
   signal: AbortSignal,
   asked: Map<string, number>,
+  turn: ((client: string) => Promise<void>) | undefined,
 ): Generator<AsyncGenerator<Sent, void>> {
-  for (const client of clients) yield task(run, client, kept, signal, asked);
+  for (const client of clients) yield task(run, client, kept, signal, asked, turn);
 }
 
 async function* task(
@@ -47,6 +49,7 @@ async function* task(
   kept: boolean,
   signal: AbortSignal,
   asked: Map<string, number>,
+  turn: ((client: string) => Promise<void>) | undefined,
 ): AsyncGenerator<Sent, void> {
   const { stage, at, round, draw, frozen, provided, participant, rounds } = run;
   const server = client === atServer(run, stage);
@@ -71,6 +74,7 @@ async function* task(
     ...(stage.packing && { packing: stage.packing }),
     ...(server && { server }),
     ...(kept && { kept }),
+    ...(turn && { turn: () => turn(client) }),
   };
   for await (const step of performTask(participant, work, rounds.deadline, signal)) yield { client, step, sent, down };
 }

@@ -27,7 +27,15 @@ export function joining(server: FederationServer, names: readonly string[]) {
     async all(seconds: number, minimum: number, signal: AbortSignal): Promise<readonly string[]> {
       const end = steady() + seconds * 1000;
       gathering = true;
-      while (!missing().every(gone) && steady() < end) {
+      // Whoever was there once need not be looked at again whenever another comes.
+      const left = [...names];
+      const there = (name: string): boolean =>
+        gone(name) || (server.desk.lastHeard(name) !== undefined && server.store.client(name)?.data !== undefined);
+      const others = (): boolean => {
+        while (left.length > 0 && there(left.at(-1)!)) left.pop();
+        return left.length > 0;
+      };
+      while (others() && steady() < end) {
         await server.desk.arrival((end - steady()) / 1000, signal);
         if (signal.aborted) throw new Interrupted('stopped on request; the run can be resumed');
       }

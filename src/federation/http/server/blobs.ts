@@ -7,8 +7,8 @@ import type { BlobRef } from '../protocol.ts';
 
 /** Files named by the SHA-256 of their bytes, each kept as long as somebody holds it. */
 export interface Blobs {
-  /** Keeps bytes, once, and holds them. `chunks` is called anew for each pass over them. */
-  put(chunks: () => Iterable<Uint8Array>): Promise<BlobRef>;
+  /** Keeps bytes, once, and holds them. `chunks` is called anew for each pass over them; `known`: what the same bytes gave before. */
+  put(chunks: () => Iterable<Uint8Array>, known?: BlobRef): Promise<BlobRef>;
   /** Takes over a finished, synced file of this digest, and holds it. */
   adopt(digest: string, file: string): Promise<void>;
   /** Holds what an earlier process has left. */
@@ -57,14 +57,8 @@ export async function openBlobs(folder: string): Promise<Blobs> {
       for (const name of await readdir(folder)) if (!holds.has(name)) await rm(join(folder, name), { force: true });
     });
   return {
-    async put(chunks) {
-      const hash = createHash('sha256');
-      let size = 0;
-      for (const chunk of chunks()) {
-        hash.update(chunk);
-        size += chunk.length;
-      }
-      const digest = hash.digest('hex');
+    async put(chunks, known) {
+      const { digest, size } = known ?? named(chunks());
       hold(digest);
       await inTurn(async () => {
         if (written.has(digest) && (await find(digest)) !== undefined) return;
@@ -111,6 +105,16 @@ export async function openBlobs(folder: string): Promise<Blobs> {
     },
     sweep,
   };
+}
+
+function named(chunks: Iterable<Uint8Array>): BlobRef {
+  const hash = createHash('sha256');
+  let size = 0;
+  for (const chunk of chunks) {
+    hash.update(chunk);
+    size += chunk.length;
+  }
+  return { digest: hash.digest('hex'), size };
 }
 
 /** SHA-256 of a file's bytes so far. */

@@ -10,12 +10,16 @@ export interface Rate {
  */
 export function rateLimiter(rate: Rate, now: () => number = () => performance.now()): { take(name: string): number } {
   const buckets = new Map<string, { left: number; at: number }>();
+  let swept = -Infinity;
   const full = (bucket: { left: number; at: number }, at: number): boolean =>
     bucket.left + ((at - bucket.at) / 1000) * rate.perSecond >= rate.burst;
   return {
     take(name) {
       const at = now();
-      if (buckets.size > 10_000) for (const [other, bucket] of buckets) if (full(bucket, at)) buckets.delete(other);
+      if (buckets.size > 10_000 && at - swept > 1000) {
+        swept = at;
+        for (const [other, bucket] of buckets) if (full(bucket, at)) buckets.delete(other);
+      }
       const bucket = buckets.get(name) ?? { left: rate.burst, at };
       const left = Math.min(rate.burst, bucket.left + ((at - bucket.at) / 1000) * rate.perSecond);
       const allowed = left >= 1;

@@ -38,15 +38,22 @@ export function remoteParticipant(parts: {
 }): Participant {
   const { run, desk, blobs, trained } = parts;
   const piecesOf = frozenPieces(blobs);
+  const digestOf = lastOf(tensorsDigest);
+  const kept = lastOf((own: Tensors) => blobs.put(() => payloadChunks(own)));
+  // Held once more for each task.
+  const put = async (own: Tensors, task: Task): Promise<BlobRef> => {
+    const { value, again } = kept(own, task);
+    return again ? blobs.put(() => payloadChunks(own), await value) : value;
+  };
   return {
     async *perform(task, signal) {
       const { method, stage, stageIndex, round, draw, client } = task;
       const place = { method, stage, stageIndex };
       const frozen = await piecesOf(task);
       const own = new Map([...task.received].filter(([name]) => !task.frozen.has(name)));
-      const sent = own.size > 0 ? await blobs.put(() => payloadChunks(own)) : null;
+      const sent = own.size > 0 ? await put(own, task) : null;
       try {
-        const id = taskId(run, 'train', method, stageIndex, round, client, tensorsDigest(task.received));
+        const id = taskId(run, 'train', method, stageIndex, round, client, digestOf(task.received, task).value);
         const expected = await expectedUpdate(task);
         const began = performance.now();
         if (task.kept === true) trained?.set(client, id);
@@ -85,6 +92,7 @@ export function remoteParticipant(parts: {
             yield 'awaited';
             continue;
           }
+          await task.turn?.();
           const update: Tensors =
             digest === undefined
               ? new Map()
@@ -98,6 +106,31 @@ export function remoteParticipant(parts: {
       }
     },
   };
+}
+
+/** Makes something of tensors, once for a round's clients who are sent the very same ones. */
+function lastOf<T>(make: (tensors: Tensors) => T) {
+  let last: { readonly tensors: Tensors; readonly task: Task; readonly value: T } | undefined;
+  return (tensors: Tensors, task: Task): { readonly value: T; readonly again: boolean } => {
+    const again = last !== undefined && sameRound(last.task, task) && sameTensors(last.tensors, tensors);
+    if (last === undefined || !again) last = { tensors, task, value: make(tensors) };
+    return { value: last.value, again };
+  };
+}
+
+const sameRound = (a: Task, b: Task): boolean =>
+  a.method === b.method && a.stageIndex === b.stageIndex && a.round === b.round;
+
+/** The same objects in the same order. */
+function sameTensors(a: Tensors, b: Tensors): boolean {
+  const others = b.entries();
+  return (
+    a.size === b.size &&
+    [...a].every(([name, tensor]) => {
+      const [other, theirs] = others.next().value!;
+      return name === other && tensor === theirs;
+    })
+  );
 }
 
 /** Sums over tensors depend on their order, so it is this side's. */
