@@ -44,6 +44,22 @@ const round = (n: number, participants: string[]): RoundRecord => ({
 const state = (...numbers: number[]): Tensors => new Map([['x', tensor([numbers.length], numbers)]]);
 const task = (client: string, n = 0) => ({ ...at, round: n, client });
 
+test('a run that an earlier fedlora named otherwise takes the present name, once', () => {
+  const path = newPath();
+  open(path, { identity: { ...identity, configuration: 'c0' } }).close();
+  expect(() => open(path)).toThrow('its configuration differs');
+  const former = { ...identity, configuration: 'c0' };
+  expect(() => open(path, { former: { ...former, model: 'm2' } })).toThrow('its configuration differs');
+  expect(() => open(path, { former, resume: false })).toThrow('already holds this run');
+  const renamed = open(path, { former });
+  expect(renamed.auditLines().map(({ what }) => what)).toEqual(['upgraded']);
+  renamed.close();
+  const again = open(path);
+  expect(again.auditLines()).toHaveLength(1);
+  again.close();
+  expect(() => open(path, { identity: former })).toThrow('its configuration differs');
+});
+
 describe('what is committed', () => {
   test('is there again, bit for bit, after opening anew', () => {
     const path = newPath();

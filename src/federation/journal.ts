@@ -6,6 +6,7 @@ import type { CombinedSum, RoundPrivacy } from '../methods/stage.ts';
 import { auditIn, auditTable, type AuditEntry, type AuditLine } from './audit.ts';
 import type { ClientRecord, Place, RoundRecord } from './events.ts';
 import { openDatabase, type Database, type Row } from './database.ts';
+import { checkIdentity, differing, rename, storedIdentity, writeIdentity } from './journal-identity.ts';
 import { createTables, storedVersion, upgrade, type Schema } from './schema.ts';
 import { ownerOf, RELEASED, SHARED, statesIn, stateTables } from './states.ts';
 
@@ -86,6 +87,8 @@ export interface JournalOptions {
   /** `journal.sqlite` of the run's folder. */
   readonly path: string;
   readonly identity: Identity;
+  /** The same run as an earlier fedlora named it; it takes the present name. */
+  readonly former?: Identity;
   /** Whether to go on with a run that is there. Without it a journal with contents is refused. */
   readonly resume: boolean;
   /** For tests: stands between the journal and the database. */
@@ -97,15 +100,19 @@ export interface JournalOptions {
  * run and `resume` is not asked for, is in use, or was written by a newer fedlora; `JournalFailure` where it is damaged or cannot be
  * written. An older one is brought to the present tables, and a copy of it kept.
  */
-export function openJournal({ path, identity, resume, open = openDatabase }: JournalOptions): Journal {
+export function openJournal({ path, identity, former, resume, open = openDatabase }: JournalOptions): Journal {
   const there = existsSync(path);
   const database = open(path);
   try {
     const known = there && database.all(`select name from sqlite_master where name = 'identity'`).length > 0;
     if (known) {
       storedVersion(path, database, schema);
-      checkIdentity(path, database, identity, resume);
+      const named = storedIdentity(database);
+      const renamed =
+        former !== undefined && differing(named, former).length === 0 && differing(named, identity).length > 0;
+      checkIdentity(path, named, renamed ? former : identity, resume);
       upgrade(path, database, schema);
+      if (renamed) rename(database, identity);
     } else begin(database, identity);
     return journalOver(database, path);
   } catch (error) {
@@ -117,26 +124,8 @@ export function openJournal({ path, identity, resume, open = openDatabase }: Jou
 function begin(database: Database, identity: Identity): void {
   database.transaction(() => {
     createTables(database, schema);
-    for (const [name, value] of Object.entries(identity))
-      database.run('insert into identity values (?, ?)', name, value);
+    writeIdentity(database, identity);
   });
-}
-
-function checkIdentity(path: string, database: Database, identity: Identity, resume: boolean): void {
-  const stored = new Map(
-    database.all('select name, value from identity').map((row) => [text(row, 'name'), text(row, 'value')]),
-  );
-  const names = new Set([...stored.keys(), ...Object.keys(identity)]);
-  const differing = [...names].filter((name) => stored.get(name) !== identity[name]);
-  if (differing.length > 0) {
-    throw new UserError(
-      `${path} belongs to another run: its ${differing.join(' and ')} ${differing.length > 1 ? 'differ' : 'differs'} from this run's. ` +
-        'Choose another output folder, or give exactly what that run was started with.',
-    );
-  }
-  if (!resume) {
-    throw new UserError(`${path} already holds this run. Go on with --resume, or choose another output folder.`);
-  }
 }
 
 function journalOver(database: Database, path: string): Journal {

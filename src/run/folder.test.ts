@@ -49,6 +49,19 @@ describe('stateOf', () => {
     expect(runKey(configOf('seed=2'))).not.toBe(runKey(configOf()));
   });
 
+  test('a folder of an earlier fedlora is this run’s where its keys agree and the others have their defaults', async () => {
+    const { seed: _, ...before } = configOf();
+    const former = { ...before, methods: before.methods.map(({ use, label }) => ({ use, label })) };
+    writeFileSync(folder.config, configText(former as unknown as RunConfig));
+    expect(await stateOf(folder, configOf(), true)).toEqual({
+      state: 'unfinished',
+      known: false,
+      formerKey: runKey(former),
+    });
+    await expect(stateOf(folder, configOf('seed=2'), true)).rejects.toThrow('\n  seed: 1 there, 2 here');
+    await expect(stateOf(folder, configOf('methods.0.weights=tokens'), true)).rejects.toThrow('holds another run');
+  });
+
   test('another run is refused, by every key that differs', async () => {
     writeFileSync(folder.config, configText(configOf()));
     const other = configOf('seed=2', 'methods.0.weights=tokens', 'train.steps=4', 'lora.targets=[k_proj]');

@@ -3,9 +3,11 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
+import { problemsOf, type KnownMethods } from '../config/check.ts';
 import { valueAt } from '../config/problems.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
+import { knownMethods } from './methods.ts';
 import { version } from './version.ts';
 
 /** Where a run's results lie (DESIGN.md, "A run's folder"). */
@@ -39,13 +41,20 @@ export interface FolderState {
   readonly state: 'fresh' | 'unfinished' | 'finished';
   /** Started fresh on inputs that lay where they lie now: the same run without a look into them. Otherwise the journal decides, by their contents. */
   readonly known: boolean;
+  /** What an earlier fedlora called this configuration (its `runKey`), which had not all of today's keys; undefined where it is the same. */
+  readonly formerKey?: string;
 }
 
 /**
  * What the output folder holds of this run. Reads only. Throws UserError where it holds another run (naming the keys that
- * differ), something that is no run, or this run unfinished without `resume`.
+ * differ), something that is no run, or this run unfinished without `resume`. Keys that an earlier fedlora did not know had their defaults.
  */
-export async function stateOf(folder: RunFolder, config: RunConfig, resume: boolean): Promise<FolderState> {
+export async function stateOf(
+  folder: RunFolder,
+  config: RunConfig,
+  resume: boolean,
+  methods: KnownMethods = knownMethods(),
+): Promise<FolderState> {
   const entries = await readdir(folder.path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
     if (error.code === 'ENOTDIR') throw new UserError(`${folder.path} is a file: choose another output folder`);
@@ -56,7 +65,7 @@ export async function stateOf(folder: RunFolder, config: RunConfig, resume: bool
     throw new UserError(`${folder.path} is not empty and holds no run of fedlora: choose another output folder`);
   }
   const there = await readYaml(folder.config);
-  const differing = differences(comparable(there), comparable(config));
+  const differing = differences(comparable(problemsOf(there, methods).config ?? there), comparable(config));
   if (differing.length > 0) {
     const lines = differing.map(({ key, there, here }) => `\n  ${key}: ${there} there, ${here} here`);
     throw new UserError(
@@ -70,7 +79,8 @@ export async function stateOf(folder: RunFolder, config: RunConfig, resume: bool
       `${folder.path} holds this run, unfinished: add --resume to go on with it, or choose another --out`,
     );
   }
-  return { state: 'unfinished', known };
+  const formerKey = runKey(there as object);
+  return { state: 'unfinished', known, ...(formerKey !== runKey(config) && { formerKey }) };
 }
 
 /** What makes a run this run: not where its inputs lie nor how fast they are computed; the journal knows their contents. */

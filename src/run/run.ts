@@ -104,7 +104,7 @@ async function* wholeRun(
   const known = knownMethods(options.methods);
   const config = checkConfig(given, known);
   const folder = runFolder(resolve(options.out));
-  const { state, known: same } = await stateOf(folder, config, options.resume ?? false);
+  const { state, known: same, formerKey } = await stateOf(folder, config, options.resume ?? false, known);
   if (state === 'finished' && same && options.adapter === undefined) return yield* finished(folder);
 
   const model = await openModel(yield* locate('model', config.model, signal), config.model.hub);
@@ -139,7 +139,12 @@ async function* wholeRun(
     const engine = await engineOf(model, layout, config.runtime);
     closing.push(() => engine.close());
     if (state === 'fresh') await writeAtomically(folder.config, configText(config));
-    const journal = openJournal({ path: folder.journal, identity, resume: state !== 'fresh' });
+    const journal = openJournal({
+      path: folder.journal,
+      identity,
+      resume: state !== 'fresh',
+      ...(formerKey !== undefined && { former: { ...identity, configuration: formerKey } }),
+    });
     closing.push(() => journal.close());
     if (state === 'finished') return yield* finished(folder);
     await writeAtomically(folder.config, configText(config));

@@ -26,6 +26,7 @@ export interface Prepared {
   readonly settings: Settings;
   readonly folder: RunFolder;
   readonly state: Exclude<FolderState['state'], 'finished'>;
+  readonly formerKey: string | undefined;
   readonly model: OpenModel;
   readonly digest: string;
   readonly initial: Adapter;
@@ -47,7 +48,7 @@ export async function* prepareToServe(
     throw new UserError('this configuration has no section `serve`, which says who may take part: docs/deploy.md');
   requireEncryption(settings);
   const folder = runFolder(resolve(options.out));
-  const { state } = await stateOf(folder, config, options.resume ?? false);
+  const { state, formerKey } = await stateOf(folder, config, options.resume ?? false);
   if (state === 'finished') return { state, folder };
   const model = await openModel(yield* locate('model', config.model, signal), config.model.hub);
   const initial = initAdapter(layoutOf(model, config.lora), config.seed);
@@ -57,7 +58,18 @@ export async function* prepareToServe(
   requireClients(methods);
   checkRobust(config, methods, names.length, false);
   checkSecure(config, laidOut, names.length, known);
-  return { config, settings, folder, state, model, digest: await modelDigest(model), initial, names, methods };
+  return {
+    config,
+    settings,
+    folder,
+    state,
+    formerKey,
+    model,
+    digest: await modelDigest(model),
+    initial,
+    names,
+    methods,
+  };
 }
 
 /**

@@ -1,12 +1,15 @@
-import { mkdtempSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { get } from 'node:https';
 import { join as joinPath } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { embeddedModel } from '../../tests/support/workspace.ts';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
 import type { RunConfigInput } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
+import { openDatabase } from '../federation/database.ts';
 import { makeCertificate } from '../federation/http/server/certificate.ts';
+import { runKey } from './folder.ts';
 import { join } from './join.ts';
 import { serve, type ServeOptions } from './serve.ts';
 
@@ -83,6 +86,26 @@ test('a server does not wait for ever: it says who is missing', async () => {
   expect((error as Error).message).toBe(
     '0 of 2 clients joined within 0.2 s (serve.gather), and rounds.minimum is 1. Missing: ann, ben. With --resume it waits again.',
   );
+});
+
+test('a folder whose configuration an earlier fedlora wrote, with fewer keys, is gone on with', async () => {
+  const { out } = options();
+  await told(base, { out });
+  const config = joinPath(out, 'config.yaml');
+  const before = readFileSync(config, 'utf8');
+  const former = before.replace(/^ *linger: .*\n/m, '').replace(/^ *sumDeadline: .*\n/m, '');
+  expect(former.length).toBeLessThan(before.length - 20);
+  writeFileSync(config, former);
+  const journal = joinPath(out, 'journal.sqlite');
+  const database = openDatabase(journal);
+  const key = runKey(parse(former) as object);
+  database.transaction(() => database.run(`update identity set value = ? where name = 'configuration'`, key));
+  database.close();
+  // It waits for its clients again, as with the configuration that wrote it.
+  const { error, kinds } = await told(base, { out, resume: true });
+  expect(kinds).toEqual(['serving']);
+  expect((error as Error).message).toContain('0 of 2 clients joined');
+  expect(readFileSync(config, 'utf8')).toBe(before);
 });
 
 describe('a client is refused', () => {

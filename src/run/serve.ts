@@ -116,13 +116,18 @@ export async function* serveRun(
     readonly signal?: AbortSignal;
   },
 ): AsyncGenerator<Progress | Serving, Summary | UnmeasuredSummary> {
-  const { config, settings, folder, state, model, digest, initial, names, methods } = prepared;
+  const { config, settings, folder, state, formerKey, model, digest, initial, names, methods } = prepared;
   const { listener, name, closing } = place;
   const stopped = new AbortController();
   const signal = AbortSignal.any([stopped.signal, ...(place.signal ? [place.signal] : [])]);
   const identity = { configuration: runKey(config), model: digest, data: 'at the clients', start: FRESH };
   if (state === 'fresh') await writeAtomically(folder.config, configText(config));
-  const journal = openJournal({ path: folder.journal, identity, resume: state !== 'fresh' });
+  const journal = openJournal({
+    path: folder.journal,
+    identity,
+    resume: state !== 'fresh',
+    ...(formerKey !== undefined && { former: { ...identity, configuration: formerKey } }),
+  });
   closing.push(() => journal.close());
   await writeAtomically(folder.config, configText(config));
   const about = await environment(config.runtime, identity);
