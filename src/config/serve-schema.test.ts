@@ -18,6 +18,7 @@ describe('a configuration with a section serve', () => {
       linger: 60,
       tokens: 168,
       operatorTokens: 720,
+      sumDeadline: 300,
       metrics: 'operators',
     });
     expect(check(JSON.parse(JSON.stringify(resolved)))).toEqual(resolved);

@@ -105,9 +105,9 @@ describe('a secure sum', () => {
     expect(secure.problem(update(), 1)).toBeUndefined();
     const large = new Map([...update(), ['b', tensor([4], [0, 2000, 0, 0])]]);
     expect(secure.problem(large, 1)).toBe(
-      'its update holds 2000 (times its weight), and secure aggregation carries at most 1024 in magnitude',
+      'a number of its update (times its weight) is beyond 1024, the most that secure aggregation carries',
     );
-    expect(secure.problem(update(), 2 ** 21)).toContain('its update has weight 2097152');
+    expect(secure.problem(update(), 2 ** 21)).toContain('the weight of its update is not above 0 and at most 1048576');
     expect(secure.problem(new Map([...update()].slice(1)), 1)).toContain('is not what this stage adds up: tensor "a"');
   });
 

@@ -43,7 +43,7 @@ export function encode(
   const most = limit / step;
   for (let i = 0; i < values.length; i++) {
     const scaled = values[i]! * scale;
-    if (!(Math.abs(scaled) <= most)) throw new BeyondLimit(values[i]! * factor, limit);
+    if (!(Math.abs(scaled) <= most)) throw new BeyondLimit(limit);
     const whole = Math.round(scaled);
     if (bits === 32) {
       words[at + i] = whole;
@@ -58,8 +58,9 @@ export function encode(
 /** A number that its client may not send, since the sum could wrap around. */
 export class BeyondLimit extends Error {
   override readonly name = 'BeyondLimit';
-  constructor(value: number, limit: number) {
-    super(`its update holds ${value} (times its weight), and secure aggregation carries at most ${limit} in magnitude`);
+  constructor(limit: number) {
+    // Which number it is stays with the client: reasons are told.
+    super(`a number of its update (times its weight) is beyond ${limit}, the most that secure aggregation carries`);
   }
 }
 

@@ -43,9 +43,10 @@ export const pointsOf = (
 /** What of an update cannot be carried, in words: its own client looks, since nobody else can. */
 export function vectorProblem(update: Tensors, weight: number, settings: SecureSettings): string | undefined {
   const { limit, weight: largest } = settings;
-  if (weight > largest) return `its update has weight ${weight}, and secure aggregation carries at most ${largest}`;
+  if (!(weight > 0 && weight <= largest))
+    return `the weight of its update is not above 0 and at most ${largest}, which secure aggregation carries`;
   for (const { data } of update.values())
-    for (const x of data) if (!(Math.abs(x) <= limit)) return new BeyondLimit(x, limit).message;
+    for (const x of data) if (!(Math.abs(x) <= limit)) return new BeyondLimit(limit).message;
   return undefined;
 }
 
