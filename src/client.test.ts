@@ -47,7 +47,21 @@ test('another program takes part: it is told the plan, its tasks and what became
   const dry = await join({ ...options, dryRun: true }, (event) => seen.push(event));
   expect(dry).toEqual({ how: 'dry run', why: '', adapters: [] });
   expect(seen).toHaveLength(1);
-  expect(seen[0]).toMatchObject({ kind: 'plan', data: { train: 6, test: 2 } });
+  expect(seen[0]).toMatchObject({
+    kind: 'plan',
+    data: { train: 6, test: 2 },
+    stages: [
+      { stage: 'federated', rounds: 1, rows: 2 },
+      { stage: 'local', rounds: 1, numbers: 0, rows: 2 },
+    ],
+  });
+  // Of every module of the small model, A and B of rank 2.
+  const { trainable } = (seen[0] as JoinPlan).model;
+  expect((seen[0] as JoinPlan).stages.map(({ trained }) => trained)).toEqual([trainable, trainable]);
+  expect((seen[0] as JoinPlan).memory).toBeGreaterThan(20 * trainable);
+  await expect(join({ ...options, dryRun: true, maxMemory: 1e6 })).rejects.toThrow(
+    'more than the 1.0 MB of --max-memory',
+  );
 
   await expect(join({ ...options, out: at(folder, 'other') })).rejects.toThrow(UserError);
   const result = await join({ ...options, token, out: at(folder, 'ann') }, (event) => seen.push(event));

@@ -78,6 +78,8 @@ export function program(terminal: Terminal): Command {
       '--identities <file>',
       'where sums are secure: take part only with these identities (as `join` tells them), one a line',
     )
+    .option('--max-memory <size>', 'e.g. 6GB: do not begin where that is too little, and end a task that takes more')
+    .option('--max-time <duration>', 'e.g. 90min: end a task that takes longer')
     .option('--dry-run', 'only tell what would be trained, and what would be sent')
     .action(async (url: string, flags: JoinFlags) =>
       (await import('./commands/join.ts')).joinCommand(url, flags, terminal),

@@ -6,6 +6,7 @@ import { expectedUpdate } from '../federation/http/server/participant.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import { sizeOf } from '../tensor/tensors.ts';
 import type { LaidOut } from './methods.ts';
+import type { OpenModel } from './subject.ts';
 
 /** What will be trained, on what, and what leaves this machine: told before anything does. */
 export interface JoinPlan {
@@ -21,6 +22,9 @@ export interface JoinPlan {
     readonly method: string;
     readonly stage: string;
     readonly rounds: number;
+    /** Numbers trained in each round, and on how many rows. */
+    readonly trained: number;
+    readonly rows: number | 'all';
     /** Numbers and bytes that leave this machine in each round; 0: nothing is sent. */
     readonly numbers: number;
     readonly bytes: number;
@@ -29,7 +33,18 @@ export interface JoinPlan {
   readonly secure: boolean;
   /** Whether nothing leaves but updates: no count, loss or score (the guard `privacy`). */
   readonly silent: boolean;
+  /** Bytes of memory that it takes about, at least: this process as it is, the weights, and what training keeps of each number. */
+  readonly memory: number;
   readonly resumed: boolean;
+}
+
+/** Copies of each trained number in a task: received, trained, its gradient, the optimizer's two moments. */
+const COPIES = 5;
+
+/** What a task takes of memory at least, bytes: activations come on top, and grow with batch and length. */
+export function memoryOf(model: Pick<OpenModel, 'store'>, trainable: number): number {
+  const weights = [...model.store.tensors.values()].reduce((sum, { length }) => sum + length, 0);
+  return process.memoryUsage.rss() + weights + COPIES * 4 * trainable;
 }
 
 export function countsOf({ clients: [own] }: LoadedData): DataCounts {
@@ -57,11 +72,15 @@ export async function stagesOf(
     for (const stage of stages) {
       const shared = stage.start({ adapter, before: undefined, clients });
       const received = new Map([...(stage.frozen?.(shared, 0) ?? []), ...stage.broadcast(shared, client.id, 0)]);
-      const update = await expectedUpdate({ work: stage.work.bind(stage), received, client: client.id, round: 0 });
+      const asked: { numbers: number; rows: number | 'all' }[] = [];
+      const task = { work: stage.work.bind(stage), received, client: client.id, round: 0 };
+      const update = await expectedUpdate(task, (numbers, rows) => void asked.push({ numbers, rows }));
       plans.push({
         method: label,
         stage: stage.name,
         rounds: stage.rounds,
+        trained: asked.reduce((sum, { numbers }) => sum + numbers, 0),
+        rows: asked.some(({ rows }) => rows === 'all') ? 'all' : asked.reduce((sum, { rows }) => sum + Number(rows), 0),
         numbers: [...update.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0),
         bytes: update.size > 0 ? payloadLimit(update, stage.packing) : 0,
       });

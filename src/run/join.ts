@@ -14,10 +14,11 @@ import { writeMix } from '../formats/files/mix.ts';
 import { trainableCount } from '../lora/count.ts';
 import { initAdapter } from '../lora/init.ts';
 import { projectionsOf } from '../models/weights.ts';
+import { bytes } from '../report/format.ts';
 import { requireEncryption, trustOf } from './address.ts';
 import { evaluationOptions } from './evaluation.ts';
 import { encodedIdentity, enrolled, ownIdentity, readIdentities, readKey } from './join-key.ts';
-import { countsOf, stagesOf, type JoinPlan } from './join-plan.ts';
+import { countsOf, memoryOf, stagesOf, type JoinPlan } from './join-plan.ts';
 import { fileNames } from './file-names.ts';
 import { secureOf } from './secure.ts';
 import { isSilent, withGuards } from './guards.ts';
@@ -54,6 +55,10 @@ export interface JoinOptions {
   readonly patience: number;
   /** A file of the identities with which this client will add up, where sums are secure. Default: whom the server names. */
   readonly identities?: string;
+  /** Bytes that may be resident in this process: less than the plan says is refused, a task that takes more is ended. */
+  readonly maxMemory?: number;
+  /** Seconds for one task: one that takes longer is ended. */
+  readonly maxTime?: number;
   /** Only tells what would be done. */
   readonly dryRun?: boolean;
   readonly signal?: AbortSignal;
@@ -111,14 +116,21 @@ export async function* join(
   const out = resolve(options.out ?? joinPath('runs', `joined-${description.run.slice(0, 8)}`));
   const saved = await readKey(out, description.run);
 
+  const trainable = trainableCount(layout, 'AB');
+  const least = memoryOf(model, trainable);
+  if (options.maxMemory !== undefined && options.maxMemory < least)
+    throw new UserError(
+      `this run takes at least about ${bytes(least)} of memory here (${model.name} and what training keeps of ${trainable} numbers), more than the ${bytes(options.maxMemory)} of --max-memory`,
+    );
   const plan = async (data: LoadedData): Promise<JoinPlan> => ({
     kind: 'plan',
     run: description.run,
-    model: { name: model.name, parameters: model.parameters, trainable: trainableCount(layout, 'AB') },
+    model: { name: model.name, parameters: model.parameters, trainable },
     data: { ...countsOf(data), rows: data.rows, truncated: data.truncated, dropped: data.dropped },
     stages: await stagesOf(methods, initAdapter(layout, config.seed), data),
     secure: secure !== undefined,
     silent: isSilent(config),
+    memory: memoryOf(model, trainable),
     resumed: saved !== undefined,
   });
   const ownData = async (client: string): Promise<LoadedData> =>
@@ -174,7 +186,11 @@ export async function* join(
     closing.push(() => reached.close());
     const sums = identity && sumParty({ identity, settings: secure, state, pinned });
     const beat = Math.min(10, description.lease / 4);
-    const taking = takePart({ api: reached, state, worker, signal, beat, ...(sums && { sums }) });
+    const limits = {
+      ...(options.maxMemory !== undefined && { memory: options.maxMemory }),
+      ...(options.maxTime !== undefined && { time: options.maxTime }),
+    };
+    const taking = takePart({ api: reached, state, worker, signal, beat, limits, ...(sums && { sums }) });
     for (;;) {
       const next = await refusedToUser(taking.next());
       if (next.done) return next.value;

@@ -5,7 +5,7 @@ import type { JoinPlan } from '../../run/join-plan.ts';
 import { join, type Joining } from '../../run/join.ts';
 import type { Terminal } from '../context.ts';
 import { onInterrupt } from '../exit.ts';
-import { numberFlag } from '../flags.ts';
+import { amountFlag, numberFlag } from '../flags.ts';
 import { modelSource } from '../open.ts';
 import { printable } from '../style.ts';
 
@@ -18,6 +18,8 @@ export interface JoinFlags {
   readonly threads?: string;
   readonly patience: string;
   readonly identities?: string;
+  readonly maxMemory?: string;
+  readonly maxTime?: string;
   readonly dryRun?: boolean;
 }
 
@@ -39,6 +41,8 @@ export async function joinCommand(url: string, flags: JoinFlags, terminal: Termi
       ...(flags.identities !== undefined && { identities: flags.identities }),
       ...(flags.model !== undefined && { model: modelSource(flags.model) }),
       ...(flags.out !== undefined && { out: flags.out }),
+      ...(flags.maxMemory !== undefined && { maxMemory: amountFlag('--max-memory', flags.maxMemory) }),
+      ...(flags.maxTime !== undefined && { maxTime: amountFlag('--max-time', flags.maxTime) }),
       ...(flags.threads !== undefined && {
         threads: numberFlag('--threads', flags.threads, { least: 1, most: 1024, whole: true }),
       }),
@@ -110,18 +114,22 @@ function told(event: Joining): string[] {
 }
 
 /** What will be trained, on what, and what leaves this machine. */
-function planned({ run, model, data, stages, secure, silent, resumed }: JoinPlan): string[] {
+function planned({ run, model, data, stages, secure, silent, memory, resumed }: JoinPlan): string[] {
   const dropped = Object.entries(data.dropped).map(([why, n]) => `${whole(n)} left out (${why})`);
   return [
     `run ${run}${resumed ? ' (going on)' : ''}`,
     `model ${printable(model.name)}: ${whole(model.parameters)} parameters, ${whole(model.trainable)} trained`,
-    `own data: ${whole(data.train)} rows to train on, ${whole(data.validation)} to validate, ${whole(data.test)} to test${dropped.length > 0 ? `; ${dropped.join(', ')}` : ''}`,
-    ...stages.map(({ method, stage, rounds, numbers, bytes: size }) => {
+    `own data: ${whole(data.train)} rows to train on, ${whole(data.validation)} to validate, ${whole(data.test)} to test${dropped.length > 0 ? `; ${dropped.join(', ')}` : ''}; at least 1 to train on is needed`,
+    `memory: at least about ${bytes(memory)}, and what a batch takes`,
+    ...stages.map(({ method, stage, rounds, numbers, bytes: size, trained, rows }) => {
       const what =
         numbers > 0
           ? `sends ${whole(numbers)} numbers of the adapter (${secure ? 'under masks, so that only sums can be read' : `at most ${bytes(size)}`}) each`
           : 'sends no tensors';
-      return printable(`${method} · ${stage}: up to ${rounds} round(s), ${what}`);
+      const on = rows === 'all' ? 'all rows' : `${whole(rows)} rows (the same again where there are fewer)`;
+      return printable(
+        `${method} · ${stage}: up to ${rounds} round(s), ${what}; trains ${whole(trained)} numbers on ${on}`,
+      );
     }),
     silent
       ? 'beside these: nothing but signs of life, and that there will be no update where there is none. Counts, losses and scores, rows and the personal adapter stay here.'

@@ -19,6 +19,7 @@ import {
 import { Refusal } from '../refusal.ts';
 import { digestOf, type Api } from './api.ts';
 import { hashed } from './download.ts';
+import { enforced, LimitReached, type Limits } from './limits.ts';
 import type { Reach } from './reach.ts';
 import type { ClientState, Undecided } from './state.ts';
 import { told, type SumParty } from './sums.ts';
@@ -61,6 +62,8 @@ export interface TakePart {
   readonly signal: AbortSignal;
   /** Seconds between two signs of life while working. */
   readonly beat: number;
+  /** Of each task; one that reaches them is ended at its next step, and the server told why. Default: none. */
+  readonly limits?: Limits;
   /** Where sums are secure: no update, weight or total of a task leaves this client but in one. */
   readonly sums?: SumParty;
 }
@@ -153,6 +156,7 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
   const { api, state, worker } = part;
   const control = new AbortController();
   const signal = AbortSignal.any([part.signal, control.signal]);
+  const limits = enforced(part.limits ?? {}, control);
   let totals = noTotals;
   const heart = beating(part, task.id, () => (part.sums === undefined ? totals : noTotals), control);
   try {
@@ -163,6 +167,7 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
       const from = performance.now();
       const next = await work.next();
       seconds += (performance.now() - from) / 1000;
+      limits.check();
       signal.throwIfAborted();
       if (!next.done) {
         const { step, steps, loss, tokens, processed } = next.value;
@@ -176,6 +181,7 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
         yield { kind: 'progress', task, progress: next.value };
         continue;
       }
+      limits.stop();
       const { update, pack, weight, mine } = next.value;
       const packed = pack?.();
       const payload = (): Iterable<Uint8Array> => (packed ? packedChunks(packed) : payloadChunks(update));
@@ -193,8 +199,9 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
         yield { kind: 'sent', task, bytes: done.message.digest === null ? 0 : (file?.size ?? 0) };
       return;
     }
-  } catch (error) {
+  } catch (thrown) {
     part.signal.throwIfAborted();
+    const error = causeOf(thrown, control);
     const reason = error instanceof Error ? error.message : String(error);
     // What was kept is settled with its outcome, before the next task.
     if (error instanceof Refusal) {
@@ -206,9 +213,14 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
     await asked(() => api.fail(task.id, worker.silent === true ? UNTOLD : reason.slice(0, 1000)));
     yield { kind: 'failed', task, reason };
   } finally {
+    limits.stop();
     heart.stop();
   }
 }
+
+/** What ended a task, whatever its work made of the signal. */
+const causeOf = (thrown: unknown, { signal }: AbortController): unknown =>
+  signal.reason instanceof LimitReached ? signal.reason : thrown;
 
 /** In place of a reason that may speak of the data. */
 const UNTOLD = 'its work failed; why, it keeps to itself';
@@ -296,20 +308,27 @@ async function* evaluated(part: TakePart, task: EvaluateMessage): AsyncGenerator
   const { api, state, worker } = part;
   const control = new AbortController();
   const signal = AbortSignal.any([part.signal, control.signal]);
+  const limits = enforced(part.limits ?? {}, control);
   const heart = beating(part, task.id, () => noTotals, control);
   try {
     const model = await modelOf(part, task);
     const mine = task.place === null ? undefined : state.privateState(task.place);
-    await api.answer(task.id, await worker.evaluate(task, model, mine, signal));
+    const sums = await worker.evaluate(task, model, mine, signal);
+    limits.check();
+    signal.throwIfAborted();
+    limits.stop();
+    await api.answer(task.id, sums);
     yield { kind: 'sent', task, bytes: 0 };
-  } catch (error) {
+  } catch (thrown) {
     part.signal.throwIfAborted();
+    const error = causeOf(thrown, control);
     if (isOwn(error) || (error instanceof Refusal && error.status === 401)) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     if (!(error instanceof Refusal))
       await asked(() => api.fail(task.id, worker.silent === true ? UNTOLD : reason.slice(0, 1000)));
     yield { kind: 'failed', task, reason };
   } finally {
+    limits.stop();
     heart.stop();
   }
 }

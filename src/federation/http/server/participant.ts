@@ -174,9 +174,12 @@ function frozenPieces(blobs: Blobs): (task: Task) => Promise<BlobRef[]> {
   };
 }
 
-/** Names and shapes of a task's update, by doing its work without training. */
-export async function expectedUpdate(task: Pick<Task, 'work' | 'received' | 'client' | 'round'>): Promise<Shapes> {
-  const work = task.work(task.received, undefined, idleKit(task.client, task.round));
+/** Names and shapes of a task's update, by doing its work without training; `asked` is told what would be trained. */
+export async function expectedUpdate(
+  task: Pick<Task, 'work' | 'received' | 'client' | 'round'>,
+  asked?: Parameters<typeof idleKit>[2],
+): Promise<Shapes> {
+  const work = task.work(task.received, undefined, idleKit(task.client, task.round, asked));
   for (;;) {
     const next = await work.next();
     if (next.done) return shapesOf(next.value.update);
