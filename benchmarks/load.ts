@@ -2,7 +2,8 @@
  * A server under load, beside Flower's SuperLink: `npm run bench -- load`. Everything in processes of its own on this machine, over real
  * connections on loopback. Clients do not train: their updates are ready-made, of the right form, each with bytes of its own. One JSON
  * line a figure. `rounds`: 200 clients at once with adapters of 10 MB; `idle`: as many enrolled clients as descriptors permit, up to
- * 10,000, that wait for a task; `flower`: rounds with Flower, needs FEDLORA_FLOWER_PYTHON (benchmarks/flower/requirements.txt).
+ * 10,000, that wait for a task over a WebSocket; `polls`: by polling; `flower`: rounds with
+ * Flower, needs FEDLORA_FLOWER_PYTHON (benchmarks/flower/requirements.txt).
  *
  *     node .cache/build/benchmarks/load.js rounds idle flower --clients 200 --megabytes 10 --rounds 3 --waiting 10000 --folder /dev/shm
  */
@@ -240,7 +241,5 @@ if (wants('flower')) {
       print('load: rounds per minute, Flower = 1', theirs / ours, 'times', { clients: count, megabytes, ...about });
   }
 }
-if (wants('idle')) {
-  await idle('socket');
-  await idle('poll');
-}
+if (wants('idle')) await idle('socket');
+if (wants('polls')) await idle('poll');

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Tensors } from '../tensor/tensor.ts';
 import { byteSize } from '../tensor/tensors.ts';
 import { Fatal } from './fatal.ts';
@@ -25,6 +26,8 @@ export async function* steps(
   // Ends the tasks under way, at their next step, whichever way the round is left.
   const over = new AbortController();
   const signal = AbortSignal.any([run.signal, over.signal]);
+  // Every task under way listens, however many there are.
+  setMaxListeners(0, signal);
   try {
     yield* merge(tasks(run, clients, kept, signal, asked, turn), run.concurrency ?? 1);
   } finally {
