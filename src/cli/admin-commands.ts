@@ -35,10 +35,25 @@ export function adminCommands(fedlora: Command, terminal: Terminal): void {
     admin.command('clients').description('every client: last heard from, lease, updates, revoked'),
   );
   clients.action(async (flags: AdminFlags) => run('clients', flags));
-  common(
+  const withName = (command: Command, action: AdminAction): Command =>
+    common(command).action(async (name: string, _: AdminFlags, own: Command) =>
+      // The options are known to the command above too, which takes them where they are given.
+      run(action, own.optsWithGlobals<AdminFlags>(), name),
+    );
+  withName(
     clients.command('revoke').argument('<client>').description("end a client's part: its key is not valid any more"),
-  ).action(async (client: string, _: AdminFlags, command: Command) =>
-    // The options are known to `clients` too, which takes them where they are given.
-    run('revoke', command.optsWithGlobals<AdminFlags>(), client),
+    'revoke',
+  );
+  withName(
+    clients
+      .command('token')
+      .argument('<client>')
+      .description('make a new enrolment token, also for one that was revoked'),
+    'client token',
+  );
+  const operators = admin.command('operators').description('the tokens of those who run the server');
+  withName(
+    operators.command('token').argument('<role>').description('make a new token for admin or viewer; the old one ends'),
+    'operator token',
   );
 }

@@ -6,8 +6,16 @@ import {
   clientsSchema,
   exportedSchema,
   statusSchema,
+  tokenMadeSchema,
 } from '../federation/http/operator-protocol.ts';
-import type { AuditAnswer, BackedUp, ClientsAnswer, Exported, Status } from '../federation/http/operator-protocol.ts';
+import type {
+  AuditAnswer,
+  BackedUp,
+  ClientsAnswer,
+  Exported,
+  Status,
+  TokenMadeAnswer,
+} from '../federation/http/operator-protocol.ts';
 import { emptySchema, errorSchema } from '../federation/http/protocol.ts';
 import { requireEncryption, trustOf } from './address.ts';
 
@@ -21,6 +29,9 @@ export interface Admin {
   /** All lines of the audit. */
   audit(): Promise<Pick<AuditAnswer, 'lines'>>;
   revoke(client: string): Promise<void>;
+  /** Makes a new token, in a file on the server's machine; what was valid before is not any more. */
+  renewClient(client: string): Promise<TokenMadeAnswer>;
+  renewOperator(role: string): Promise<TokenMadeAnswer>;
   export(method?: string): Promise<Exported>;
   backup(): Promise<BackedUp>;
 }
@@ -88,6 +99,8 @@ export function openAdmin(options: {
         if (!page.more) return { lines };
       }
     },
+    renewClient: (client) => ask('POST', `clients/${encodeURIComponent(client)}/token`, tokenMadeSchema),
+    renewOperator: (role) => ask('POST', `operators/${encodeURIComponent(role)}/token`, tokenMadeSchema),
     revoke: async (client) => void (await ask('POST', `clients/${encodeURIComponent(client)}/revoke`, emptySchema)),
     export: (method) => ask('POST', 'export', exportedSchema, method === undefined ? {} : { method }),
     backup: () => ask('POST', 'backup', backedUpSchema),

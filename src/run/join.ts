@@ -10,6 +10,7 @@ import { takePart, type TakingPart } from '../federation/http/client/take-part.t
 import { sumParty } from '../federation/http/client/sums.ts';
 import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
 import { Refusal } from '../federation/http/refusal.ts';
+import { newSecret } from '../federation/http/server/keys.ts';
 import { writeMix } from '../formats/files/mix.ts';
 import { trainableCount } from '../lora/count.ts';
 import { initAdapter } from '../lora/init.ts';
@@ -140,17 +141,29 @@ export async function* join(
     yield await plan(await ownData(saved?.client ?? 'me'));
     return { how: 'dry run', why: '' };
   }
-  const {
-    client,
-    key,
-    identity: secret,
-  } = saved?.client === undefined
-    ? await refusedToUser(enrolled(open(), out, description.run, options.token, saved))
-    : { client: saved.client, key: saved.key, identity: saved.identity };
+  const enrol = (before: typeof saved): ReturnType<typeof enrolled> =>
+    refusedToUser(enrolled(open(), out, description.run, options.token, before));
+  let own =
+    saved?.client === undefined
+      ? await enrol(saved)
+      : { client: saved.client, key: saved.key, identity: saved.identity };
+  const { client } = own;
   const data = await ownData(client);
   yield await plan(data);
+  const ready = (): Promise<void> => open(own.key).ready(isSilent(config) ? null : countsOf(data));
+  try {
+    await ready();
+  } catch (error) {
+    const ended = error instanceof Refusal && error.status === 401 && saved?.client !== undefined;
+    if (!ended || options.token === undefined) await refusedToUser(Promise.reject(error));
+    // The key from before is not valid any more, and a new token is there: the same client with a new key.
+    own = await enrol({ ...saved!, key: newSecret() });
+    if (own.client !== client)
+      throw new UserError(`this token is of ${own.client}, and ${out} is the folder of ${client}`);
+    await refusedToUser(ready());
+  }
+  const { key, identity: secret } = own;
   const api = open(key);
-  await refusedToUser(api.ready(isSilent(config) ? null : countsOf(data)));
   const identity = secure && ownIdentity(out, secret);
   const told = identity && encodedIdentity(identity);
   yield { kind: 'joined', client, out, ...(told !== undefined && { identity: told }) };

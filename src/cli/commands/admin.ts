@@ -15,8 +15,19 @@ export interface AdminFlags {
   readonly method?: string;
 }
 
-/** What `fedlora admin` can do; `revoke` takes a client's name. */
-export type AdminAction = 'status' | 'pause' | 'resume' | 'stop' | 'clients' | 'revoke' | 'audit' | 'export' | 'backup';
+/** What `fedlora admin` can do; `revoke` and `client token` take a client's name, `operator token` a role. */
+export type AdminAction =
+  | 'status'
+  | 'pause'
+  | 'resume'
+  | 'stop'
+  | 'clients'
+  | 'revoke'
+  | 'client token'
+  | 'operator token'
+  | 'audit'
+  | 'export'
+  | 'backup';
 
 /** `fedlora admin ACTION --server URL --token TOKEN [--json]` */
 export async function adminCommand(
@@ -52,6 +63,12 @@ export async function adminCommand(
     else if (action === 'revoke') {
       await admin.revoke(client);
       tell({ revoked: client }, () => [`${client} has no part in this run any more`]);
+    } else if (action === 'client token' || action === 'operator token') {
+      const made = action === 'client token' ? admin.renewClient(client) : admin.renewOperator(client);
+      tell(await made, ({ file, expires }) => [
+        `a new token for ${client}, valid until ${clock(expires)}; what was valid before is not any more`,
+        `on the server: ${file}`,
+      ]);
     } else if (action === 'export') {
       tell(await admin.export(flags.method), ({ folder, method, stage, committed, rounds }) => [
         `${method} · ${stage}, ${committed} of ${rounds} rounds`,

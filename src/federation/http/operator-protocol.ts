@@ -66,6 +66,12 @@ export const clientsSchema = z.strictObject({
 });
 export type ClientsAnswer = z.output<typeof clientsSchema>;
 
+/** A new token lies in this file on the server's machine. */
+export const tokenMadeSchema = z.strictObject({ file: z.string(), expires: time() });
+export type TokenMadeAnswer = z.output<typeof tokenMadeSchema>;
+
+export const roleSchema = z.enum(['admin', 'viewer']);
+
 /** Lines of the audit in order; `more`: there are further ones behind the last. */
 export const auditSchema = z.strictObject({
   lines: z.array(

@@ -160,6 +160,47 @@ describe('a revoked client', () => {
   });
 });
 
+describe('a new token', () => {
+  test('takes the place of a client’s key, and lets one that was revoked join again', async () => {
+    const folder = tools.folder();
+    const at = await tools.serve(folder);
+    const admin = operator(at, 'admin');
+    const ann = await tools.joined(at.server, 'ann');
+    await asked(at, 'POST', '/v1/admin/clients/ann/revoke', admin);
+    const made = await asked(at, 'POST', '/v1/admin/clients/ann/token', admin);
+    const file = join(at.server.tokens, 'ann.token');
+    expect(made).toMatchObject({ status: 200, json: { file } });
+    expect(made.text).not.toContain(readFileSync(file, 'utf8').trim());
+    await expect(ann.api.next(0)).rejects.toMatchObject({ status: 401, code: 'key' });
+    const taking = names.map((name) => tools.takesPart(at.server, folder, name));
+    const { result } = await finished(rounds(at));
+    await at.server.end({ how: 'finished', why: '' }, 20);
+    await Promise.all(taking);
+    for (const stage of result.stages) for (const round of stage.rounds) expect(round.participants).toEqual(names);
+    // Also after a restart the key from before is nobody's.
+    await at.close();
+    const again = await tools.serve(folder);
+    await expect(tools.api(again.server.url, ann.key).next(0)).rejects.toMatchObject({ status: 401, code: 'key' });
+  });
+
+  test('takes the place of an operator’s, of the one who asks too; roles and names that are not there are refused', async () => {
+    const at = await tools.serve(tools.folder());
+    const before = { admin: operator(at, 'admin'), viewer: operator(at, 'viewer') };
+    for (const role of ['viewer', 'admin'] as const) {
+      const path = `/v1/admin/operators/${role}/token`;
+      expect((await asked(at, 'POST', path, before.viewer)).status).toBeOneOf([401, 403]);
+      expect(await asked(at, 'POST', path, before.admin)).toMatchObject({ status: 200 });
+      expect((await asked(at, 'GET', '/v1/admin/status', before[role])).status).toBe(401);
+      expect((await asked(at, 'GET', '/v1/admin/status', operator(at, role))).status).toBe(200);
+    }
+    const admin = operator(at, 'admin');
+    expect((await asked(at, 'POST', '/v1/admin/operators/root/token', admin)).status).toBe(404);
+    expect((await asked(at, 'POST', '/v1/admin/clients/nobody/token', admin)).status).toBe(404);
+    expect(readdirSync(at.server.operators).sort()).toEqual(['admin.token', 'viewer.token']);
+    expect(readdirSync(at.server.tokens)).not.toContain('nobody.token');
+  });
+});
+
 /** A sample's value in Prometheus' text. */
 const sample = (text: string, name: string): number | undefined => {
   const line = text.split('\n').find((each) => each.startsWith(`${name} `));

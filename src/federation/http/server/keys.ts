@@ -13,12 +13,20 @@ export interface Keys {
   join(token: string, key: string, fedlora: string): Promise<string>;
   /** The client with this key. Refuses all others, and keys that were revoked. */
   who(key: string): string;
+  /** Makes a new token for a client, whose key and token from before are not valid any more; a revoked one takes part again with it. Refuses names that are not known. */
+  renew(name: string): Promise<TokenMade>;
   /** From now on the client's key and token are not valid. Refuses names that are not known. */
   revoke(name: string): void;
   /** A client leaves: the same, and its record is forgotten. Gives the payloads of its updates that are still kept. */
   leave(name: string): readonly string[];
   /** Tells of each client that is revoked from now on. */
   onRevoked(listener: (client: string) => void): void;
+}
+
+/** Where a new token lies on the server's machine, and until when it is valid, milliseconds since 1970. */
+export interface TokenMade {
+  readonly file: string;
+  readonly expires: number;
 }
 
 export const hashOf = (secret: string): string => createHash('sha256').update(secret).digest('hex');
@@ -100,8 +108,25 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
       if (gone.has(name)) throw revoked();
       return name;
     },
+    async renew(name) {
+      const row = store.client(name);
+      if (row === undefined) throw unknown();
+      const token = newSecret();
+      const expires = now() + hours * 3_600_000;
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await writeAtomically(file(name), `${token}\n`, undefined, 0o600);
+      // Whatever came meanwhile is over as well.
+      const before = store.client(name);
+      store.renew(name, hashOf(token), expires);
+      if (before?.key !== undefined) known.delete(before.key);
+      if (before?.token !== undefined) tokens.delete(before.token);
+      tokens.set(hashOf(token), name);
+      end(name);
+      gone.delete(name);
+      return { file: file(name), expires };
+    },
     revoke(name) {
-      if (store.client(name) === undefined) throw new Refusal(404, 'client', 'no client of this run has that name');
+      if (store.client(name) === undefined) throw unknown();
       store.revoke(name);
       end(name);
     },
@@ -113,6 +138,8 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
     onRevoked: (listener) => void listeners.push(listener),
   };
 }
+
+const unknown = (): Refusal => new Refusal(404, 'client', 'no client of this run has that name');
 
 const revoked = (): Refusal =>
   new Refusal(

@@ -119,7 +119,7 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
     const trained = new Map<string, string>();
     const over = (): Over | undefined => answers.over();
     const { operations } = options;
-    const parts = { run, fedlora, lease, store, keys, desk, gate, monitor, over, operations };
+    const parts = { run, fedlora, lease, store, keys, operators, desk, gate, monitor, over, operations };
     const operated = operation(parts);
     const sockets = openSockets({ keys, service: answers, desk, monitor, lease });
     const url = listener.mount(name, {

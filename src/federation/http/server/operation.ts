@@ -1,12 +1,13 @@
-import type { AuditAnswer, BackedUp, ClientsAnswer, Exported, Status } from '../operator-protocol.ts';
+import type { AuditAnswer, BackedUp, ClientsAnswer, Exported, Status, TokenMadeAnswer } from '../operator-protocol.ts';
 import { Refusal } from '../refusal.ts';
 import { REVOKED, type Desk } from './desk.ts';
 import type { Gate } from './gate.ts';
-import type { Keys } from './keys.ts';
+import type { Keys, TokenMade } from './keys.ts';
 import type { Monitor } from './monitor.ts';
 import type { Over } from './service.ts';
 import { steady } from './steady.ts';
-import type { Store } from './store.ts';
+import type { Operators } from './operators.ts';
+import type { Role, Store } from './store.ts';
 
 /** What only the run itself can do for an operator. Each throws `Refusal` where it cannot. */
 export interface Operations {
@@ -26,6 +27,9 @@ export interface Operation {
   /** A page of what has happened, behind the line with this number. */
   audit(after: number): AuditAnswer;
   revoke(client: string): void;
+  /** A new token for a client, or for a role of operators; what was valid before is not any more. */
+  renewClient(client: string): Promise<TokenMadeAnswer>;
+  renewOperator(role: Role): Promise<TokenMadeAnswer>;
   pause(): Status;
   resume(): Status;
   /** Once the answer is `sent`. */
@@ -41,6 +45,7 @@ export interface OperationParts {
   readonly lease: number;
   readonly store: Store;
   readonly keys: Keys;
+  readonly operators: Operators;
   readonly desk: Desk;
   readonly gate: Gate;
   readonly monitor: Monitor;
@@ -52,10 +57,11 @@ export interface OperationParts {
 const AUDIT_PAGE = 1000;
 
 const iso = (at: number): string => new Date(at).toISOString();
+const made = ({ file, expires }: TokenMade): TokenMadeAnswer => ({ file, expires: iso(expires) });
 const isoOrNull = (at: number | undefined): string | null => (at === undefined ? null : iso(at));
 
 export function operation(parts: OperationParts): Operation {
-  const { run, fedlora, lease, store, keys, desk, gate, monitor, operations } = parts;
+  const { run, fedlora, lease, store, keys, operators, desk, gate, monitor, operations } = parts;
   let stopping = false;
   let copying = false;
 
@@ -151,6 +157,11 @@ export function operation(parts: OperationParts): Operation {
       // A run that gathers need not wait for it any longer.
       desk.wake();
     },
+    async renewClient(client) {
+      requireGoing();
+      return made(await keys.renew(client));
+    },
+    renewOperator: async (role) => made(await operators.renew(role)),
     pause() {
       requireGoing();
       gate.shut();

@@ -5,7 +5,9 @@ import {
   clientsSchema,
   exportedSchema,
   exportRequestSchema,
+  roleSchema,
   statusSchema,
+  tokenMadeSchema,
 } from '../operator-protocol.ts';
 import { emptySchema } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
@@ -64,6 +66,34 @@ export const operatorRoutes: readonly Route[] = [
     run: async ({ name }, { operation }) => {
       operation.revoke(decoded(name));
       return {};
+    },
+  },
+  {
+    method: 'POST',
+    path: '/v1/admin/clients/{client}/token',
+    about: {
+      summary:
+        "Makes a new enrolment token in a file on the server's machine; the client's key and token from before are not valid any more. A client that was revoked can join again with it.",
+      who: 'admin',
+      body: emptySchema,
+      answer: tokenMadeSchema,
+    },
+    run: async ({ name }, { operation }) => tokenMadeSchema.parse(await operation.renewClient(decoded(name))),
+  },
+  {
+    method: 'POST',
+    path: '/v1/admin/operators/{role}/token',
+    about: {
+      summary:
+        "Makes a new token for `admin` or `viewer` in a file on the server's machine; the one from before is not valid any more.",
+      who: 'admin',
+      body: emptySchema,
+      answer: tokenMadeSchema,
+    },
+    run: async ({ name }, { operation }) => {
+      const role = roleSchema.safeParse(name);
+      if (!role.success) throw new Refusal(404, 'role', 'the roles are admin and viewer');
+      return tokenMadeSchema.parse(await operation.renewOperator(role.data));
     },
   },
   ...(['pause', 'resume', 'stop'] as const).map((what): Route => ({

@@ -49,6 +49,8 @@ export interface Store {
   /** Operators' tokens, as hashes. */
   operators(): readonly { readonly role: Role; readonly token: string; readonly expires: number }[];
   setOperator(role: Role, hash: string, expires: number): void;
+  /** A client joins anew: its key and identity are forgotten and it is not revoked any more, all or nothing. */
+  renew(name: string, hash: string, expires: number): void;
   /** Since when a client's key is not valid any more, milliseconds since 1970; undefined where it is. */
   revoked(name: string): number | undefined;
   revoke(name: string): void;
@@ -162,6 +164,13 @@ export function openStore(path: string, journal: Audit, now: () => number = Date
       database.transaction(() => {
         database.run('insert or replace into operators values (?, ?, ?)', role, hash, expires);
         audit('operator token made', '', `${role}, valid until ${new Date(expires).toISOString()}`);
+      }),
+    renew: (name, hash, expires) =>
+      database.transaction(() => {
+        database.run('update clients set token = ?, expires = ?, key = null where name = ?', hash, expires, name);
+        database.run('delete from identities where name = ?', name);
+        database.run('delete from revoked where name = ?', name);
+        audit('token made anew', name, `valid until ${new Date(expires).toISOString()}`);
       }),
     revoked(name) {
       const time = one('select time from revoked where name = ?', name)?.['time'];

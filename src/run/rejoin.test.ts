@@ -1,0 +1,73 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join as at } from 'node:path';
+import { expect, test } from 'vitest';
+import { temporaryFolder } from '../../tests/support/temporary.ts';
+import { embeddedModel, embeddedTasks } from '../../tests/support/workspace.ts';
+import type { RunConfigInput } from '../config/schema.ts';
+import { openAdmin } from './admin.ts';
+import { join, type JoinOptions } from './join.ts';
+import { serve } from './serve.ts';
+
+const folder = temporaryFolder();
+
+test('a client whose key was revoked goes on in its folder with a new token', async () => {
+  const rows = readFileSync(embeddedTasks, 'utf8').split('\n').slice(0, 8);
+  writeFileSync(at(folder, 'rows.jsonl'), rows.join('\n'));
+  const config: RunConfigInput = {
+    model: { path: embeddedModel },
+    data: { format: 'jsonl', template: 'plain', maxLength: 96 },
+    clients: { split: { validation: 0, test: 2 } },
+    lora: { rank: 2, alpha: 4 },
+    methods: [{ use: 'fedit' }],
+    rounds: { count: 1 },
+    train: { steps: 1, batchSize: 2 },
+    // ben never comes: the run waits, while ann is revoked and comes back.
+    serve: { clients: ['ann', 'ben'], port: 0, gather: 20 },
+  };
+  const onError = (error: unknown): never => {
+    throw error;
+  };
+  const served = serve(config, { out: at(folder, 'server'), onError });
+  const first = await served.next();
+  if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
+  const { url, tokens, operators } = first.value;
+  const running = (async () => {
+    while (!(await served.next()).done);
+  })();
+  const token = (): string => readFileSync(at(tokens, 'ann.token'), 'utf8').trim();
+  const control = new AbortController();
+  const options = (more: Partial<JoinOptions>): JoinOptions => ({
+    url,
+    data: at(folder, 'rows.jsonl'),
+    model: { path: embeddedModel },
+    threads: 1,
+    patience: 20,
+    out: at(folder, 'ann'),
+    ...more,
+  });
+  const old = token();
+  for await (const { kind } of join(options({ token: old, signal: control.signal }))) if (kind === 'joined') break;
+
+  const admin = openAdmin({
+    url,
+    token: readFileSync(at(operators, 'admin.token'), 'utf8').trim(),
+    signal: control.signal,
+  });
+  await admin.revoke('ann');
+  await expect(drained(join(options({})))).rejects.toThrow('your part in this run has ended');
+  const { file } = await admin.renewClient('ann');
+  expect(file).toBe(at(tokens, 'ann.token'));
+  // Neither the key nor the token of before opens anything.
+  await expect(drained(join(options({})))).rejects.toThrow('this key is not known here');
+  await expect(drained(join(options({ token: old })))).rejects.toThrow('this enrolment token is not known here');
+  await admin.revoke('ben');
+  expect(await drained(join(options({ token: token() })))).toBe('finished');
+  await running;
+});
+
+async function drained(events: ReturnType<typeof join>): Promise<string> {
+  for (;;) {
+    const next = await events.next();
+    if (next.done) return next.value.how;
+  }
+}
