@@ -266,8 +266,8 @@ describe('what does not fit is refused in words, and changes nothing', () => {
 
     // The token's file is gone, and neither token nor key is anywhere on the server's disk.
     expect(readdirSync(server.tokens).sort()).toEqual(['ben.token', 'cho.token']);
-    const disk = ['server.sqlite', 'server.sqlite-wal']
-      .map((name) => readFileSync(join(folder, 'server', name), 'latin1'))
+    const disk = ['server/server.sqlite', 'server/server.sqlite-wal', 'journal.sqlite', 'journal.sqlite-wal']
+      .map((name) => readFileSync(join(folder, name), 'latin1'))
       .join('');
     expect(disk).toContain('joined');
     for (const secret of [token, request.key]) expect(disk).not.toContain(secret);
