@@ -49,6 +49,13 @@ describe('stateOf', () => {
     expect(runKey(configOf('seed=2'))).not.toBe(runKey(configOf()));
   });
 
+  test('where and how patiently a run is served makes no other run; for whom does', () => {
+    const served = (serve: object) => runKey({ ...configOf(), serve: { clients: ['a', 'b', 'c'], ...serve } });
+    for (const key of ['host', 'port', 'tls', 'gather', 'lease', 'sumDeadline', 'linger', 'tokens', 'metrics'])
+      expect(served({ [key]: 9 })).toBe(served({}));
+    expect(served({ clients: ['a', 'b'] })).not.toBe(served({}));
+  });
+
   test('a folder of an earlier fedlora is this run’s where its keys agree and the others have their defaults', async () => {
     const { seed: _, ...before } = configOf();
     const former = { ...before, methods: before.methods.map(({ use, label }) => ({ use, label })) };

@@ -83,6 +83,9 @@ export async function stateOf(
   return { state: 'unfinished', known, ...(formerKey !== runKey(config) && { formerKey }) };
 }
 
+/** Keys of `serve` that say where and how patiently a run is served, not which run it is. */
+const howServed = 'host port tls gather lease sumDeadline linger tokens operatorTokens metrics'.split(' ');
+
 /** What makes a run this run: not where its inputs lie nor how fast they are computed; the journal knows their contents. */
 function comparable(config: unknown): unknown {
   const plain = JSON.parse(JSON.stringify(config ?? null)) as Record<
@@ -92,8 +95,7 @@ function comparable(config: unknown): unknown {
   for (const key of ['model', 'data']) delete plain?.[key]?.['path'];
   delete plain?.['clients']?.['file'];
   delete plain?.['runtime'];
-  for (const key of ['host', 'port', 'tls', 'gather', 'lease', 'linger', 'tokens', 'operatorTokens', 'metrics'])
-    delete plain?.['serve']?.[key];
+  for (const key of howServed) delete plain?.['serve']?.[key];
   return plain;
 }
 
