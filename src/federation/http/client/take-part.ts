@@ -7,22 +7,16 @@ import type { Tensor, Tensors } from '../../../tensor/tensor.ts';
 import type { Progress } from '../../../train/kit.ts';
 import { packedChunks, payloadChunks } from '../payload.ts';
 import { filePieces } from '../payload-file.ts';
-import {
-  noTotals,
-  SUM_BYTES,
-  type EvaluateMessage,
-  type SumMessage,
-  type TaskMessage,
-  type Totals,
-  type TrainMessage,
-} from '../protocol.ts';
+import { noTotals, type EvaluateMessage, type TaskMessage, type TrainMessage } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
-import { digestOf, type Api } from './api.ts';
+import type { Api } from './api.ts';
+import { contributed } from './contributed.ts';
 import { hashed } from './download.ts';
 import { enforced, LimitReached, type Limits } from './limits.ts';
 import type { Reach } from './reach.ts';
 import type { ClientState, Undecided } from './state.ts';
 import { told, type SumParty } from './sums.ts';
+import { asked, beating, isOwn } from './under-way.ts';
 
 /** What a client can do with its own data; the same work as in a simulation. */
 export interface Worker {
@@ -121,17 +115,6 @@ async function* settle(part: TakePart): AsyncGenerator<TakingPart, void> {
   }
 }
 
-/** A refusal is an outcome: this work will not be counted. */
-async function asked(ask: () => ReturnType<Api['outcome']>): ReturnType<Api['outcome']> {
-  try {
-    return await ask();
-  } catch (error) {
-    if (error instanceof Refusal && error.status >= 400 && error.status !== 401)
-      return { outcome: 'refused', reason: error.message };
-    throw error;
-  }
-}
-
 async function deliver({ api, state }: TakePart, work: Undecided): ReturnType<Api['submit']> {
   const { digest } = work.message;
   if (digest !== null) {
@@ -224,55 +207,6 @@ const causeOf = (thrown: unknown, { signal }: AbortController): unknown =>
 
 /** In place of a reason that may speak of the data. */
 const UNTOLD = 'its work failed; why, it keeps to itself';
-
-/** A stage of a secure sum. What goes wrong in it means that this client has left it. */
-async function* contributed(part: TakePart, task: SumMessage): AsyncGenerator<TakingPart, void> {
-  const { api, sums } = part;
-  const heart = beating(part, task.id, () => noTotals, new AbortController());
-  try {
-    if (sums === undefined) throw new Error('this client was told that sums are not secure');
-    if (task.message.size > SUM_BYTES) throw new Error(`a message of ${task.message.size} bytes is too large`);
-    const { answer, upload } = await sums.answer(task, await api.download(task.message));
-    if (upload !== undefined) await api.upload(digestOf(upload), upload);
-    await api.contribute(task.id, answer);
-    yield { kind: 'sent', task, bytes: upload?.length ?? 0 };
-  } catch (error) {
-    part.signal.throwIfAborted();
-    if (isOwn(error) || (error instanceof Refusal && error.status === 401)) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    // A repeated answer whose first arrived is refused too: then the server waits no longer, and this changes nothing.
-    await asked(() => api.fail(task.id, reason.slice(0, 1000)));
-    yield { kind: 'failed', task, reason };
-  } finally {
-    heart.stop();
-  }
-}
-
-/** Signs of life while a task is worked on, one at a time; aborts the work once the server does not want it any more. */
-function beating(
-  { api, beat }: TakePart,
-  id: string,
-  totals: () => Totals,
-  control: AbortController,
-): { stop(): void } {
-  let under = false;
-  const timer = setInterval(() => {
-    if (under) return;
-    under = true;
-    api
-      .progress(id, totals())
-      .catch((error: unknown) => {
-        // Anything else passes, or stops the next request as well.
-        if (error instanceof Refusal && error.status === 409) control.abort(error);
-      })
-      .finally(() => (under = false));
-  }, beat * 1000);
-  return { stop: () => clearInterval(timer) };
-}
-
-/** Errors that no other task will be spared. */
-const isOwn = (error: unknown): boolean =>
-  error instanceof Error && ['Unreachable', 'JournalFailure', 'Fatal'].includes(error.name);
 
 /** What the task is sent: the pieces that are kept, then the round's own, in the server's order. */
 async function fetched({ api, state }: TakePart, { frozen, sent }: TrainMessage): Promise<Tensors> {

@@ -5,6 +5,7 @@ import { shapeDifference, type Shapes } from '../../../tensor/tensors.ts';
 import { shapeProblem, updateProblem } from '../../combine.ts';
 import { bytesAt, PIECE } from '../payload-file.ts';
 import { unpacked } from '../payload.ts';
+import type { DataCounts } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import type { Offer } from './desk.ts';
 
@@ -51,4 +52,16 @@ async function requireNumbers(file: string, name: string, { dtype, offset, lengt
     const data = new Float32Array(buffer);
     refuseFor(updateProblem({ update: new Map([[name, { shape: [data.length], data }]]), weight: 1 }, new Map()));
   }
+}
+
+/** Updates weigh by examples, by labelled tokens, or all the same: more than a client declared to have is refused. */
+export function requireWeight(weight: number | null, data: DataCounts | null | undefined): void {
+  const most = Math.max(1, data?.train ?? 0, data?.labelledTokens ?? 0);
+  if (weight === null) throw new Refusal(422, 'weight', '`weight` must be given: sums of this run are not secure');
+  if (weight > most)
+    throw new Refusal(
+      422,
+      'weight',
+      `a weight of ${weight} is more than the ${most} of the data with which you joined`,
+    );
 }

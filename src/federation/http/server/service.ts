@@ -13,14 +13,16 @@ import {
 } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import type { Blobs } from './blobs.ts';
-import { checkUpdate } from './check-update.ts';
+import { checkUpdate, requireWeight } from './check-update.ts';
 import type { Desk, Offer } from './desk.ts';
 import type { Gate } from './gate.ts';
+import { register } from './identities.ts';
 import type { Keys } from './keys.ts';
 import type { Monitor } from './monitor.ts';
 import type { Store, TaskRow } from './store.ts';
 import { contribute } from './sums.ts';
 import { late, recordOf } from './task-record.ts';
+import { turns } from './turns.ts';
 import type { Uploads } from './uploads.ts';
 
 export interface Over {
@@ -77,22 +79,8 @@ export function service(parts: ServiceParts): Service {
   const { description, store, keys, desk, blobs, uploads, gate, monitor, journal } = parts;
   const told = new Set<string>();
   const silent = tellsNothing(description);
-  const writing = new Map<string, Promise<unknown>>();
+  const inTurn = turns();
   let over: Over | undefined;
-
-  /** One after the other for each task, so that a repeated request meets the first one's result. */
-  function inTurn<T>(id: string, body: () => Promise<T>): Promise<T> {
-    const result = (writing.get(id) ?? Promise.resolve()).then(body);
-    const settled: Promise<void> = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    writing.set(id, settled);
-    void settled.then(() => {
-      if (writing.get(id) === settled) writing.delete(id);
-    });
-    return result;
-  }
 
   function own(client: string, id: string): TaskRow {
     const row = store.task(id);
@@ -170,25 +158,6 @@ export function service(parts: ServiceParts): Service {
     }
   }
 
-  /** Once and for all; no two clients have the same. */
-  function registered(client: string, identity: string): void {
-    const known = store.identities();
-    if (known.get(client) === identity) return;
-    if (known.has(client) || [...known.values()].includes(identity))
-      throw new Refusal(
-        409,
-        'identity',
-        'another identity was registered before for you, or this one by another client',
-      );
-    store.setIdentity(client, identity);
-  }
-
-  /** Updates weigh by examples, by labelled tokens, or all the same. */
-  function mostWeight(client: string): number {
-    const data = store.client(client)?.data;
-    return Math.max(1, data?.train ?? 0, data?.labelledTokens ?? 0);
-  }
-
   function why(): string {
     const others = desk.oldest();
     const paused = gate.holding() ? gate.shutSince() : undefined;
@@ -205,14 +174,7 @@ export function service(parts: ServiceParts): Service {
       throw new Refusal(422, 'no-tensors', 'this task sends tensors: upload them and name their digest');
     const file = await uploads.file(client, digest);
     if (file === undefined) throw new Refusal(409, 'not-uploaded', 'upload these tensors first');
-    const most = mostWeight(client);
-    if (weight === null) throw new Refusal(422, 'weight', '`weight` must be given: sums of this run are not secure');
-    if (weight > most)
-      throw new Refusal(
-        422,
-        'weight',
-        `a weight of ${weight} is more than the ${most} of the data with which you joined`,
-      );
+    requireWeight(weight, store.client(client)?.data);
     await checkUpdate(file, offer);
   }
 
@@ -231,7 +193,7 @@ export function service(parts: ServiceParts): Service {
       if (identity === undefined && description.config['combine'] === 'secure')
         throw new Refusal(422, 'identity', 'sums of this run are secure: send the public key of your identity');
       const client = await keys.join(token, key, fedlora);
-      if (identity !== undefined) registered(client, identity);
+      if (identity !== undefined) register(store, client, identity);
       return { client };
     },
     ready(client, data) {
