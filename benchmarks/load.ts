@@ -162,13 +162,15 @@ async function rounds_(): Promise<number> {
   const used = server.processor() - processor;
   const times = asking.stop();
   const { peak } = server.memory();
-  await Promise.all(sides.map((side) => side.next('done')));
+  const done = await Promise.all(sides.map((side) => side.next('done')));
+  const cuts = done.reduce((sum, side) => sum + Number(side['cuts']), 0);
   await close();
   const round = seconds.reduce((sum, value) => sum + value, 0) / rounds;
   const what = { clients: count, adapterMB: megabytes, rounds, ...about };
   print('load: rounds per minute', 60 / round, '1/min', {
     seconds: seconds.map(rounded),
     processorSecondsPerRound: rounded(used / rounds),
+    cuts,
     ...what,
   });
   print('load: payloads, up and down', (2 * count * megabytes) / round, 'MB/s', what);

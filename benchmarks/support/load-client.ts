@@ -9,7 +9,7 @@ import { Agent, request } from 'node:http';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { openLine, type Line } from '../../src/federation/http/client/line.ts';
-import { PROTOCOL, UPLOAD_PIECE, type Next } from '../../src/federation/http/protocol.ts';
+import { PROTOCOL, UPLOAD_PIECE, type Next, type UploadState } from '../../src/federation/http/protocol.ts';
 import { newSecret } from '../../src/federation/http/server/keys.ts';
 import { adapterOf, updatesLike } from './load-work.ts';
 
@@ -101,6 +101,25 @@ await Promise.race([go, ended]);
 const open = (name: string): Promise<Line> =>
   openLine({ url, key: keys.get(name)!, signal: new AbortController().signal, handshake: 120 });
 
+let cuts = 0;
+
+/** Lost connections are tried again, as every client does; everything else is an error. */
+async function cut(error: unknown): Promise<void> {
+  if (!['ECONNRESET', 'EPIPE'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  if (++cuts > 10 * clients.length) throw error;
+  await new Promise((done) => setTimeout(done, 500));
+}
+
+async function again<T>(body: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await body();
+    } catch (error) {
+      await cut(error);
+    }
+  }
+}
+
 async function takesPart(name: string, update: () => Uint8Array, digest: string): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const ask = asking(keys.get(name)!, agent);
@@ -112,17 +131,26 @@ async function takesPart(name: string, update: () => Uint8Array, digest: string)
     if (next.kind === 'wait') continue;
     const { task } = next;
     if (task.kind !== 'train' || task.sent === null) throw new Error('this is no task of this benchmark');
-    const sent = await ask('GET', `blobs/${task.sent.digest}`);
+    const sent = await again(() => ask('GET', `blobs/${task.sent!.digest}`));
     if (sent.digest !== task.sent.digest) throw new Error('these are other bytes');
-    await ask('GET', `uploads/${digest}`);
     const bytes = update();
-    for (let at = 0; at < bytes.length; at += UPLOAD_PIECE) {
-      const piece = bytes.subarray(at, at + UPLOAD_PIECE);
-      const range = { 'content-range': `bytes ${at}-${at + piece.length - 1}/${bytes.length}` };
-      await ask('PUT', `uploads/${digest}`, piece, range);
+    for (;;) {
+      const { json } = await again(() => ask('GET', `uploads/${digest}`));
+      let { received, complete } = json as UploadState;
+      try {
+        while (!complete) {
+          const piece = bytes.subarray(received, received + UPLOAD_PIECE);
+          const range = { 'content-range': `bytes ${received}-${received + piece.length - 1}/${bytes.length}` };
+          ({ received, complete } = (await ask('PUT', `uploads/${digest}`, piece, range)).json as UploadState);
+        }
+        break;
+      } catch (error) {
+        // A connection that was cut: the server says how far it is.
+        await cut(error);
+      }
     }
     const totals = { step: 1, steps: 1, tokens: 1, processed: 1, lossSum: 1 };
-    await ask('POST', `tasks/${task.id}/update`, { digest, weight: 1, seconds: 0, totals });
+    await again(() => ask('POST', `tasks/${task.id}/update`, { digest, weight: 1, seconds: 0, totals }));
   }
   line.close();
   agent.destroy();
@@ -133,7 +161,7 @@ if (idle === null) {
   const digests = clients.map(({ number }) => createHash('sha256').update(updates.own(number)).digest('hex'));
   tell({ is: 'made' });
   await Promise.all(clients.map(({ name, number }, i) => takesPart(name, () => updates.own(number), digests[i]!)));
-  tell({ is: 'done' });
+  tell({ is: 'done', cuts });
 } else if (idle === 'socket') {
   const open_: Line[] = [];
   await each(clients, 32, async ({ name }) => {

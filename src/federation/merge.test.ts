@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { merge } from './merge.ts';
 
@@ -58,4 +60,29 @@ test('an error ends all, and so does leaving the loop', async () => {
   for await (const _ of merge([endless('b')], 1)) break;
   await pause(10);
   expect(closed.sort()).toEqual(['a', 'b']);
+});
+
+test('holds nothing that was taken while another source is slow', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  let go = (): void => undefined;
+  async function* slow(): AsyncGenerator<object, void> {
+    await new Promise<void>((done) => (go = done));
+    yield {};
+  }
+  const given: WeakRef<object>[] = [];
+  async function* quick(): AsyncGenerator<object, void> {
+    for (let i = 0; i < 5; i++) {
+      given.push(new WeakRef({ i }));
+      yield given[i]!.deref()!;
+    }
+  }
+  const merged = merge([slow(), quick()], 2);
+  for (let i = 0; i < 5; i++) await merged.next();
+  const last = merged.next();
+  await pause(5);
+  collect();
+  expect(given.slice(0, 4).filter((one) => one.deref() !== undefined)).toEqual([]);
+  go();
+  expect(await last).toEqual({ done: false, value: {} });
 });

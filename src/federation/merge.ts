@@ -4,37 +4,46 @@
  */
 export async function* merge<T>(sources: Iterable<AsyncGenerator<T, void>>, limit: number): AsyncGenerator<T, void> {
   const waiting = sources[Symbol.iterator]();
-  const running = new Map<AsyncGenerator<T, void>, Promise<Pulled<T>> | undefined>();
+  const running = new Set<AsyncGenerator<T, void>>();
+  // In the order in which they came, so that a busy generator starves no other. A race of promises would not do: those that
+  // stay pending keep what every earlier race has given.
+  const come: Pulled<T>[] = [];
+  let ring = (): void => undefined;
+  const pull = (source: AsyncGenerator<T, void>): void => {
+    const put = (pulled: Pulled<T>): void => {
+      come.push(pulled);
+      ring();
+    };
+    source.next().then(
+      (result) => put({ source, result }),
+      (error: unknown) => put({ source, error }),
+    );
+  };
   try {
     for (;;) {
       while (running.size < limit) {
         const { value, done } = waiting.next();
         if (done) break;
-        running.set(value, pull(value));
+        running.add(value);
+        pull(value);
       }
       if (running.size === 0) return;
-      const { source, result } = await Promise.race(running.values() as Iterable<Promise<Pulled<T>>>);
-      running.delete(source);
-      if (result.done) continue;
-      running.set(source, undefined);
-      yield result.value;
-      // Last in the map again, so that a busy generator starves no other.
-      running.delete(source);
-      running.set(source, pull(source));
+      if (come.length === 0) await new Promise<void>((done) => (ring = done));
+      const { source, ...pulled } = come.shift()!;
+      if ('error' in pulled) throw pulled.error;
+      if (pulled.result.done) {
+        running.delete(source);
+        continue;
+      }
+      yield pulled.result.value;
+      pull(source);
     }
   } finally {
-    for (const [source, pulled] of running) {
-      pulled?.catch(() => undefined);
-      source.return().catch(() => undefined);
-    }
+    for (const source of running) source.return().catch(() => undefined);
   }
 }
 
-interface Pulled<T> {
-  readonly source: AsyncGenerator<T, void>;
-  readonly result: IteratorResult<T, void>;
-}
-
-async function pull<T>(source: AsyncGenerator<T, void>): Promise<Pulled<T>> {
-  return { source, result: await source.next() };
-}
+type Pulled<T> = { readonly source: AsyncGenerator<T, void> } & (
+  | { readonly result: IteratorResult<T, void> }
+  | { readonly error: unknown }
+);
