@@ -2,7 +2,6 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { openServer } from '../../src/federation/http/server/open.ts';
 import { PROTOCOL } from '../../src/federation/http/protocol.ts';
 import { openJournal } from '../../src/federation/journal.ts';
@@ -80,8 +79,6 @@ try {
   }
   tell({ is: 'done' });
   await server.end({ how: 'finished', why: '' }, 60);
-  // The last answer is still on its way.
-  await sleep(500);
 } finally {
   await server.close();
   journal.close();

@@ -152,7 +152,9 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
       async end(over, seconds, signal = new AbortController().signal) {
         answers.end(over);
         const deadline = steady() + seconds * 1000;
-        const joined = store.clients().filter(({ key }) => key !== undefined);
+        const joined = store
+          .clients()
+          .filter(({ name, key }) => key !== undefined && store.revoked(name) === undefined);
         for (;;) {
           const left = (deadline - steady()) / 1000;
           if (left <= 0 || signal.aborted || joined.every(({ name }) => answers.told.has(name))) break;

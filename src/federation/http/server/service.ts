@@ -216,7 +216,11 @@ export function service(parts: ServiceParts): Service {
       const task = over === undefined ? await desk.next(client, seconds, signal) : undefined;
       desk.heard(client);
       if (over !== undefined) {
-        told.add(client);
+        // Once the answer is written: who waits for this closes the connections then.
+        setImmediate(() => {
+          told.add(client);
+          desk.heard(client);
+        });
         return { kind: 'over', ...over };
       }
       return task === undefined ? { kind: 'wait', why: why() } : { kind: 'task', task };
