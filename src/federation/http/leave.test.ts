@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { collect } from '../../../tests/support/collect.ts';
 import { layout } from '../../../tests/support/federation.ts';
@@ -138,4 +139,19 @@ describe('a client that leaves', () => {
     state.close();
     await at.stop();
   });
+});
+
+test('a server whose run is over is there until a client that asks knows what became of its last work', async () => {
+  const at = await scene();
+  await submitted(at.ann, at.task, at.digest, at.update);
+  const others = ['ben', 'cho'].map((name) => tools.takesPart(at.server, at.folder, name, { stages }));
+  await at.running;
+  let ended = false;
+  const end = at.server.end({ how: 'finished', why: '' }, 60).then(() => (ended = true));
+  await Promise.all(others);
+  expect(await at.ann.next(0)).toMatchObject({ kind: 'over' });
+  await sleep(1200);
+  expect(ended).toBe(false);
+  expect(await at.ann.outcome(at.task.id)).toEqual({ outcome: 'accepted' });
+  await end;
 });

@@ -157,7 +157,7 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
           .filter(({ name, key }) => key !== undefined && store.revoked(name) === undefined);
         for (;;) {
           const left = (deadline - steady()) / 1000;
-          if (left <= 0 || signal.aborted || joined.every(({ name }) => answers.told.has(name))) break;
+          if (left <= 0 || signal.aborted || joined.every(({ name }) => answers.told(name))) break;
           await desk.arrival(Math.min(1, left), signal);
         }
         if (over.how === 'finished') await blobs.clear();

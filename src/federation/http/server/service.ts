@@ -68,8 +68,8 @@ export interface Service {
   /** The run is over: everybody who asks is told. */
   end(over: Over): void;
   over(): Over | undefined;
-  /** Who was told so. */
-  readonly told: ReadonlySet<string>;
+  /** Whether a client was told so, and what became of all that it sent since the server started. */
+  told(client: string): boolean;
 }
 
 /** Why a client that has left has no part in a round. */
@@ -78,6 +78,14 @@ const LEFT = 'it has left the run';
 export function service(parts: ServiceParts): Service {
   const { description, store, keys, desk, blobs, uploads, gate, monitor, journal } = parts;
   const told = new Set<string>();
+  /** Updates whose client has not heard yet what became of them. */
+  const owed = new Map<string, Set<string>>();
+  /** Once an answer is written: who waits for what is noted may close the connections then. */
+  const afterwards = (client: string, note: () => void): void =>
+    void setImmediate(() => {
+      note();
+      desk.heard(client);
+    });
   const silent = tellsNothing(description);
   const inTurn = turns();
   let over: Over | undefined;
@@ -144,6 +152,7 @@ export function service(parts: ServiceParts): Service {
     // Durable before it is acknowledged, and before the round engine sees it.
     store.finish(id, message, digest ?? undefined);
     desk.finished(id, { result: message, digest: digest ?? undefined });
+    owed.set(client, (owed.get(client) ?? new Set()).add(id));
     return { outcome: 'received' };
   }
 
@@ -216,11 +225,7 @@ export function service(parts: ServiceParts): Service {
       const task = over === undefined ? await desk.next(client, seconds, signal) : undefined;
       desk.heard(client);
       if (over !== undefined) {
-        // Once the answer is written: who waits for this closes the connections then.
-        setImmediate(() => {
-          told.add(client);
-          desk.heard(client);
-        });
+        afterwards(client, () => told.add(client));
         return { kind: 'over', ...over };
       }
       return task === undefined ? { kind: 'wait', why: why() } : { kind: 'task', task };
@@ -265,7 +270,10 @@ export function service(parts: ServiceParts): Service {
     },
     outcome: (client, id) => {
       desk.heard(client);
-      return outcomeOf(own(client, id));
+      const answer = outcomeOf(own(client, id));
+      const last = over !== undefined || answer.outcome === 'accepted' || answer.outcome === 'refused';
+      if (last) afterwards(client, () => owed.get(client)?.delete(id));
+      return answer;
     },
     async leave(client) {
       // The record first: what a kill leaves of the files goes when the server starts again.
@@ -288,7 +296,7 @@ export function service(parts: ServiceParts): Service {
       desk.wake();
     },
     over: () => over,
-    told,
+    told: (client) => told.has(client) && (owed.get(client)?.size ?? 0) === 0,
   };
 }
 
