@@ -1,0 +1,72 @@
+/**
+ * `npm run chaos -- --scenarios N --seed S`: federations of real processes on loopback, each with faults drawn from its seed, and
+ * what must hold afterwards checked (docs/faults.md). `--from K` goes on with scenario K (from 0) of the series, `--scenario SEED`
+ * runs a single one, `--jobs N` several at a time, `--limit` seconds for each, `--main PATH` another command line
+ * than the one just built. Folders and results: .cache/chaos/S.
+ */
+import { existsSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { duration } from '../src/report/format.ts';
+import { planOf } from './chaos/plan.ts';
+import { runScenario, type Result } from './chaos/scenario.ts';
+import { resultsOf, runSeries } from './chaos/series.ts';
+import { markdown, rows, totals } from './chaos/table.ts';
+
+const { values } = parseArgs({
+  options: {
+    scenarios: { type: 'string', default: '20' },
+    seed: { type: 'string', default: '1' },
+    from: { type: 'string', default: '0' },
+    scenario: { type: 'string' },
+    jobs: { type: 'string', default: '2' },
+    limit: { type: 'string', default: '300' },
+    main: { type: 'string', default: '.cache/build/src/cli/main.js' },
+  },
+});
+
+const main = resolve(values.main);
+if (!existsSync(main))
+  throw new Error(`there is no ${main}: start it from the repository’s folder, with \`npm run chaos\``);
+const number = (name: keyof typeof values): number => {
+  const value = Number(values[name]);
+  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} takes a whole number, not ${values[name]}`);
+  return value;
+};
+const ground = { main, limit: number('limit') };
+
+const line = ({ seed, setting, faults, outcome, reason, seconds }: Result): string =>
+  `${seed} ${setting}, ${faults.join(' + ')}: ${outcome}${reason === '' ? '' : ` (${reason.split('\n')[0]!.slice(0, 160)})`}, ${seconds.toFixed(0)} s`;
+const complain = ({ seed, problems }: Result): void => {
+  for (const problem of problems) console.log(`  ${problem}`);
+  if (problems.length > 0) console.log(`  again: npm run chaos -- --scenario ${seed}`);
+};
+
+if (values.scenario !== undefined) {
+  const seed = number('scenario');
+  const root = resolve('.cache/chaos/single');
+  const result = await runScenario(planOf(seed), { ...ground, root });
+  console.log(line(result));
+  complain(result);
+  if (result.problems.length > 0) console.log(`  its folder: ${join(root, String(seed))}`);
+  process.exit(result.outcome === 'failed' ? 1 : 0);
+}
+
+const series = number('seed');
+const root = resolve('.cache/chaos', String(series));
+const [from, count, jobs] = [number('from'), number('scenarios'), Math.max(1, number('jobs'))];
+const began = performance.now();
+let done = 0;
+for await (const result of runSeries(series, { from, count, jobs }, { ...ground, root })) {
+  done++;
+  const left = ((performance.now() - began) / 1000 / done) * (count - from - done);
+  console.log(`${from + done}/${count} · ${duration(left)} left · ${line(result)}`);
+  complain(result);
+}
+const results = resultsOf(root).filter(({ seed }) => seed < series * 100_000 + count);
+writeFileSync(
+  join(root, 'summary.json'),
+  `${JSON.stringify({ series, rows: rows(results), totals: totals(results), results }, undefined, 2)}\n`,
+);
+console.log(`\n${markdown(results)}\n\n${JSON.stringify(totals(results))}\n${join(root, 'summary.json')}`);
+process.exit(results.some(({ outcome }) => outcome === 'failed') ? 1 : 0);

@@ -1,0 +1,151 @@
+import { stream, type Random } from '../../src/tensor/random.ts';
+import { settings, type SettingName } from './settings.ts';
+
+/** What a request is for, as far as faults care. */
+export type RequestKind = 'join' | 'ready' | 'next' | 'progress' | 'blob' | 'upload' | 'update' | 'sums' | 'outcome';
+
+/** A point in a run: just before, in the middle of, or after the n-th request of a kind (of one client, or of all together), and so long later. */
+export interface Moment {
+  readonly on: RequestKind;
+  readonly of?: string;
+  /** From 1. */
+  readonly nth: number;
+  readonly when: 'before' | 'during' | 'after';
+  /** Milliseconds. */
+  readonly later: number;
+}
+
+/** What the wire may do to a request, and to which share of them. */
+export const wireFaults = ['cut', 'delayed', 'sent twice', 'out of order', 'throttled', 'damaged on the wire'] as const;
+export type WireFault = (typeof wireFaults)[number];
+
+export type Fault =
+  | { readonly kind: WireFault; readonly share: number }
+  | { readonly kind: 'server killed'; readonly at: Moment; readonly down: number }
+  | { readonly kind: 'client killed'; readonly who: string; readonly at: Moment; readonly down: number }
+  | { readonly kind: 'damaged on disk'; readonly who: string; readonly at: Moment; readonly down: number }
+  | {
+      readonly kind: 'clock jumps';
+      readonly who: string;
+      /** So many milliseconds after a process began its clock moves by so many. */
+      readonly jumps: readonly { readonly after: number; readonly by: number }[];
+    }
+  | { readonly kind: 'full disk'; readonly bytes: number }
+  | { readonly kind: 'strangers' }
+  | { readonly kind: 'bad client' }
+  | { readonly kind: 'clients vanish'; readonly share: number };
+
+export type FaultKind = Fault['kind'];
+
+/** Everything that a scenario does, from its seed alone. */
+export interface Plan {
+  readonly seed: number;
+  readonly setting: SettingName;
+  readonly clients: readonly string[];
+  readonly faults: readonly Fault[];
+}
+
+export const SERVER = 'server';
+/** The client of the harness that has a valid key and nothing good in mind. */
+export const MALLORY = 'mallory';
+/** Share of a round's clients that vanish. */
+const VANISH = 0.3;
+
+export const faultKinds: readonly FaultKind[] = [
+  'server killed',
+  'client killed',
+  ...wireFaults,
+  'damaged on disk',
+  'clock jumps',
+  'full disk',
+  'strangers',
+  'bad client',
+  'clients vanish',
+];
+
+/** The seed of the k-th scenario (from 0) of a series. */
+export const seedOf = (series: number, k: number): number => series * 100_000 + k;
+
+/** A scenario: each kind of fault comes in turn, with up to three others drawn beside it. */
+export function planOf(seed: number): Plan {
+  const random = stream(seed, 'chaos');
+  const names = Object.keys(settings) as SettingName[];
+  const setting = names[random.integer(names.length)]!;
+  const clients = ['aurora', 'birch', 'cobalt', 'dune'].slice(0, random.integer(4) === 0 ? 4 : 3);
+  const first = faultKinds[seed % faultKinds.length]!;
+  const others = random.shuffle(faultKinds.filter((kind) => kind !== first)).slice(0, random.integer(4));
+  return { seed, setting, clients, faults: [first, ...others].flatMap((kind) => faultsOf(kind, clients, random)) };
+}
+
+const between = (random: Random, least: number, most: number): number => least + random.integer(most - least + 1);
+const oneOf = <T>(random: Random, list: readonly T[]): T => list[random.integer(list.length)]!;
+
+function faultsOf(kind: FaultKind, clients: readonly string[], random: Random): Fault[] {
+  switch (kind) {
+    case 'server killed':
+      return Array.from({ length: between(random, 1, 3) }, () => ({
+        kind,
+        at: moment(random, clients),
+        down: between(random, 0, 1500),
+      }));
+    case 'client killed':
+      return Array.from({ length: between(random, 1, 2) }, () => {
+        const who = oneOf(random, clients);
+        return { kind, who, at: moment(random, [who], who), down: between(random, 0, 1500) };
+      });
+    case 'damaged on disk': {
+      const who = random.uniform() < 0.7 ? SERVER : oneOf(random, clients);
+      return [{ kind, who, at: moment(random, who === SERVER ? clients : [who], who), down: between(random, 0, 300) }];
+    }
+    case 'clock jumps':
+      return [
+        {
+          kind,
+          who: random.uniform() < 0.6 ? SERVER : oneOf(random, clients),
+          jumps: Array.from({ length: between(random, 1, 4) }, () => ({
+            after: between(random, 200, 6000),
+            by: Math.round((random.uniform() * 2 - 1) * oneOf(random, [1e3, 6e4, 3.6e6, 8.64e7])),
+          })),
+        },
+      ];
+    case 'full disk':
+      return [{ kind, bytes: between(random, 100_000, 900_000) }];
+    case 'strangers':
+    case 'bad client':
+      return [{ kind }];
+    case 'clients vanish':
+      return [{ kind, share: VANISH }];
+    case 'cut':
+    case 'delayed':
+    case 'sent twice':
+    case 'out of order':
+    case 'throttled':
+    case 'damaged on the wire':
+      return [{ kind, share: oneOf(random, [0.05, 0.15, 0.4]) }];
+  }
+}
+
+/** Half of them while tensors are on their way or a round is about to be committed. */
+function moment(random: Random, clients: readonly string[], who: string = SERVER): Moment {
+  const on = oneOf<RequestKind>(random, [
+    'upload',
+    'update',
+    'upload',
+    'update',
+    'next',
+    'blob',
+    'sums',
+    'outcome',
+    'ready',
+    'join',
+  ]);
+  const once = on === 'ready' || on === 'join';
+  const most = once ? 1 : 4;
+  return {
+    on,
+    ...(who !== SERVER && { of: who }),
+    nth: between(random, 1, who === SERVER ? most * clients.length : most),
+    when: oneOf(random, ['before', 'during', 'after']),
+    later: oneOf(random, [0, 0, 1, 3, 10, 30, 100]),
+  };
+}

@@ -1,0 +1,208 @@
+import { createServer, request as ask, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
+import type { Moment, RequestKind } from './plan.ts';
+import { noteUpdate, pieces, type Heard, type Seen } from './seen.ts';
+import type { Mischief } from './wire.ts';
+
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: Buffer;
+}
+
+export interface Wire {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** One client's connection to the server: hands requests on, and does to each what the plan says. */
+export async function openWire(parts: {
+  readonly client: string;
+  /** Where the server listens now; undefined while it is down. */
+  readonly upstream: () => string | undefined;
+  readonly seen: Seen;
+  readonly mischief: (n: number, kind: RequestKind) => Mischief;
+  /** Told as requests pass, so that something can happen just then. */
+  readonly passing: (kind: RequestKind, client: string, when: Moment['when'], answer?: Buffer) => void;
+}): Promise<Wire> {
+  const { client, upstream, seen, mischief, passing } = parts;
+  const piece = pieces(seen);
+  const closed = new AbortController();
+  let count = 0;
+
+  /** Sends a request on; the server's yes to an update is noted even if nobody else ever hears it. */
+  async function hand(heard: Heard, kind: RequestKind, how: Mischief, signal: AbortSignal): Promise<Answer> {
+    const answer = await exchange(heard, upstream(), how, signal, () => passing(kind, client, 'during'));
+    if (kind === 'join' && answer.status === 200)
+      seen.used.add(heard.headers['authorization']!.slice('Bearer '.length));
+    if (kind === 'update' && answer.status === 200) {
+      const { outcome } = JSON.parse(answer.body.toString('utf8')) as { outcome: string };
+      const task = heard.path.split('/')[3]!;
+      const message = JSON.parse(Buffer.from(heard.body).toString('utf8')) as ReturnType<typeof noteUpdate>['message'];
+      if (outcome === 'received' || outcome === 'accepted') seen.acknowledged.push({ client, task, message });
+    }
+    return answer;
+  }
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const n = count++;
+    const heard: Heard = {
+      client,
+      method: request.method ?? 'GET',
+      path: request.url ?? '/',
+      headers: kept(request.headers),
+      body: await bodyOf(request),
+    };
+    const kind = kindOf(heard.method, heard.path);
+    seen.requests.push(heard);
+    if (kind === 'update') noteUpdate(seen, heard);
+    if (kind === 'upload' && heard.method === 'PUT') piece(heard);
+    const how = mischief(n, kind);
+    const gone = new AbortController();
+    response.on('close', () => gone.abort());
+    const signal = AbortSignal.any([gone.signal, closed.signal]);
+    passing(kind, client, 'before');
+    if (how.kind === 'cut' && how.where === 'before') throw new Cut();
+    if (how.kind === 'delayed') await setTimeout(how.request, undefined, { signal });
+    if (how.kind === 'out of order') {
+      setTimeout(how.later, undefined, { signal: closed.signal })
+        .then(() => hand(heard, kind, { kind: 'none' }, closed.signal))
+        .catch(() => undefined);
+      throw new Cut();
+    }
+    const answer = await (how.kind === 'sent twice' ? twice(heard, kind, how, signal) : hand(heard, kind, how, signal));
+    passing(kind, client, 'after', answer.body);
+    if (how.kind === 'delayed') await setTimeout(how.answer, undefined, { signal });
+    await reply(response, kind === 'blob' ? damaged(answer, how) : answer, how);
+  }
+
+  async function twice(
+    heard: Heard,
+    kind: RequestKind,
+    how: Extract<Mischief, { kind: 'sent twice' }>,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    // The second one arrives whatever the client does.
+    const both = [
+      hand(heard, kind, how, signal),
+      setTimeout(how.apart, undefined, { signal: closed.signal }).then(() => hand(heard, kind, how, closed.signal)),
+    ];
+    for (const one of both) one.catch(() => undefined);
+    return both[how.answer]!;
+  }
+
+  const server = createServer((request, response) => {
+    handle(request, response).catch(() => response.destroy());
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: () =>
+      new Promise((done) => {
+        closed.abort();
+        server.close(() => done());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+class Cut extends Error {
+  override readonly name = 'Cut';
+}
+
+async function bodyOf(stream: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+const dropped = new Set(['host', 'connection', 'transfer-encoding', 'keep-alive']);
+const kept = (headers: IncomingMessage['headers']): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) =>
+      dropped.has(name) || value === undefined ? [] : [[name, String(value)]],
+    ),
+  );
+
+export function kindOf(method: string, path: string): RequestKind {
+  const [, , what = '', , last = ''] = path.split(/[/?]/);
+  if (what === 'uploads') return method === 'PUT' ? 'upload' : 'outcome';
+  if (what === 'blobs') return 'blob';
+  if (what === 'tasks') return last === 'failure' ? 'sums' : (last as 'update' | 'sums' | 'progress' | 'outcome');
+  return ['join', 'ready', 'next'].includes(what) ? (what as 'join') : 'outcome';
+}
+
+/** One request to the server and its whole answer. Rejects where the connection breaks. */
+async function exchange(
+  { method, path, headers, body }: Heard,
+  to: string | undefined,
+  how: Mischief,
+  signal: AbortSignal,
+  halfway: () => void,
+): Promise<Answer> {
+  if (to === undefined) throw new Cut();
+  const { hostname, port } = new URL(to);
+  const sent = how.kind === 'damaged on the wire' && method === 'PUT' ? flipped(body, how.at) : body;
+  return new Promise((done, failed) => {
+    const outgoing = ask({ hostname, port, method, path, headers, agent: false, signal }, (response) => {
+      bodyOf(response).then(
+        (bytes) => done({ status: response.statusCode!, headers: response.headers, body: bytes }),
+        failed,
+      );
+    });
+    outgoing.on('error', failed);
+    write(outgoing, sent, how, halfway).catch(failed);
+  });
+}
+
+async function write(
+  outgoing: ReturnType<typeof ask>,
+  body: Uint8Array,
+  how: Mischief,
+  halfway: () => void,
+): Promise<void> {
+  if (how.kind === 'cut' && how.where === 'request') {
+    outgoing.write(body.subarray(0, Math.floor(how.share * body.length)));
+    await setTimeout(5);
+    outgoing.destroy(new Cut());
+    return;
+  }
+  const chunk = how.kind === 'throttled' ? how.chunk : Math.ceil(body.length / 2);
+  for (let at = 0; at < body.length; at += chunk) {
+    outgoing.write(body.subarray(at, at + chunk));
+    if (at < body.length / 2 && at + chunk >= body.length / 2) halfway();
+    if (how.kind === 'throttled') await setTimeout(how.pause);
+  }
+  outgoing.end();
+  if (body.length === 0) halfway();
+}
+
+function flipped(body: Uint8Array, share: number): Buffer {
+  const bytes = Buffer.from(body);
+  if (bytes.length > 0) bytes[Math.floor(share * bytes.length)]! ^= 1 << (Math.floor(share * 997) % 8);
+  return bytes;
+}
+
+const damaged = (answer: Answer, how: Mischief): Answer =>
+  how.kind === 'damaged on the wire' && answer.status < 300
+    ? { ...answer, body: flipped(answer.body, how.at) }
+    : answer;
+
+async function reply(response: ServerResponse, { status, headers, body }: Answer, how: Mischief): Promise<void> {
+  response.writeHead(status, { ...kept(headers), 'content-length': body.length });
+  if (how.kind === 'cut') {
+    response.write(body.subarray(0, Math.floor(how.share * body.length)));
+    await setTimeout(5);
+    throw new Cut();
+  }
+  if (how.kind !== 'throttled') {
+    response.end(body);
+    return;
+  }
+  for (let at = 0; at < body.length; at += how.chunk) {
+    response.write(body.subarray(at, at + how.chunk));
+    await setTimeout(how.pause);
+  }
+  response.end();
+}

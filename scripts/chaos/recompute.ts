@@ -1,0 +1,141 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { readFileSync } from 'node:fs';
+import { checkConfig } from '../../src/config/check.ts';
+import type { RunConfigInput } from '../../src/config/schema.ts';
+import { sortedNames } from '../../src/federation/clients.ts';
+import { Fatal } from '../../src/federation/fatal.ts';
+import { fromPayload } from '../../src/federation/http/payload.ts';
+import { openJournal } from '../../src/federation/journal.ts';
+import type { Participant, Update } from '../../src/federation/participant.ts';
+import { runRounds } from '../../src/federation/rounds.ts';
+import { writeMix } from '../../src/formats/files/mix.ts';
+import type { Adapter, AdapterMix } from '../../src/lora/adapter.ts';
+import { initAdapter } from '../../src/lora/init.ts';
+import { projectionsOf } from '../../src/models/weights.ts';
+import { withGuards } from '../../src/run/guards.ts';
+import { knownMethods, layOut } from '../../src/run/methods.ts';
+import { layoutOf, openModel } from '../../src/run/subject.ts';
+import { encodeState } from '../../src/tensor/encode.ts';
+import type { Tensors } from '../../src/tensor/tensor.ts';
+import { acceptedOf } from './check.ts';
+import type { Evidence } from './evidence.ts';
+import { averaged } from './plain.ts';
+import type { Seen } from './seen.ts';
+import { contents, model as modelFolder } from './workspace.ts';
+
+/** An update that counts, with its tensors as its client sent them. */
+export interface Counted {
+  readonly client: string;
+  readonly update: Tensors;
+  readonly weight: number;
+}
+
+/**
+ * Computes everything again from the updates that count, as the harness saw them on their way: each stage's shared state and the
+ * adapters. Gives what is not the same, bit for bit.
+ */
+export async function recomputed(folder: string, evidence: Evidence, seen: Seen): Promise<string[]> {
+  const given = parse(readFileSync(join(folder, 'serve.yaml'), 'utf8')) as RunConfigInput;
+  const known = knownMethods();
+  const config = checkConfig(given, known);
+  const model = await openModel(modelFolder);
+  const initial = initAdapter(layoutOf(model, config.lora), config.seed);
+  const clients = sortedNames(config.serve!.clients);
+  const methods = withGuards(config, layOut(config, known, initial.layout), { clients, proxy: false, known });
+  const problems: string[] = [];
+  const scratch = mkdtempSync(join(tmpdir(), 'fedlora-chaos-'));
+  const journal = openJournal({ path: join(scratch, 'journal.sqlite'), identity: {}, resume: false });
+  const writing = { baseModel: model.folder, projections: projectionsOf(model.config) };
+  const compareFolders = async (label: string, mix: AdapterMix, how: string): Promise<void> => {
+    const found = contents(join(folder, 'server', 'adapters', label, 'global'));
+    await writeMix(join(scratch, how, label), mix, writing);
+    const expected = contents(join(scratch, how, label));
+    if (found.size === 0 || [...expected].some(([path, bytes]) => found.get(path) !== bytes))
+      problems.push(`the global adapter of ${label} is not that of the same updates ${how}`);
+  };
+  try {
+    for (const { label, use, stages } of methods) {
+      const finished =
+        evidence.places.filter(({ method }) => method === label).length === stages.length &&
+        evidence.places.every((place) => evidence.rounds(place).length === place.planned);
+      const events = runRounds({
+        label,
+        stages,
+        initial,
+        clients,
+        hasProxy: false,
+        participant: recorded(evidence, seen),
+        journal,
+        rounds: config.rounds,
+        seed: config.seed,
+      });
+      try {
+        for (;;) {
+          const next = await events.next();
+          if (!next.done) continue;
+          if (finished)
+            await compareFolders(label, next.value.stages.at(-1)!.models.global, 'given to the round engine again');
+          break;
+        }
+      } catch (error) {
+        if (!(error instanceof Fatal) || finished) throw error;
+      }
+      for (const place of evidence.places.filter(({ method }) => method === label)) {
+        const { method, stage, stageIndex } = place;
+        const at = { method, stage, stageIndex };
+        if (hex(journal.shared(at)) !== hex(evidence.journal.shared(at)))
+          problems.push(`what ${label} · ${stage} has come to is not what the updates that count come to`);
+      }
+      const [first] = evidence.places;
+      if (use === 'fedit' && finished && first !== undefined) {
+        const rounds = evidence
+          .rounds(first)
+          .map(({ round, participants }) =>
+            sortedNames(participants).map((client) => countedAs(evidence, seen, first, round, client)),
+          );
+        const adapter: Adapter = { layout: initial.layout, factors: averaged(initial.factors, rounds) };
+        await compareFolders(label, [{ adapter, weight: 1 }], 'added up plainly');
+      }
+    }
+  } finally {
+    journal.close();
+    rmSync(scratch, { recursive: true, force: true });
+  }
+  return problems;
+}
+
+const hex = (state: Parameters<typeof encodeState>[0]): string => Buffer.from(encodeState(state)).toString('hex');
+
+/** Does what the record says was done: the updates that count, and nothing of anybody else. */
+const recorded = (evidence: Evidence, seen: Seen): Participant => ({
+  // eslint-disable-next-line require-yield
+  async *perform({ method, stage, stageIndex, round, client }): AsyncGenerator<never, Update> {
+    const place = { method, stage, stageIndex };
+    const record = evidence.rounds(place).find((one) => one.round === round);
+    // A round that never ended ends this one too.
+    if (record === undefined) throw new Fatal('the record ends here');
+    if (!record.participants.includes(client)) throw new Error('left out');
+    return { ...countedAs(evidence, seen, place, round, client), seconds: 0 };
+  },
+});
+
+function countedAs(
+  evidence: Evidence,
+  seen: Seen,
+  place: Parameters<typeof acceptedOf>[1],
+  round: number,
+  client: string,
+): Counted {
+  const message = acceptedOf(evidence, place, round, client)?.message;
+  if (message === undefined)
+    throw new Error(`${client} counts in round ${round + 1} of ${place.stage} without an update`);
+  const { digest, weight } = message;
+  if (weight === null) throw new Error(`${client} keeps its update for a secure sum, which no scenario has`);
+  if (digest === null) return { client, update: new Map(), weight };
+  const bytes = seen.payloads.get(digest);
+  if (bytes === undefined) throw new Error(`${client} counts in round ${round + 1} with tensors that nobody sent`);
+  return { client, update: fromPayload(bytes, digest), weight };
+}

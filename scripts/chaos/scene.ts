@@ -1,0 +1,219 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { stream } from '../../src/tensor/random.ts';
+import { damageOne, type SmallDisk } from './disk.ts';
+import { SERVER, type Fault, type Moment, type Plan, type RequestKind } from './plan.ts';
+import { clockModule, diskModule, run, type Command, type Running } from './processes.ts';
+import { model } from './workspace.ts';
+
+/** How often a server that stopped with a reason is started again. */
+const RESUMES = 4;
+/** Milliseconds after which a full disk has room again. */
+const FULL = 9000;
+
+/** How a server's run ended, over all its processes. */
+export interface Ending {
+  readonly how: 'finished' | 'stopped';
+  readonly reason: string;
+}
+
+export interface Scene {
+  /** Where the server listens now. */
+  readonly url: () => string | undefined;
+  /** A client's enrolment token, while its file is there. */
+  readonly token: (client: string) => string | undefined;
+  readonly problems: string[];
+  readonly kills: () => number;
+  readonly passing: (kind: RequestKind, client: string, when: Moment['when'], answer?: Buffer) => void;
+  /** Runs the server to its end, whatever befalls it. */
+  server(): Promise<Ending>;
+  /** Runs a client until it has heard the end, or the run is over without it. */
+  client(name: string, url: string): Promise<void>;
+  /** Kills what still runs. */
+  close(): Promise<void>;
+}
+
+/** The processes of a scenario, and whoever kills them. @param over aborted when nothing may start any more */
+export function openScene(parts: {
+  readonly plan: Plan;
+  readonly folder: string;
+  readonly main: string;
+  readonly lease: number;
+  readonly disk: SmallDisk | undefined;
+  readonly over: AbortSignal;
+}): Scene {
+  const { plan, folder, main, lease, disk, over } = parts;
+  const running = new Map<string, Running>();
+  const down = new Map<string, number>();
+  const damage = new Map<string, string[]>();
+  const given = new Map<string, string>();
+  const problems: string[] = [];
+  const moments = plan.faults.flatMap((fault) => ('at' in fault ? [{ fault, count: 0 }] : []));
+  const vanished = new Set<string>();
+  const random = stream(plan.seed, 'damage');
+  let url: string | undefined;
+  let ended: Ending | undefined;
+  const fill = plan.faults.find(({ kind }) => kind === 'full disk');
+  let roomy = fill === undefined;
+  let kills = 0;
+
+  const pause = (ms: number): Promise<unknown> => setTimeout(ms, undefined, { signal: over }).catch(() => undefined);
+  const at = (...names: string[]): string => join(folder, ...names);
+
+  function tokenOf(client: string): string | undefined {
+    const path = at('server', 'server', 'tokens', `${client}.token`);
+    return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined;
+  }
+
+  function kill(who: string, milliseconds: number): void {
+    const process = running.get(who);
+    if (process === undefined) return;
+    down.set(who, milliseconds);
+    kills++;
+    process.kill();
+  }
+
+  function strike(fault: Extract<Fault, { at: Moment }>): void {
+    const who = fault.kind === 'server killed' ? SERVER : fault.who;
+    if (fault.kind === 'damaged on disk')
+      damage.set(
+        who,
+        who === SERVER
+          ? [at('server', 'server', 'payloads'), at('server', 'server', 'uploads')]
+          : [at(who, 'payloads')],
+      );
+    kill(who, fault.down);
+  }
+
+  function started(who: string, args: readonly string[], env: Record<string, string>): Running {
+    const clock = plan.faults.find((fault) => fault.kind === 'clock jumps' && fault.who === who);
+    const full = who === SERVER && disk === undefined && !roomy ? fill : undefined;
+    const command: Command = {
+      main,
+      args,
+      imports: [...(clock ? [clockModule] : []), ...(full ? [diskModule] : [])],
+      env: {
+        ...env,
+        ...(clock?.kind === 'clock jumps' && { CHAOS_CLOCK: JSON.stringify(clock.jumps) }),
+        ...(full?.kind === 'full disk' && { FULL_DISK_AFTER: String(full.bytes) }),
+      },
+      log: at(`${who}.log`),
+    };
+    const process = run(command);
+    running.set(who, process);
+    return process;
+  }
+  function makeRoom(): void {
+    if (!roomy) disk?.enlarge();
+    roomy = true;
+  }
+
+  /** After a kill: damages what is to be damaged, and waits as long as the plan says. */
+  async function afterwards(who: string): Promise<void> {
+    const folders = damage.get(who);
+    damage.delete(who);
+    if (folders !== undefined) damageOne(folders, random);
+    await pause(down.get(who) ?? 0);
+  }
+
+  async function listening(process: Running): Promise<void> {
+    const gone = process.ended.then(() => true);
+    for (;;) {
+      const found = /^serving on (.*)$/m.exec(process.said())?.[1];
+      if (found !== undefined) {
+        url = found;
+        return;
+      }
+      if (await Promise.race([gone, setTimeout(20).then(() => false)])) return;
+    }
+  }
+
+  return {
+    url: () => url,
+    token: tokenOf,
+    problems,
+    kills: () => kills,
+    passing(kind, client, when, answer) {
+      for (const moment of moments) {
+        const { on, of, nth, when: planned, later } = moment.fault.at;
+        if (on !== kind || planned !== when || (of !== undefined && of !== client)) continue;
+        if (++moment.count === nth) void pause(later).then(() => strike(moment.fault));
+      }
+      const vanish = plan.faults.find((fault) => fault.kind === 'clients vanish');
+      if (vanish?.kind !== 'clients vanish' || kind !== 'next' || when !== 'after' || answer === undefined) return;
+      const next = JSON.parse(answer.toString('utf8')) as {
+        task?: { id: string; kind: string; place: { stageIndex: number }; round: number };
+      };
+      if (next.task?.kind !== 'train' || vanished.has(next.task.id)) return;
+      vanished.add(next.task.id);
+      const { place, round } = next.task;
+      if (stream(plan.seed, 'vanish', client, place.stageIndex, round).uniform() < vanish.share)
+        kill(client, lease * 1000 + 500);
+    },
+    async server() {
+      void pause(FULL).then(makeRoom);
+      for (let resumes = 0; ;) {
+        const process = started(SERVER, ['serve', at('serve.yaml'), '--out', at('server'), '--resume'], {});
+        await listening(process);
+        const exit = await process.ended;
+        url = undefined;
+        if (over.aborted) return { how: 'stopped', reason: 'the scenario’s time was over' };
+        if (exit.killed) {
+          await afterwards(SERVER);
+          continue;
+        }
+        if (exit.code === 0) return (ended = { how: 'finished', reason: '' });
+        const reason = /^(?:error|stopped): ([^]*)/m.exec(exit.said)?.[1]?.split('\nWhere it happened')[0]?.trim();
+        if (reason === undefined) problems.push(`the server ended with ${exit.code} and no reason`);
+        if (!roomy) makeRoom();
+        else if (reason === undefined || ++resumes > RESUMES)
+          return (ended = { how: 'stopped', reason: reason ?? 'no reason' });
+      }
+    },
+    async client(name, wire) {
+      const going = (): boolean => ended === undefined && !over.aborted;
+      while (going()) {
+        if (url === undefined) {
+          await pause(50);
+          continue;
+        }
+        // Whoever was given a token has it still when the server's file is gone.
+        const token = tokenOf(name) ?? given.get(name) ?? '';
+        given.set(name, token);
+        const args = [
+          'join',
+          wire,
+          '--data',
+          at(`${name}.jsonl`),
+          '--model',
+          model,
+          '--threads',
+          '1',
+          '--out',
+          at(name),
+          '--patience',
+          '120',
+        ];
+        const process = started(name, args, token === '' ? {} : { FEDLORA_TOKEN: token });
+        const exit = await process.ended;
+        if (exit.code === 0 || over.aborted) return;
+        if (exit.killed) {
+          await afterwards(name);
+          continue;
+        }
+        // Told that the run stopped: it may be started again, and so is the client.
+        if (/the server stopped the run|did not answer for \d+ s/.test(exit.said)) {
+          await pause(500);
+          continue;
+        }
+        problems.push(`client ${name} ended with ${exit.code}: ${exit.said.trim().split('\n').slice(-2).join(' ')}`);
+        return;
+      }
+    },
+    async close() {
+      for (const process of running.values()) process.kill();
+      await Promise.all([...running.values()].map(({ ended: end }) => end));
+    },
+  };
+}

@@ -1,0 +1,85 @@
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { stringify } from 'yaml';
+import { served, simulated, type SettingName } from './settings.ts';
+
+/** What all scenarios of a series share. */
+export interface Ground {
+  /** Where scenarios have their folders. */
+  readonly root: string;
+  /** The built command line. */
+  readonly main: string;
+  /** Seconds that a scenario may take. */
+  readonly limit: number;
+}
+
+export const model = resolve('assets/model');
+const tasks = resolve('assets/tasks/desks.jsonl');
+
+/** Rows of a client, from the embedded tasks. */
+export function rowsOf(names: readonly string[]): string {
+  const desks = ['aurora', 'birch', 'cobalt'];
+  const lines = readFileSync(tasks, 'utf8').trimEnd().split('\n');
+  return names
+    .flatMap((name, i) => {
+      const own = lines
+        .map((line) => JSON.parse(line) as { client: string })
+        .filter(({ client }) => client === desks[i % 3]);
+      const some = own.slice(Math.floor(i / 3) * 12, Math.floor(i / 3) * 12 + 12);
+      return some.map((row) => `${JSON.stringify({ ...row, client: name })}\n`);
+    })
+    .join('');
+}
+
+/** Writes a scenario's configuration and each client's rows. */
+export function prepare(
+  folder: string,
+  name: SettingName,
+  clients: readonly string[],
+  names: readonly string[],
+  lease: number,
+): void {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'serve.yaml'), stringify(served(name, model, names, lease)));
+  const lines = rowsOf(clients).trimEnd().split('\n');
+  for (const client of clients) {
+    const own = lines.filter((line) => (JSON.parse(line) as { client: string }).client === client);
+    writeFileSync(join(folder, `${client}.jsonl`), `${own.join('\n')}\n`);
+  }
+}
+
+const simulations = new Map<string, Promise<string>>();
+
+/** The folder of the same run as a simulation, in which nothing goes wrong; computed once. */
+export function undisturbed(ground: Ground, name: SettingName, clients: readonly string[]): Promise<string> {
+  const key = join(ground.root, `${name}-${clients.length}`);
+  const known = simulations.get(key) ?? simulation(ground, name, clients);
+  simulations.set(key, known);
+  return known;
+}
+
+async function simulation({ root, main }: Ground, name: SettingName, clients: readonly string[]): Promise<string> {
+  const folder = join(root, 'undisturbed', `${name}-${clients.length}`);
+  const out = join(folder, 'out');
+  if (existsSync(join(out, 'summary.json'))) return out;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'all.jsonl'), rowsOf(clients));
+  writeFileSync(join(folder, 'run.yaml'), stringify(simulated(name, model, join(folder, 'all.jsonl'))));
+  const resume = existsSync(out) ? ['--resume'] : [];
+  const args = [main, 'run', join(folder, 'run.yaml'), '--out', out, ...resume];
+  await promisify(execFile)(process.execPath, args);
+  return out;
+}
+
+/** Every file under a folder by its relative path, as bytes in hexadecimal; empty where there is none. */
+export function contents(folder: string): Map<string, string> {
+  if (!existsSync(folder)) return new Map();
+  const paths = (readdirSync(folder, { recursive: true }) as string[]).sort().map((name) => join(folder, name));
+  return new Map(
+    paths
+      .filter((path) => statSync(path).isFile())
+      .map((path) => [relative(folder, path), readFileSync(path).toString('hex')]),
+  );
+}
