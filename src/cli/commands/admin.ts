@@ -101,7 +101,7 @@ export function statusLines(status: Status): readonly string[] {
     ...(stage === null
       ? []
       : [
-          `${stage.method} · ${stage.stage}: ${stage.committed} of ${stage.rounds} rounds committed${stage.roundSince === null ? '' : `, the next since ${clock(stage.roundSince)}`}${stage.epsilon === null ? '' : `, ε ≤ ${epsilon(stage.epsilon)} so far`}`,
+          `${stage.method} · ${stage.stage}: ${stage.committed} of ${stage.rounds} rounds committed${stage.roundSince === null ? '' : `, the next since ${clock(stage.roundSince)}, ${stage.updates}${stage.enough === null ? '' : ` of ${stage.enough}`} updates in`}${stage.epsilon === null ? '' : `, ε ≤ ${epsilon(stage.epsilon)} so far`}`,
         ]),
     `clients: ${known} known, ${joined} joined, ${leased} heard from of late, ${revoked} revoked`,
     ...waiting.map(
