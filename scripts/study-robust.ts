@@ -1,28 +1,45 @@
 /**
- * `npm run study:robust [-- ROUNDS]`: FedIT on the embedded model with clients that attack, under every robust rule. Writes
+ * `npm run study:robust`: FedIT on the embedded model with clients that attack, under every robust rule. Writes
  * docs/results/robust.csv and the tables in docs/robust.md; goes on where it was stopped. The folder .cache/study-robust holds
- * its runs: remove it where model or code have changed.
+ * its runs: remove it where model or code have changed. With another budget (`--rounds --batch --rate --rows`) or `--only
+ * RULE,…` it prints losses and writes no page.
  */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { writeAtomically } from '../src/formats/files/atomic.ts';
-import { armsOf, outcomeOf, rowsOf, type Outcome } from './robust/arms.ts';
+import { armsOf, outcomeOf, rowsOf, rules, type Outcome } from './robust/arms.ts';
 import { csv, tables } from './robust/table.ts';
 
+const usual = { rounds: '16', batch: '16', rate: '1e-2', rows: '160', only: Object.keys(rules).join(',') };
+const options = Object.fromEntries(
+  Object.entries(usual).map(([key, value]) => [key, { type: 'string' as const, default: value }]),
+);
+const asked = { ...usual, ...parseArgs({ options }).values };
+const number = (key: 'rounds' | 'batch' | 'rate' | 'rows'): number => {
+  const value = Number(asked[key]);
+  if (!(value > 0)) throw new Error(`--${key} takes a number above 0, not ${asked[key]}`);
+  return value;
+};
+const only = asked.only.split(',');
+for (const rule of only) if (!(rule in rules)) throw new Error(`--only: no rule ${rule}; ${usual.only} are there`);
+
 const seeds = [1];
-const rounds = Number(process.argv[2] ?? 8);
-if (!(Number.isSafeInteger(rounds) && rounds > 0))
-  throw new Error(`rounds: expected a whole number, got ${process.argv[2]}`);
-const budget = { rounds, steps: 4, batchSize: 16 };
-const folder = resolve('.cache/study-robust', `${rounds} rounds`);
+const [rounds, rowsEach] = [number('rounds'), number('rows')];
+const budget = { rounds, steps: 4, batchSize: number('batch'), rate: number('rate') };
+const isUsual = JSON.stringify(asked) === JSON.stringify(usual);
+const folder = resolve(
+  '.cache/study-robust',
+  `${rounds} rounds, ${asked.batch} rows of ${rowsEach}, rate ${asked.rate}`,
+);
 const [begin, end] = ['<!-- tables: npm run study:robust -->', '<!-- end of tables -->'];
 
 const started = performance.now();
 const outcomes: Outcome[] = [];
 for (const seed of seeds) {
   const rows = resolve(folder, `rows-${seed}.jsonl`);
-  await writeAtomically(rows, rowsOf(seed, 160));
-  for (const arm of armsOf(seed)) {
+  await writeAtomically(rows, rowsOf(seed, rowsEach));
+  for (const arm of armsOf(seed).filter(({ rule }) => only.includes(rule))) {
     const outcome = await outcomeOf(arm, budget, rows, folder);
     outcomes.push(outcome);
     const { rule, attack, bad, loss } = outcome;
@@ -30,6 +47,7 @@ for (const seed of seeds) {
     console.error(`${rule}, ${bad} bad (${attack}): ${loss?.toFixed(3) ?? 'a round failed'}, ${seconds} s`);
   }
 }
+if (!isUsual) process.exit();
 const page = resolve('docs/robust.md');
 const text = await readFile(page, 'utf8');
 const [from, to] = [text.indexOf(begin), text.indexOf(end)];

@@ -73,7 +73,7 @@ describe('a private federation of processes', () => {
       // Each sample and each noise was drawn once; what was drawn is what took part.
       const journal = folder.at('server', 'journal.sqlite');
       const events = (kind: string): unknown[] =>
-        rowsOf(journal, `select json from events where kind = '${kind}' order by round`).map(
+        rowsOf(journal, `select json from events where kind = '${kind}' order by stage, round`).map(
           ({ json }) => JSON.parse(String(json)) as unknown,
         );
       const drawn = events('draw') as string[][];

@@ -29,6 +29,7 @@ export interface Budget {
   readonly rounds: number;
   readonly steps: number;
   readonly batchSize: number;
+  readonly rate: number;
 }
 
 const robust = (rule: string, more: object = {}): Combine => ({ robust: { rule, ...more } }) as Combine;
@@ -87,7 +88,7 @@ export function configOf(
     methods: [attack === 'none' ? { use: 'fedit' } : { use: 'fedit-attacked', attack, bad: names }],
     rounds: { count: rounds },
     combine,
-    train: { ...work, rate: 1e-2 },
+    train: work,
     evaluate: { batch: 32, every: 0, matrix: false },
     runtime: { threads: 1 },
     seed,
