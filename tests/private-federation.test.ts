@@ -6,7 +6,7 @@ import { fedlora } from './support/cli.ts';
 import { deal, format, joining, readFile, serving, split, until, work } from './support/processes.ts';
 import { contents, embeddedModel, joinArguments, workspace, writeConfig } from './support/workspace.ts';
 
-const rounds = 4;
+const rounds = 8;
 const names = ['aurora', 'birch', 'cobalt'];
 
 /** Rows of a database that nobody has open any more. */
