@@ -33,6 +33,18 @@ const send = (
   );
 
 describe('an upload', () => {
+  test('all of whose bytes had come when the server was killed, before it had its name, is whole afterwards', async () => {
+    const [folder, bytes] = [fresh(), new Uint8Array(randomBytes(100))];
+    await send(openUploads(folder), bytes, 0, 60);
+    const [home] = readdirSync(folder);
+    writeFileSync(join(folder, home!, `${digestOf(bytes)}.part`), bytes);
+    const uploads = openUploads(folder);
+    const both = [uploads.state('ann', digestOf(bytes)), uploads.state('ann', digestOf(bytes))];
+    expect(await Promise.all(both)).toContainEqual({ received: 100, complete: true });
+    expect(await uploads.state('ann', digestOf(bytes))).toEqual({ received: 100, complete: true });
+    expect(readFileSync((await uploads.file('ann', digestOf(bytes)))!).equals(bytes)).toBe(true);
+  });
+
   test('arrives whole in pieces of any size, over restarts at any moment', async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { syncFolder } from '../../../formats/files/atomic.ts';
 import type { UploadState } from '../protocol.ts';
 import type { Bytes } from '../ranges.ts';
@@ -43,6 +43,7 @@ const partOf = (whole: string): string => `${whole}.part`;
 /** Opens a folder of uploads. Unfinished ones go on where they were, also after a kill. */
 export function openUploads(folder: string): Uploads {
   const open_ = new Map<string, Open>();
+  const opening = new Map<string, Promise<Open>>();
   // A client's name never becomes part of a path.
   const homeOf = (client: string): string =>
     join(folder, createHash('sha256').update(client).digest('hex').slice(0, 32));
@@ -60,22 +61,38 @@ export function openUploads(folder: string): Uploads {
     const whole = wholeOf(client, digest);
     const done = await sizeOf(whole);
     if (done !== undefined) return { received: done, complete: true };
-    return { received: open_.get(whole)?.received ?? (await sizeOf(partOf(whole))) ?? 0, complete: false };
+    const known = open_.get(whole);
+    if (known !== undefined) return { received: known.received, complete: false };
+    if (((await sizeOf(partOf(whole))) ?? 0) === 0) return { received: 0, complete: false };
+    const { received } = await opened(whole);
+    return { received, complete: (await sizeOf(whole)) !== undefined };
   }
 
-  /** What is known of an unfinished upload; after a restart its bytes are hashed again. */
+  /** An upload whose SHA-256 is its name takes it, for good. */
+  async function named(whole: string): Promise<void> {
+    await rename(partOf(whole), whole);
+    await syncFolder(dirname(whole));
+    open_.delete(whole);
+  }
+
+  /** What is known of an unfinished upload; after a restart its bytes are hashed again, once whoever asks. */
   async function opened(whole: string): Promise<Open> {
     const known = open_.get(whole);
     if (known !== undefined) return known;
-    const size = await sizeOf(partOf(whole));
-    const fresh: Open = { hash: createHash('sha256'), received: size ?? 0, busy: false, broken: false };
-    open_.set(whole, fresh);
-    if (size !== undefined && size > 0) {
-      fresh.busy = true;
-      await hashFile(partOf(whole), fresh.hash);
-      fresh.busy = false;
-    }
-    return fresh;
+    const reading = opening.get(whole) ?? fromDisk(whole).finally(() => opening.delete(whole));
+    opening.set(whole, reading);
+    return reading;
+  }
+
+  async function fromDisk(whole: string): Promise<Open> {
+    const received = (await sizeOf(partOf(whole))) ?? 0;
+    const hash = createHash('sha256');
+    if (received > 0) await hashFile(partOf(whole), hash);
+    const upload: Open = { hash, received, busy: false, broken: false };
+    // All of it may have come: a kill after the last byte, before it had its name.
+    if (received > 0 && hash.copy().digest('hex') === basename(whole)) await named(whole);
+    else open_.set(whole, upload);
+    return upload;
   }
 
   /** Makes room for one more. */
@@ -131,9 +148,7 @@ export function openUploads(folder: string): Uploads {
           await discard(whole);
           throw new Refusal(422, 'digest', `the upload's SHA-256 is ${found}, not its name; it was thrown away`);
         }
-        await rename(partOf(whole), whole);
-        await syncFolder(homeOf(client));
-        open_.delete(whole);
+        await named(whole);
         return { received: total, complete: true };
       } finally {
         upload.busy = false;
