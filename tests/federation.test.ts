@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { fedlora } from './support/cli.ts';
-import { deal, format, joining, readFile, serving, split, until, work } from './support/processes.ts';
-import { contents, embeddedModel, joinArguments, workspace, writeConfig } from './support/workspace.ts';
+import { deal, joining, readFile, serving, until, work, writeFederation } from './support/processes.ts';
+import { contents, joinArguments, workspace } from './support/workspace.ts';
 
 const names = ['aurora', 'birch', 'cobalt'];
 const shared = {
@@ -29,19 +29,7 @@ describe('a federation of processes', () => {
     async () => {
       using folder = workspace();
       deal(folder, names);
-      const simulated = writeConfig(folder.at('run.yaml'), {
-        ...shared,
-        model: { path: embeddedModel },
-        data: { ...format, path: folder.at('all.jsonl') },
-        clients: { partition: 'column', column: 'client', ...split },
-      });
-      writeConfig(folder.at('serve.yaml'), {
-        ...shared,
-        model: { path: embeddedModel },
-        data: format,
-        clients: split,
-        serve: { clients: names, port: 0 },
-      });
+      const simulated = writeFederation(folder, names, shared);
       const simulation = await fedlora(['run', simulated, '--out', folder.at('simulation')]);
       expect(simulation.code, simulation.stderr).toBe(0);
 

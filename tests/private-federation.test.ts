@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { openDatabase, type Row } from '../src/federation/database.ts';
 import { rdpEpsilon } from '../src/guard/accountant/rdp.ts';
 import { fedlora } from './support/cli.ts';
-import { deal, format, joining, readFile, serving, split, until, work } from './support/processes.ts';
-import { contents, embeddedModel, joinArguments, workspace, writeConfig } from './support/workspace.ts';
+import { deal, joining, readFile, serving, until, work, writeFederation } from './support/processes.ts';
+import { contents, joinArguments, workspace } from './support/workspace.ts';
 
 const rounds = 8;
 const names = ['aurora', 'birch', 'cobalt'];
@@ -26,7 +26,7 @@ describe('a private federation of processes', () => {
     async () => {
       using folder = workspace();
       deal(folder, names);
-      writeConfig(folder.at('serve.yaml'), {
+      const settings = {
         lora: { rank: 2, alpha: 4 },
         methods: [{ use: 'fedit', local: { steps: 2 } }],
         guards: [{ use: 'int8' }, { use: 'clip', norm: 0.05 }, { use: 'privacy', noise: 1, delta: 1e-5 }],
@@ -34,11 +34,8 @@ describe('a private federation of processes', () => {
         train: { batchSize: 4, steps: 3, rate: 1e-3 },
         runtime: { threads: 1 },
         seed: 5,
-        model: { path: embeddedModel },
-        data: format,
-        clients: split,
-        serve: { clients: names, port: 0, linger: 20 },
-      });
+      };
+      writeFederation(folder, names, settings, { linger: 20 });
       const log = { text: '' };
       const first = await serving(folder, log, []);
       const { url } = first;

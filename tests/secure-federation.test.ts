@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { fedlora } from './support/cli.ts';
-import { deal, format, joining, readFile, serving, split, until } from './support/processes.ts';
-import { contents, embeddedModel, workspace, writeConfig } from './support/workspace.ts';
+import { deal, joining, readFile, serving, until, writeFederation } from './support/processes.ts';
+import { contents, workspace } from './support/workspace.ts';
 
 const names = ['aurora', 'birch', 'cobalt', 'dune'];
 const shared = {
@@ -23,19 +23,7 @@ test(
   async () => {
     using folder = workspace();
     deal(folder, names);
-    const simulated = writeConfig(folder.at('run.yaml'), {
-      ...shared,
-      model: { path: embeddedModel },
-      data: { ...format, path: folder.at('all.jsonl') },
-      clients: { partition: 'column', column: 'client', ...split },
-    });
-    writeConfig(folder.at('serve.yaml'), {
-      ...shared,
-      model: { path: embeddedModel },
-      data: format,
-      clients: split,
-      serve: { clients: names, port: 0 },
-    });
+    const simulated = writeFederation(folder, names, shared);
     const simulation = await fedlora(['run', simulated, '--out', folder.at('simulation')], { limit: 400_000 });
     expect(simulation.code, simulation.stderr).toBe(0);
 

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { start, type Started } from './cli.ts';
-import { embeddedTasks, joinArguments, smallConfig, type workspace } from './workspace.ts';
+import { embeddedModel, embeddedTasks, joinArguments, smallConfig, writeConfig, type workspace } from './workspace.ts';
 
 // A federation of real processes on the embedded model.
 
@@ -20,6 +20,27 @@ export function deal(folder: Folder, names: readonly string[]): void {
     lines.filter((line) => (JSON.parse(line) as { client: string }).client === name);
   for (const name of names) writeFileSync(folder.at(`${name}.jsonl`), `${of(name).join('\n')}\n`);
   writeFileSync(folder.at('all.jsonl'), `${names.flatMap(of).join('\n')}\n`);
+}
+
+/** Writes serve.yaml of a run with these clients, and gives the file of its simulation on the rows that were dealt. */
+export function writeFederation(
+  folder: Folder,
+  names: readonly string[],
+  settings: object,
+  serve: object = {},
+): string {
+  const shared = { ...settings, model: { path: embeddedModel } };
+  writeConfig(folder.at('serve.yaml'), {
+    ...shared,
+    data: format,
+    clients: split,
+    serve: { clients: names, port: 0, ...serve },
+  });
+  return writeConfig(folder.at('run.yaml'), {
+    ...shared,
+    data: { ...format, path: folder.at('all.jsonl') },
+    clients: { partition: 'column', column: 'client', ...split },
+  });
 }
 
 /** What a process has said so far, also of its earlier lives. */
