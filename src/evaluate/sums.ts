@@ -28,14 +28,19 @@ export const addSums = (a: Sums, b: Sums): Sums => ({
   rougeL: a.rougeL + b.rougeL,
 });
 
+/** The model's loss is not finite: training went too far. */
+export class Diverged extends Error {
+  override readonly name = 'Diverged';
+}
+
 /**
  * Sums over tokens first, then one division: loss in nats per labelled token, perplexity = exp(loss) (finite, so that JSON can hold it), shares in 0 … 1.
- * `what` names the rows in the error thrown where there is no labelled token or the loss is not finite.
+ * `what` names the rows in the error thrown where there is no labelled token, or (`Diverged`) the loss is not finite.
  */
 export function toScore(sums: Sums, what = 'these rows'): Score {
   if (sums.tokens === 0) throw new Error(`No labelled token in ${what}: there is no loss to report.`);
   if (!Number.isFinite(sums.nll))
-    throw new Error(
+    throw new Diverged(
       `The loss on ${what} is not finite: the model has diverged. A lower learning rate or gradient clipping may help.`,
     );
   const loss = sums.nll / sums.tokens;

@@ -26,8 +26,10 @@ export interface SweepArm {
 /** One try of an arm's tuning: the tuned keys with their values, and what decided. */
 export interface Tried {
   readonly options: Readonly<Record<string, unknown>>;
-  /** Mean over seeds and clients of the loss on validation rows, nats per labelled token. */
-  readonly validationLoss: number;
+  /** Mean over seeds and clients of the loss on validation rows, nats per labelled token; null where a run failed. */
+  readonly validationLoss: number | null;
+  /** Why its first failed run did: it diverged, or a round had too few updates. Such values are not chosen. */
+  readonly failed?: string;
   readonly seeds: readonly number[];
 }
 

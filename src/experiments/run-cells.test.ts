@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { Diverged } from '../evaluate/sums.ts';
 import { RoundFailed } from '../federation/fatal.ts';
 import type { Summary } from '../report/summary.ts';
 import { runCells, type CellEvent, type CellProgress, type Planned, type Runner } from './run-cells.ts';
@@ -46,6 +47,31 @@ describe('runs of a sweep', () => {
     // As from the handler of a message, where nobody would catch it.
     expect(() => news!({ share: 0.5, stages: 0 })).not.toThrow();
     await expect(all).rejects.toThrow('the display is broken');
+  });
+
+  test('go on past one whose model diverges, and stop at any other error', async () => {
+    const failing = (error: Error): Runner =>
+      runner(async ({ arm }) => {
+        if (arm === 'a') throw error;
+        return summary;
+      });
+    const diverged = new Diverged('the loss is not finite');
+    const all = runCells(
+      [cell('a'), cell('b')],
+      [failing(diverged)],
+      () => undefined,
+      async () => undefined,
+      never,
+    );
+    expect(await all).toMatchObject([{ cell: { arm: 'a' }, reason: diverged.message }]);
+    const stopped = runCells(
+      [cell('a')],
+      [failing(new Error('no disk'))],
+      () => undefined,
+      async () => undefined,
+      never,
+    );
+    await expect(stopped).rejects.toThrow('no disk');
   });
 
   test('wait for what another is computing, and no longer than it does: also where that fails', async () => {

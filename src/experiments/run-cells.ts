@@ -1,3 +1,4 @@
+import { Diverged } from '../evaluate/sums.ts';
 import { RoundFailed } from '../federation/fatal.ts';
 import type { Summary } from '../report/summary.ts';
 import type { Cell } from './cells.ts';
@@ -38,7 +39,7 @@ export type CellEvent =
 
 /**
  * Does runs with as many runners as there are, in their order; one waits while another computes what it can begin with. A run
- * whose rounds fail is left and the others go on; any other error stops them all.
+ * whose rounds fail or whose model diverges is left and the others go on; any other error stops them all.
  */
 export async function runCells(
   cells: readonly Planned[],
@@ -75,7 +76,7 @@ export async function runCells(
       await finished(cell, summary);
       tell({ kind: 'cell done', cell, summary });
     } catch (error) {
-      if (!(error instanceof RoundFailed)) throw error;
+      if (!(error instanceof RoundFailed || error instanceof Diverged)) throw error;
       failed.push({ cell, reason: error.message });
       tell({ kind: 'cell failed', cell, reason: error.message });
     }

@@ -127,16 +127,16 @@ export const convergenceTable = (curves: readonly ArmCurve[]): Table => ({
   rows: curves.map((curve) => [curve.label, curve.stages.map(stageText).join('; ')]),
 });
 
-/** Every value that was tried in tuning; an arm's lowest validation loss is marked. Undefined where nothing was tuned. */
+/** Every value that was tried in tuning; an arm's lowest validation loss is marked, and what failed says why. Undefined where nothing was tuned. */
 export function triedTable(arms: readonly SweepArm[]): Table | undefined {
   const rows = arms.flatMap(({ label, tried }) => {
-    const lowest = Math.min(...tried.map(({ validationLoss }) => validationLoss));
-    return tried.map(({ options, validationLoss, seeds }) => [
+    const lowest = Math.min(...tried.flatMap(({ validationLoss }) => validationLoss ?? []));
+    return tried.map(({ options, validationLoss, seeds, failed }) => [
       label,
       optionsText(options),
-      loss(validationLoss),
+      validationLoss === null ? '–' : loss(validationLoss),
       seeds.join(', '),
-      validationLoss === lowest ? 'lowest' : '',
+      failed !== undefined ? `failed: ${failed}` : validationLoss === lowest ? 'lowest' : '',
     ]);
   });
   if (rows.length === 0) return undefined;

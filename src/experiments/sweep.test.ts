@@ -210,8 +210,27 @@ describe('a sweep', () => {
       { out: folder.at('tuned'), methods: [broken] },
     );
     await expect(tuning).rejects.toThrow(
-      /A value that fails every time has to be taken out of its `tune`\.\n {2}broken, run\.train\.rate 0\.001, seed 7: round 1/,
+      /^every value in the `tune` of broken failed[^]*lower rates for one\.\n {2}broken, run\.train\.rate 0\.001, seed 7: round 1/,
     );
+  });
+
+  test('does not choose a value with which training diverges, and says so', async () => {
+    using folder = workspace();
+    const tune = { 'run.train.rate': [1e-3, 1e38] };
+    const arm = { ...small.arms[0]!, tune };
+    const { results, events } = await told(
+      { ...small, seeds: [1], tuning: { seeds: [7] }, arms: [arm] },
+      folder.at('out'),
+    );
+    const [good, bad] = results.arms[0]!.tried;
+    expect(good!.validationLoss).toBeGreaterThan(0);
+    expect(bad).toMatchObject({
+      validationLoss: null,
+      failed: expect.stringMatching(/the loss is NaN in step 2/) as string,
+    });
+    expect(results.arms[0]!.run).toMatchObject({ train: { rate: 1e-3 } });
+    expect(events.filter(({ kind }) => kind === 'cell failed')).toHaveLength(1);
+    expect(readFileSync(folder.at('out', 'results.md'), 'utf8')).toMatch(/1e\+38.*failed: /);
   });
 
   test('refuses an arm that cannot be before the first run', async () => {

@@ -119,9 +119,9 @@ async function wholeSweep(sweeping: Sweeping): Promise<SweepResults> {
         await requireSame(cell);
         summaries.set(cell, summary);
       });
-      if (failed.length > 0) throw failure(failed, cells.length);
-      return summaries;
+      return { summaries, failed };
     },
+    noneLeft,
   );
   for (const { label, tune } of arms) if (tune.length > 0) tell(choiceOf(label, tuned.get(label)!));
 
@@ -157,7 +157,7 @@ async function planner({ checked, runners, signal, methods, tell }: Sweeping): P
   const model = await openedModel(checked.config(checked.arms[0]!, checked.seeds[0]!).model, signal);
   requirePossible(checked, known, model);
   return async (cells, finished) => {
-    const origins = new Map<Planned, Cell>();
+    const origins = new Map<Cell, Cell>();
     const planned = cells.map((cell): Planned => {
       const one = { ...cell, stages: shareable(cell.config, known, model) };
       origins.set(one, cell);
@@ -165,7 +165,14 @@ async function planner({ checked, runners, signal, methods, tell }: Sweeping): P
     });
     const seeds = [...new Set(cells.map(({ seed }) => seed))];
     const inOrder = seeds.flatMap((seed) => ordered(planned.filter((one) => one.seed === seed)));
-    return runCells(inOrder, runners, tell, (one, summary) => finished(origins.get(one)!, summary), signal);
+    const failed = await runCells(
+      inOrder,
+      runners,
+      tell,
+      (one, summary) => finished(origins.get(one)!, summary),
+      signal,
+    );
+    return failed.map(({ cell, reason }) => ({ cell: origins.get(cell)!, reason }));
   };
 }
 
@@ -185,16 +192,21 @@ async function writeResults(folder: SweepFolder, results: SweepResults): Promise
   await writeAtomically(folder.report, renderSweepReport(results));
 }
 
-function failure(failed: readonly Failed[], all: number): Error {
-  const lines = failed.map(({ cell: { arm, seed, tried }, reason }) => {
-    const values = tried?.map(({ key, value }) => `${key} ${JSON.stringify(value)}`).join(', ');
-    return `\n  ${arm}, ${values === undefined ? '' : `${values}, `}seed ${seed}: ${reason}`;
-  });
-  // No value can be chosen before all were tried; one with which training diverges does so every time.
-  const advice = failed.some(({ cell }) => cell.tried !== undefined)
-    ? ' A value that fails every time has to be taken out of its `tune`.'
-    : '';
-  return new Error(
-    `${failed.length} of ${all} runs failed; the others are done. The same command tries them again.${advice}${lines.join('')}`,
+const failure = (failed: readonly Failed[], all: number): Error =>
+  new Error(
+    `${failed.length} of ${all} runs failed; the others are done. The same command tries them again.${linesOf(failed)}`,
   );
-}
+
+/** Of an arm whose every try failed. */
+const noneLeft = (failed: readonly Failed[]): Error =>
+  new Error(
+    `every value in the \`tune\` of ${failed[0]!.cell.arm} failed, so that none can be chosen: give others, lower rates for one.${linesOf(failed)}`,
+  );
+
+const linesOf = (failed: readonly Failed[]): string =>
+  failed
+    .map(({ cell: { arm, seed, tried }, reason }) => {
+      const values = tried?.map(({ key, value }) => `${key} ${JSON.stringify(value)}`).join(', ');
+      return `\n  ${arm}, ${values === undefined ? '' : `${values}, `}seed ${seed}: ${reason}`;
+    })
+    .join('');

@@ -1,4 +1,5 @@
 import { Interrupted, UserError } from '../errors.ts';
+import { Diverged } from '../evaluate/sums.ts';
 import { RoundFailed } from '../federation/fatal.ts';
 import { runnerHere } from './runner.ts';
 import type { FromWorker, ToWorker } from './workers.ts';
@@ -25,11 +26,13 @@ async function work({ cell, shelf }: Extract<ToWorker, { kind: 'run' }>): Promis
     const kind =
       error instanceof RoundFailed
         ? 'round'
-        : error instanceof Interrupted
-          ? 'interrupted'
-          : error instanceof UserError
-            ? 'user'
-            : 'other';
+        : error instanceof Diverged
+          ? 'diverged'
+          : error instanceof Interrupted
+            ? 'interrupted'
+            : error instanceof UserError
+              ? 'user'
+              : 'other';
     const { message, stack } = error as Error;
     send({ kind: 'failed', error: { kind, message, stack: stack ?? message } });
   }

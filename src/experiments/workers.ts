@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Interrupted, UserError } from '../errors.ts';
+import { Diverged } from '../evaluate/sums.ts';
 import { RoundFailed } from '../federation/fatal.ts';
 import type { Summary } from '../report/summary.ts';
 import type { Cell } from './cells.ts';
@@ -16,7 +17,7 @@ export type FromWorker =
   | {
       readonly kind: 'failed';
       readonly error: {
-        readonly kind: 'round' | 'interrupted' | 'user' | 'other';
+        readonly kind: 'round' | 'diverged' | 'interrupted' | 'user' | 'other';
         readonly message: string;
         readonly stack: string;
       };
@@ -75,6 +76,8 @@ function errorOf({ kind, message, stack }: Extract<FromWorker, { kind: 'failed' 
   switch (kind) {
     case 'round':
       return new RoundFailed(message);
+    case 'diverged':
+      return new Diverged(message);
     case 'interrupted':
       return new Interrupted(message);
     case 'user':
