@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,6 +27,21 @@ describe('stateOf', () => {
       state: 'fresh',
     });
     expect(readdirSync(folder.path)).toEqual([]);
+  });
+
+  test('what is made before a run’s first file, where the disk was full then or the process was killed, makes it no other', async () => {
+    const tls = join(folder.path, 'server', 'tls');
+    mkdirSync(tls, { recursive: true });
+    const temporary = `.config.yaml.${randomUUID()}.tmp`;
+    for (const name of ['key.pem', 'cert.pem', `.cert.pem.${randomUUID()}.tmp`]) writeFileSync(join(tls, name), '');
+    writeFileSync(join(folder.path, temporary), 'model:');
+    for (const resume of [false, true])
+      expect(await stateOf(folder, configOf(), resume)).toEqual({ state: 'fresh', known: true });
+    for (const other of ['notes.txt', '.config.yaml.tmp', 'server/notes.txt', 'server/tls/server.sqlite']) {
+      writeFileSync(join(folder.path, other), '');
+      await expect(stateOf(folder, configOf(), true), other).rejects.toThrow(/is not empty and holds no run/);
+      rmSync(join(folder.path, other));
+    }
   });
 
   test('a folder of this run is unfinished until its summary is there', async () => {

@@ -62,6 +62,7 @@ export async function stateOf(
   });
   if (entries.length === 0) return { state: 'fresh', known: true };
   if (!existsSync(folder.config)) {
+    if (await onlyBegun(folder)) return { state: 'fresh', known: true };
     throw new UserError(`${folder.path} is not empty and holds no run of fedlora: choose another output folder`);
   }
   const there = await readYaml(folder.config);
@@ -81,6 +82,16 @@ export async function stateOf(
   }
   const formerKey = runKey(there as object);
   return { state: 'unfinished', known, ...(formerKey !== runKey(config) && { formerKey }) };
+}
+
+/** A development certificate, and files that were not whole yet. */
+const begun =
+  /^server(?:[\\/]tls(?:[\\/](?:key|cert)\.pem)?)?$|^(?:server[\\/]tls[\\/])?\.(?:config\.yaml|key\.pem|cert\.pem)\.[0-9a-f-]{36}\.tmp$/;
+
+/** Whether nothing but what comes before the first file of a run is there: the disk was full then, or the process was killed. */
+async function onlyBegun(folder: RunFolder): Promise<boolean> {
+  const names = await readdir(folder.path, { recursive: true });
+  return names.every((name) => begun.test(name));
 }
 
 /** Keys of `serve` that say where and how patiently a run is served, not which run it is. */

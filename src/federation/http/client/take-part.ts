@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import type { Sums } from '../../../evaluate/sums.ts';
 import type { Contribution } from '../../../methods/stage.ts';
 import { readTensors } from '../../../formats/files/safetensors.ts';
@@ -16,7 +17,7 @@ import { enforced, LimitReached, type Limits } from './limits.ts';
 import type { Reach } from './reach.ts';
 import type { ClientState, Undecided } from './state.ts';
 import { told, type SumParty } from './sums.ts';
-import { asked, beating, isOwn } from './under-way.ts';
+import { asked, beating, isOwn, rests } from './under-way.ts';
 
 /** What a client can do with its own data; the same work as in a simulation. */
 export interface Worker {
@@ -72,6 +73,7 @@ export async function* takePart(
   const { api, signal } = part;
   let why = '';
   let said = false;
+  const rest = rests(part.beat);
   for (;;) {
     signal.throwIfAborted();
     yield* settle(part);
@@ -92,11 +94,20 @@ export async function* takePart(
     yield* settle(part);
     // The server has lost what it had of this work, and was just given it again.
     if (part.state.undecided().some(({ id }) => id === next.task.id)) continue;
+    const { id } = next.task;
+    const pause = rest.before(id);
+    if (pause > 0) await setTimeout(pause * 1000, undefined, { signal });
     yield { kind: 'task', task: next.task };
-    if (next.task.kind === 'train') yield* trained(part, next.task);
-    else if (next.task.kind === 'sum') yield* contributed(part, next.task);
-    else yield* evaluated(part, next.task);
+    for await (const told of worked(part, next.task)) {
+      if (told.kind === 'failed') rest.failed(id);
+      yield told;
+    }
   }
+}
+
+function worked(part: TakePart, task: TaskMessage): AsyncGenerator<TakingPart, void> {
+  if (task.kind === 'train') return trained(part, task);
+  return task.kind === 'sum' ? contributed(part, task) : evaluated(part, task);
 }
 
 /** Asks what became of finished work, and delivers what has not arrived. */

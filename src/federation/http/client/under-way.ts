@@ -36,6 +36,26 @@ export function beating(
   return { stop: () => clearInterval(timer) };
 }
 
+/** Seconds before a task that failed is begun again, the first time, at most. */
+const AGAIN = 1;
+
+/**
+ * Pauses before a task that comes again, after it has failed here and the server has not counted it as failed: doubling each time, at
+ * most `longest` seconds (a client that rests is silent), and at different times for different clients.
+ */
+export function rests(longest: number, random: () => number = Math.random) {
+  const failures = new Map<string, number>();
+  return {
+    failed: (id: string): void => void failures.set(id, (failures.get(id) ?? 0) + 1),
+    /** Seconds. Other tasks wait for nothing. */
+    before(id: string): number {
+      const times = failures.get(id) ?? 0;
+      if (times === 0) failures.clear();
+      return times === 0 ? 0 : Math.min(longest, AGAIN * 2 ** (times - 1)) * (0.5 + 0.5 * random());
+    },
+  };
+}
+
 /** Errors that no other task will be spared. */
 export const isOwn = (error: unknown): boolean =>
   error instanceof Error && ['Unreachable', 'JournalFailure', 'Fatal'].includes(error.name);
