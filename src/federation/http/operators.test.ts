@@ -117,6 +117,20 @@ describe('who may do what', () => {
     expect((await asked(at, 'GET', '/metrics')).status).toBe(200);
     expect((await asked(at, 'GET', '/v1/admin/status')).status).toBe(401);
   });
+
+  test('an error of the server is told, counted, and says nothing of itself; no gauge has a counter’s name', async () => {
+    const errors: unknown[] = [];
+    const at = await tools.serve(tools.folder(), { onError: (error) => errors.push(error) });
+    const failed = await asked(at, 'POST', '/v1/admin/export', operator(at, 'admin'));
+    expect(failed).toMatchObject({ status: 500, json: { error: { code: 'server' } } });
+    expect(failed.text).not.toContain('no model');
+    expect(errors.map(String)).toEqual(['Error: there is no model here']);
+    const { text } = await asked(at, 'GET', '/metrics', operator(at, 'viewer'));
+    expect(sample(text, 'fedlora_refused_requests_total{status="500",reason="server"}')).toBe(1);
+    const families = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name!.replace(/_total$/, ''));
+    expect(families).toContain('fedlora_stage_rounds');
+    expect(new Set(families).size, 'as OpenMetrics counts them').toBe(families.length);
+  });
 });
 
 describe('a revoked client', () => {

@@ -49,7 +49,7 @@ export function httpServer(
   const limiter = rateLimiter(rate ?? { perSecond: 100, burst: 400 });
   const listener = (request: IncomingMessage, response: ServerResponse, upgrade?: UpgradeRequest): void => {
     handle({ request, response, ...(upgrade && { upgrade }) }, { mounts, traffic }, limiter).catch((error: unknown) => {
-      if (!(error instanceof Refusal) && !response.destroyed && !request.destroyed) onError(error);
+      if (!(error instanceof Refusal) && !gone(request, response)) onError(error);
       fail(error, request, response);
     });
   };
@@ -66,6 +66,10 @@ export function httpServer(
   http.maxHeadersCount = 100;
   return { http, traffic };
 }
+
+/** Whether nobody waits for an answer any more. A request that was read to its end counts as destroyed too. */
+const gone = (request: IncomingMessage, response: ServerResponse): boolean =>
+  response.destroyed || (request.destroyed && !request.complete);
 
 type UpgradeRequest = Omit<Upgrade, 'delay'>;
 
@@ -108,6 +112,7 @@ async function handle(
     else await answer(at, found.path, ofRun, parts, (about) => asker(request, about, parts));
   } catch (error) {
     if (error instanceof Refusal) parts?.monitor.refused(error.status, error.code);
+    else if (!gone(request, response)) parts?.monitor.refused(500, 'server');
     throw error;
   }
 }
@@ -128,13 +133,13 @@ async function answer<Parts>(
     response.setHeader('allow', matching.map(({ method }) => method).join(', '));
     throw new Refusal(405, 'method', `this path takes ${matching.map(({ method }) => method).join(' and ')} only`);
   }
-  const gone = new AbortController();
-  response.on('close', () => gone.abort());
+  const left = new AbortController();
+  response.on('close', () => left.abort());
   const [, name = ''] = route.matches.exec(path)!;
   const { body } = route.about;
   const who = ask(route.about);
   const sent = body === undefined || body === 'bytes' ? undefined : await message(request, body);
-  const result = await route.run({ ...at, name, who, message: sent, signal: gone.signal }, parts);
+  const result = await route.run({ ...at, name, who, message: sent, signal: left.signal }, parts);
   if (result !== answered) send(response, 200, result);
 }
 

@@ -22,7 +22,7 @@ export interface Monitor {
   tell(event: RunEvent): void;
   /** What became of an update that a client sent: `received`, or the code of its refusal. */
   update(outcome: string): void;
-  /** A request that was refused. */
+  /** A request that was refused, or that the server failed to answer. */
   refused(status: number, code: string): void;
   standing(): Standing | undefined;
   /** Every stage that was begun, in order. */

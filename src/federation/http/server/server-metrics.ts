@@ -72,7 +72,8 @@ export async function runMetrics(parts: HttpParts): Promise<readonly Family[]> {
       perStage(({ committed }) => committed),
     ),
     many(
-      'rounds',
+      // Not `rounds`: to OpenMetrics a counter `rounds_total` is the family `rounds`.
+      'stage_rounds',
       'Rounds that a stage has.',
       'gauge',
       perStage(({ rounds }) => rounds),
@@ -109,7 +110,7 @@ export async function runMetrics(parts: HttpParts): Promise<readonly Family[]> {
     ),
     many(
       'refused_requests_total',
-      'Requests that were refused, by status and reason.',
+      'Requests that were refused, or failed for a mistake of the server (500), by status and reason.',
       'counter',
       monitor.refusals().map(({ status: code, code: reason, count }) => ({
         labels: { status: String(code), reason },
