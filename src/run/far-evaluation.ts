@@ -71,9 +71,9 @@ export function farEvaluation(parts: {
     }
   }
 
-  /** All clients that have joined, at once; in sorted order. */
+  /** All clients that have joined and whose key is valid, at once; in sorted order. What one that was revoked had answered does not count. */
   async function ask(question: Question): Promise<[string, Sums][]> {
-    const joined = store.clients().filter(({ data }) => data !== undefined);
+    const joined = store.clients().filter(({ name, data }) => data !== undefined && store.revoked(name) === undefined);
     const answers = await Promise.all(joined.map(async ({ name }) => [name, await askOne(name, question)] as const));
     return answers.flatMap(([name, sums]) => (sums === undefined || sums === null ? [] : [[name, sums]]));
   }

@@ -113,6 +113,7 @@ export const joinSchema = z.strictObject({
   /** The public key (Ed25519) by which other clients know this one where sums are secure: registered once and for all. */
   identity: identitySchema.exactOptional(),
 });
+export type JoinMessage = z.output<typeof joinSchema>;
 export const joinedSchema = z.strictObject({ client: clientNameSchema });
 
 export const healthSchema = z.strictObject({ ok: z.literal(true) });
@@ -262,6 +263,7 @@ export const sumsSchema: z.ZodType<Sums, Sums> = z.strictObject({
 
 /** Sums over the client's rows; null where it has no model of its own. */
 export const sumsAnswerSchema = z.strictObject({ sums: sumsSchema.nullable() });
+export type SumsAnswer = z.output<typeof sumsAnswerSchema>;
 export const failureSchema = z.strictObject({ reason: reason() });
 
 /**

@@ -262,6 +262,7 @@ async function* evaluated(part: TakePart, task: EvaluateMessage): AsyncGenerator
     limits.check();
     signal.throwIfAborted();
     limits.stop();
+    if (sums !== null && !Number.isFinite(sums.nll)) throw new Error('the loss is not finite: the model has diverged');
     await api.answer(task.id, sums);
     yield { kind: 'sent', task, bytes: 0 };
   } catch (thrown) {

@@ -1,18 +1,21 @@
 import type { Journal } from '../../journal.ts';
 import { payloadLimit } from '../payload.ts';
 import {
-  PROTOCOL,
   tellsNothing,
   type DataCounts,
   type Description,
+  type JoinMessage,
   type Next,
   type OutcomeMessage,
   type SumAnswer,
+  type SumsAnswer,
   type Totals,
   type UpdateMessage,
 } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
+import { requireCounts, requireFitting } from './admission.ts';
 import type { Blobs } from './blobs.ts';
+import { requireSums } from './check-sums.ts';
 import { checkUpdate, requireWeight } from './check-update.ts';
 import type { Desk, Offer } from './desk.ts';
 import type { Gate } from './gate.ts';
@@ -45,17 +48,14 @@ export interface ServiceParts {
 /** What clients may ask of a server, whatever carries the question. Each throws `Refusal`, and then has changed nothing. */
 export interface Service {
   readonly description: Description;
-  join(
-    request: { protocol: number; fedlora: string; run: string; key: string; identity?: string },
-    token: string,
-  ): Promise<{ client: string }>;
+  join(message: JoinMessage, token: string): Promise<{ client: string }>;
   ready(client: string, data: DataCounts | null): void;
   next(client: string, seconds: number, signal: AbortSignal): Promise<Next>;
   /** What those wait for who have no task. */
   why(): string;
   progress(client: string, id: string, totals: Totals): void;
   submit(client: string, id: string, message: UpdateMessage): Promise<OutcomeMessage>;
-  answer(client: string, id: string, answer: object): OutcomeMessage;
+  answer(client: string, id: string, answer: SumsAnswer): OutcomeMessage;
   /** An answer in a stage of a secure sum. */
   contribute(client: string, id: string, answer: SumAnswer): Promise<OutcomeMessage>;
   fail(client: string, id: string, reason: string): OutcomeMessage;
@@ -189,34 +189,16 @@ export function service(parts: ServiceParts): Service {
 
   return {
     description,
-    async join({ protocol, fedlora, run, key, identity }, token) {
-      if (protocol !== PROTOCOL)
-        throw new Refusal(409, 'protocol', `this server speaks version ${PROTOCOL} of the protocol, not ${protocol}`);
-      if (fedlora !== description.fedlora)
-        throw new Refusal(
-          409,
-          'version',
-          `this run is computed by fedlora ${description.fedlora}, and you have ${fedlora}`,
-        );
-      if (run !== description.run) throw new Refusal(409, 'run', 'this server runs another run by now');
-      if (identity === undefined && description.config['combine'] === 'secure')
-        throw new Refusal(422, 'identity', 'sums of this run are secure: send the public key of your identity');
+    async join(message, token) {
+      requireFitting(description, message);
+      const { key, fedlora, identity } = message;
       const client = await keys.join(token, key, fedlora);
       if (identity !== undefined) register(store, client, identity);
       return { client };
     },
     ready(client, data) {
-      if ((data === null) !== silent)
-        throw new Refusal(
-          422,
-          'counts',
-          silent
-            ? 'this run has the guard `privacy`: counts of rows and tokens stay with you, send null'
-            : 'this run needs your counts of rows and tokens',
-        );
       const before = store.client(client)?.data;
-      if (before !== undefined && JSON.stringify(before) !== JSON.stringify(data))
-        throw new Refusal(409, 'data', 'these are not the data with which you joined: their counts differ');
+      requireCounts(silent, data, before);
       if (before === undefined) store.setData(client, data);
       desk.heard(client);
     },
@@ -251,7 +233,8 @@ export function service(parts: ServiceParts): Service {
         if (JSON.stringify(row.result) === JSON.stringify(answer)) return outcomeOf(row);
         throw new Refusal(409, 'other-answer', 'another answer to this task was received before');
       }
-      openOffer(row);
+      const { message } = openOffer(row);
+      if (message.kind === 'evaluate') requireSums(answer.sums, message.rows, store.client(client)?.data, description);
       store.finish(id, answer, undefined);
       desk.finished(id, { result: answer, digest: undefined });
       return { outcome: 'accepted' };
