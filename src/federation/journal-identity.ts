@@ -9,7 +9,7 @@ export function writeIdentity(database: Database, identity: Identity): void {
 }
 
 /** What a journal says that its run is. */
-export const storedIdentity = (database: Database): Identity =>
+export const storedIdentity = (database: Pick<Database, 'all'>): Identity =>
   Object.fromEntries(
     database.all('select name, value from identity').map((row) => [String(row['name']), String(row['value'])]),
   );

@@ -60,8 +60,10 @@ export interface Journal {
   audit(lines: readonly AuditEntry[], lazily?: 'lazily'): void;
   /** Lines of the audit in order, behind the one with the number `after`, at most `most`. */
   auditLines(after?: number, most?: number): readonly (AuditLine & { readonly id: number })[];
-  /** A consistent copy of the journal in a new file. */
+  /** A consistent copy of the journal in a new file, which says of itself that it is one. */
   copyTo(path: string): void;
+  /** When this journal was copied from a run that may have gone on since, ISO 8601; undefined where it is the run's own. */
+  copied(): string | undefined;
   close(): void;
 }
 
@@ -82,6 +84,9 @@ const schema: Schema = {
   ${stateTables} ${auditTable}`,
   upgrades: [(database) => database.exec(auditTable)],
 };
+
+/** The record of a copy's time. */
+const COPIED = 'copied';
 
 export interface JournalOptions {
   /** `journal.sqlite` of the run's folder. */
@@ -149,6 +154,11 @@ function journalOver(database: Database, path: string): Journal {
         ...(round === undefined ? [] : [round]),
       )
       .map((row) => JSON.parse(text(row, 'json')) as unknown);
+
+  const recorded: Journal['recorded'] = (name) => {
+    const [row] = database.all('select json from records where name = ?', name);
+    return row && (JSON.parse(text(row, 'json')) as unknown);
+  };
 
   const states = statesIn(database, path);
   const audit = auditIn(database);
@@ -252,10 +262,7 @@ function journalOver(database: Database, path: string): Journal {
       database.transaction(() =>
         database.run('insert or replace into records values (?, ?)', name, JSON.stringify(value)),
       ),
-    recorded(name) {
-      const [row] = database.all('select json from records where name = ?', name);
-      return row && (JSON.parse(text(row, 'json')) as unknown);
-    },
+    recorded,
     putAside: (at, path, measured) => putAside(database, at, path, events(at, 'round').length, measured),
     take(at, rounds, path) {
       let taken: ReturnType<Journal['take']> | undefined;
@@ -266,7 +273,17 @@ function journalOver(database: Database, path: string): Journal {
     },
     audit: (lines, lazily) => database.transaction(() => audit.write(lines), lazily),
     auditLines: (after = 0, most = Number.MAX_SAFE_INTEGER) => audit.read(after, most),
-    copyTo: (path) => database.copyTo(path),
+    copyTo(path) {
+      const time = new Date().toISOString();
+      database.copyTo(path);
+      const copy = openDatabase(path);
+      try {
+        copy.transaction(() => copy.run('insert or replace into records values (?, ?)', COPIED, JSON.stringify(time)));
+      } finally {
+        copy.close();
+      }
+    },
+    copied: () => recorded(COPIED) as string | undefined,
     close: () => database.close(),
   };
 }

@@ -11,14 +11,16 @@ import type { RunFolder } from './folder.ts';
  * A consistent copy of a served run's folder while it runs, as `backups/<time>` in it: journal and record as of one moment, the
  * payloads that they name, configuration, and tokens that were not used. `serve --resume --out` the copy goes on from that moment.
  * The folder has its name once all of it is on the disk. While the databases are copied the server answers nothing else.
+ * `exports`: folders of the run's own that the copy has too.
  */
 export async function backUp(parts: {
   readonly folder: RunFolder;
   readonly journal: Pick<Journal, 'copyTo'>;
   readonly store: FederationServer['store'];
   readonly blobs: FederationServer['blobs'];
+  readonly exports?: readonly string[];
 }): Promise<BackedUp> {
-  const { folder, journal, store, blobs } = parts;
+  const { folder, journal, store, blobs, exports = [] } = parts;
   const began = performance.now();
   const name = new Date().toISOString().replaceAll(':', '-');
   const home = join(folder.path, 'backups');
@@ -47,6 +49,9 @@ export async function backUp(parts: {
     for (const digest of digests) await blobs.release(digest);
   }
   for (const path of [folder.config, folder.environment, folder.metrics]) if (existsSync(path)) await copy(path);
+  for (const exported of exports)
+    for (const entry of await readdir(exported, { recursive: true, withFileTypes: true }))
+      if (entry.isFile()) await copy(join(entry.parentPath, entry.name));
   for (const kind of ['tokens', 'operators'])
     for (const file of await readdir(join(folder.path, 'server', kind)))
       if (file.endsWith('.token')) await copy(join(folder.path, 'server', kind, file));

@@ -5,14 +5,19 @@ import { temporaryFolder } from '../../tests/support/temporary.ts';
 import { embeddedModel } from '../../tests/support/workspace.ts';
 import { checkConfig } from '../config/check.ts';
 import type { RunConfigInput } from '../config/schema.ts';
+import { readDatabase } from '../federation/database.ts';
+import type { FederationServer } from '../federation/http/server/open.ts';
+import { openStore } from '../federation/http/server/store.ts';
+import { storedIdentity } from '../federation/journal-identity.ts';
 import { openJournal } from '../federation/journal.ts';
 import { readAdapter } from '../formats/files/peft.ts';
 import { initAdapter } from '../lora/init.ts';
 import { projectionsOf } from '../models/weights.ts';
 import { openAdmin } from './admin.ts';
 import { runFolder } from './folder.ts';
+import { withGuards } from './guards.ts';
 import { knownMethods, layOut } from './methods.ts';
-import { serve } from './serve.ts';
+import { serve, type ServeOptions, type Serving } from './serve.ts';
 import { operationsOf } from './serve-operations.ts';
 import { layoutOf, openModel } from './subject.ts';
 
@@ -50,15 +55,7 @@ test('the adapter of a stage under way is exported as it is in the journal; with
 
 test('an operator sees whom a run waits for, copies it, and stops it so that it can be resumed', async () => {
   const out = mkdtempSync(join(root, 's-'));
-  const events = serve(given, {
-    out,
-    onError: (error) => {
-      throw error;
-    },
-  });
-  const first = await events.next();
-  if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
-  const { url, operators } = first.value;
+  const { events, url, operators } = await serving(given, { out });
   const ended = events.next().catch((error: unknown) => error);
   const as = (role: string) =>
     openAdmin({
@@ -83,4 +80,83 @@ test('an operator sees whom a run waits for, copies it, and stops it so that it 
   expect((await as('admin').stop()).state).toBe('stopping');
   expect(String(await ended)).toContain('the run can be resumed');
   await expect(as('admin').status()).rejects.toThrow('does not answer');
+
+  const control = new AbortController();
+  const again = await serving(given, { out: copy.folder, resume: true, signal: control.signal });
+  const audit = await openAdmin({
+    url: again.url,
+    token: readFileSync(join(again.operators, 'viewer.token'), 'utf8').trim(),
+    signal: new AbortController().signal,
+  }).audit();
+  const starts = audit.lines.filter(({ what }) => what === 'started').map(({ detail }) => detail);
+  expect(starts).toHaveLength(2);
+  expect(starts[0]).not.toContain('backup');
+  expect(starts[1]).toMatch(/, backup \d{4}-\d\d-\d\dT[\d:.]+Z$/);
+  control.abort();
+  await again.events.next().catch(() => undefined);
 });
+
+test('a backup of a private run has its adapters and is not served: what was shown since would be drawn again', async () => {
+  const folder = runFolder(mkdtempSync(join(root, 'p-')));
+  const secret: RunConfigInput = {
+    ...given,
+    guards: [
+      { use: 'clip', norm: 1 },
+      { use: 'privacy', noise: 1, delta: 1e-5 },
+    ],
+    rounds: { count: 3, sampling: 'poisson', fraction: 0.5 },
+  };
+  const control = new AbortController();
+  const { events } = await serving(secret, { out: folder.path, signal: control.signal });
+  control.abort();
+  await expect(events.next()).rejects.toThrow('the run can be resumed');
+
+  const config = checkConfig(secret, knownMethods());
+  const model = await openModel(embeddedModel, undefined);
+  const initial = initAdapter(layoutOf(model, config.lora), config.seed);
+  const people = { clients: ['ann', 'ben'], proxy: false, known: knownMethods() };
+  const methods = withGuards(config, layOut(config, knownMethods(), initial.layout), people);
+  const identity = storedIn(folder.journal);
+  const journal = openJournal({ path: folder.journal, identity, resume: true });
+  const store = openStore(join(folder.path, 'server', 'server.sqlite'), journal);
+  const stage = methods[0]!.stages[0]!;
+  const at = { method: 'fedit', stage: stage.name, stageIndex: 0 };
+  journal.startStage(at, stage.rounds, stage.start({ adapter: initial, clients: ['ann', 'ben'], before: undefined }));
+  const server = (): FederationServer => ({ store, blobs: {} }) as FederationServer;
+  const signal = new AbortController().signal;
+  const copy = await operationsOf({ config, folder, model, methods, journal, signal, server }).backup();
+  store.close();
+  journal.close();
+  const exported = join(copy.folder, 'exports', `fedit-1-${stage.name}-0`);
+  expect((await readAdapter(exported, projectionsOf(model.config))).factors).toEqual(initial.factors);
+  await expect(serving(secret, { out: copy.folder, resume: true })).rejects.toThrow(
+    /is a backup, made .* of a private run, and is not served again.*Its adapters are in .*exports/,
+  );
+  const own = await serving(secret, { out: folder.path, resume: true });
+  await own.events.return(undefined as never);
+});
+
+async function serving(
+  config: RunConfigInput,
+  options: Pick<ServeOptions, 'out' | 'resume' | 'signal'>,
+): Promise<{ events: ReturnType<typeof serve> } & Extract<Serving, { kind: 'serving' }>> {
+  const events = serve(config, {
+    ...options,
+    onError: (error) => {
+      throw error;
+    },
+  });
+  const first = await events.next();
+  if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
+  return { events, ...first.value };
+}
+
+/** What a run's journal says of whose it is. */
+function storedIn(path: string): Record<string, string> {
+  const database = readDatabase(path);
+  try {
+    return storedIdentity(database);
+  } finally {
+    database.close();
+  }
+}

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import type { RunConfig } from '../config/schema.ts';
+import { UserError } from '../errors.ts';
 import type { Place } from '../federation/events.ts';
+import type { Exported } from '../federation/http/operator-protocol.ts';
 import { Refusal } from '../federation/http/refusal.ts';
 import type { Operations } from '../federation/http/server/operation.ts';
 import type { FederationServer } from '../federation/http/server/open.ts';
@@ -10,6 +12,7 @@ import { projectionsOf } from '../models/weights.ts';
 import { backUp } from './backup.ts';
 import { fileNames } from './file-names.ts';
 import type { RunFolder } from './folder.ts';
+import { isSilent } from './guards.ts';
 import type { LaidOut } from './methods.ts';
 import type { OpenModel } from './subject.ts';
 
@@ -25,27 +28,43 @@ export function operationsOf(parts: {
 }): Pick<Operations, 'export' | 'backup'> {
   const { config, folder, model, methods, journal, signal } = parts;
   const folders = fileNames(methods.map(({ label }) => label));
+  async function exported(method: LaidOut): Promise<Exported> {
+    const { label, stages } = method;
+    const at = begun(method, journal).at(-1);
+    if (at === undefined) throw new Refusal(409, 'not-begun', `${label} has not begun: it has no adapter yet`);
+    const stage = stages[at.stageIndex]!;
+    const committed = journal.rounds(at).length;
+    const to = join(folder.path, 'exports', `${folders.get(label)!}-${at.stageIndex + 1}-${at.stage}-${committed}`);
+    await writeMix(to, stage.models(journal.shared(at)), {
+      baseModel: config.model.hub ?? model.folder,
+      projections: projectionsOf(model.config),
+      signal,
+    });
+    return { folder: to, method: label, stage: at.stage, committed, rounds: stage.rounds };
+  }
   return {
-    async export(wanted) {
-      const method = wanted === undefined ? underWay(methods, journal) : named(methods, wanted);
-      const { label, stages } = method;
-      const at = begun(method, journal).at(-1);
-      if (at === undefined) throw new Refusal(409, 'not-begun', `${label} has not begun: it has no adapter yet`);
-      const stage = stages[at.stageIndex]!;
-      const committed = journal.rounds(at).length;
-      const to = join(folder.path, 'exports', `${folders.get(label)!}-${at.stageIndex + 1}-${at.stage}-${committed}`);
-      await writeMix(to, stage.models(journal.shared(at)), {
-        baseModel: config.model.hub ?? model.folder,
-        projections: projectionsOf(model.config),
-        signal,
-      });
-      return { folder: to, method: label, stage: at.stage, committed, rounds: stage.rounds };
-    },
-    backup: () => {
+    export: async (wanted) => exported(wanted === undefined ? underWay(methods, journal) : named(methods, wanted)),
+    async backup() {
+      const exports: string[] = [];
+      // A private run does not go on from a copy: its adapters are what the copy is for.
+      if (isSilent(config))
+        for (const method of methods)
+          if (begun(method, journal).length > 0) exports.push((await exported(method)).folder);
       const { store, blobs } = parts.server();
-      return backUp({ folder, journal, store, blobs });
+      return backUp({ folder, journal, store, blobs, exports });
     },
   };
+}
+
+/**
+ * A private run does not go on from a copy. Throws UserError.
+ * @param copied when it was made; undefined of the run's own folder
+ */
+export function requireOwn(config: Pick<RunConfig, 'guards'>, copied: string | undefined, path: string): void {
+  if (copied === undefined || !isSilent(config)) return;
+  throw new UserError(
+    `${path} is a backup, made ${copied}, of a private run, and is not served again: what the run has shown since then would be drawn a second time, with another sample and other noise, and its ε would count it once. Its adapters are in ${join(path, 'exports')}; go on with the run's own folder, or begin a run whose ε adds to this one's`,
+  );
 }
 
 /** Its stages that have begun, in order. */

@@ -22,7 +22,7 @@ import { planOf, type LaidOut } from './methods.ts';
 import { robustOf } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
 import { secureOf } from './secure.ts';
-import { operationsOf } from './serve-operations.ts';
+import { operationsOf, requireOwn } from './serve-operations.ts';
 import { describe, listenOptions, prepareToServe, type Prepared } from './serve-prepare.ts';
 import { joining } from './joining.ts';
 import { summariseModel } from './summarise.ts';
@@ -129,10 +129,11 @@ export async function* serveRun(
     ...(formerKey !== undefined && { former: { ...identity, configuration: formerKey } }),
   });
   closing.push(() => journal.close());
+  requireOwn(config, journal.copied(), folder.path);
   await writeAtomically(folder.config, configText(config));
   const about = await environment(config.runtime, identity);
   await writeAtomically(folder.environment, `${JSON.stringify(about, undefined, 2)}\n`);
-  journal.audit([{ what: 'started', client: '', detail: codeOf(about) }]);
+  journal.audit([{ what: 'started', client: '', detail: codeOf(about, journal.copied()) }]);
   const metrics = await runMetrics(folder.metrics, journal);
   closing.push(() => metrics.close());
   let gathering: Operations['gathering'] = () => undefined;
@@ -239,8 +240,8 @@ export async function* serveRun(
   }
 }
 
-/** Which version of what code, in one line. */
-function codeOf({ fedlora, commit, node, onnxruntime, identity }: Environment): string {
+/** Which version of what code, in one line, and of which backup where it is one. */
+function codeOf({ fedlora, commit, node, onnxruntime, identity }: Environment, backup: string | undefined): string {
   const parts = {
     fedlora,
     commit,
@@ -248,6 +249,7 @@ function codeOf({ fedlora, commit, node, onnxruntime, identity }: Environment): 
     onnxruntime,
     model: identity['model'],
     configuration: identity['configuration'],
+    backup,
   };
   return Object.entries(parts)
     .flatMap(([what, version]) => (version === undefined ? [] : [`${what} ${version}`]))
