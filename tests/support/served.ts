@@ -8,6 +8,7 @@ import { openClientState, type ClientState } from '../../src/federation/http/cli
 import { takePart, type TakePart, type TakingPart, type Worker } from '../../src/federation/http/client/take-part.ts';
 import { sumParty, type SumParty } from '../../src/federation/http/client/sums.ts';
 import { PROTOCOL, tellsNothing } from '../../src/federation/http/protocol.ts';
+import type { Offer } from '../../src/federation/http/server/desk.ts';
 import { newSecret } from '../../src/federation/http/server/keys.ts';
 import { listen, type Listener } from '../../src/federation/http/server/listener.ts';
 import {
@@ -55,6 +56,17 @@ export interface Served {
   readonly journal: Journal;
   close(): Promise<void>;
 }
+
+/** A task of nothing, to be offered. */
+export const noTask: Offer = {
+  message: { kind: 'evaluate', id: '', of: 'base', rows: 'test', place: null, model: null },
+  client: names[0]!,
+  place: undefined,
+  round: 0,
+  blobs: [],
+  expected: new Map(),
+  sent: new Map(),
+};
 
 const fail = (error: unknown): never => {
   throw error;

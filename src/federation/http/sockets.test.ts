@@ -218,6 +218,9 @@ describe('a WebSocket', () => {
     for (let i = 0; i <= SOCKETS_EACH; i++) all.push(await raw(server.url, key));
     expect(await all[0]!.closed).toBe(CLOSED.replaced);
     await expect.poll(() => server.sockets()).toBe(SOCKETS_EACH);
+    // Also where many come at once: none that is still closing keeps a place.
+    await Promise.all(Array.from({ length: 20 }, () => raw(server.url, key)));
+    expect(server.sockets()).toBe(SOCKETS_EACH);
   });
 
   test('that does not answer pings is given up, and its client not heard of any more', async () => {

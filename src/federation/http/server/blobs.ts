@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { syncFolder, writeAtomically } from '../../../formats/files/atomic.ts';
 import type { BlobRef } from '../protocol.ts';
 
@@ -9,7 +9,7 @@ import type { BlobRef } from '../protocol.ts';
 export interface Blobs {
   /** Keeps bytes, once, and holds them. `chunks` is called anew for each pass over them; `known`: what the same bytes gave before. */
   put(chunks: () => Iterable<Uint8Array>, known?: BlobRef): Promise<BlobRef>;
-  /** Takes over a finished, synced file of this digest, and holds it. */
+  /** Takes over a finished, synced file of this digest, and holds it. Where it cannot, nothing is held. */
   adopt(digest: string, file: string): Promise<void>;
   /** Holds what an earlier process has left. */
   hold(digest: string): void;
@@ -32,6 +32,7 @@ export interface Blobs {
 /** Opens a folder of blobs, made where absent. */
 export async function openBlobs(folder: string): Promise<Blobs> {
   await mkdir(folder, { recursive: true });
+  await syncFolder(dirname(folder));
   const pathOf = (digest: string): string => join(folder, digest);
   const holds = new Map<string, number>();
   // Written by this process: what an earlier one has left is not taken for good unseen.
@@ -56,6 +57,16 @@ export async function openBlobs(folder: string): Promise<Blobs> {
     inTurn(async () => {
       for (const name of await readdir(folder)) if (!holds.has(name)) await rm(join(folder, name), { force: true });
     });
+  async function release(digest: string): Promise<void> {
+    const left = (holds.get(digest) ?? 0) - 1;
+    if (left > 0) holds.set(digest, left);
+    else holds.delete(digest);
+    await inTurn(async () => {
+      if (holds.has(digest)) return;
+      written.delete(digest);
+      await rm(pathOf(digest), { force: true });
+    });
+  }
   return {
     async put(chunks, known) {
       const { digest, size } = known ?? named(chunks());
@@ -69,23 +80,19 @@ export async function openBlobs(folder: string): Promise<Blobs> {
     },
     async adopt(digest, file) {
       hold(digest);
-      await inTurn(async () => {
-        await rename(file, pathOf(digest));
-        written.add(digest);
-        await syncFolder(folder);
-      });
+      try {
+        await inTurn(async () => {
+          await rename(file, pathOf(digest));
+          written.add(digest);
+          await syncFolder(folder);
+        });
+      } catch (error) {
+        await release(digest);
+        throw error;
+      }
     },
     hold,
-    async release(digest) {
-      const left = (holds.get(digest) ?? 0) - 1;
-      if (left > 0) holds.set(digest, left);
-      else holds.delete(digest);
-      await inTurn(async () => {
-        if (holds.has(digest)) return;
-        written.delete(digest);
-        await rm(pathOf(digest), { force: true });
-      });
-    },
+    release,
     find,
     read: (digest) => readFile(pathOf(digest)),
     path: pathOf,

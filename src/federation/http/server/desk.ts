@@ -58,11 +58,14 @@ interface Entry {
 /** Why a client whose key is not valid any more has no part in a round. */
 export const REVOKED = 'its key was revoked';
 
+/** Seconds, in each round. */
+const GRACE = 5;
+
 /** Where the round engine lays tasks out and clients fetch them. */
 export interface Desk {
   /**
    * Offers a task until its result is here, yielding how far the client is. Throws where the client says that it failed, or
-   * was not heard from for a lease. What came before, also in an earlier process, is the result at once.
+   * was not heard from for a lease, or a few seconds where the lease ended before. What came before, also in an earlier process, is the result at once.
    */
   offer(offer: Offer, signal: AbortSignal): AsyncGenerator<Totals, Result>;
   /** The client's next task, waited for at most so many seconds. */
@@ -91,16 +94,19 @@ export interface Desk {
   watch(client: string, listener: () => void): () => void;
 }
 
-/** @param lease seconds; `now`: milliseconds since 1970, evenly. */
+/** @param lease seconds, like `grace`, which a client has to come back in once a lease has ended; `now`: milliseconds since 1970, evenly. */
 export function openDesk(
   store: Pick<Store, 'task' | 'offered' | 'revoked' | 'forgetResult'>,
   lease: number,
   now: () => number = steady,
+  grace = GRACE,
 ): Desk {
   const entries = new Map<string, Entry>();
   const byClient = new Map<string, Set<Entry>>();
   const watchers = new Map<string, Set<() => void>>();
   const lastHeard = new Map<string, number>();
+  // Who was waited for in vain and has not been heard of since: nobody waits a whole lease for them again.
+  const missed = new Set<string>();
   const arrivals = bell();
   let woken = 0;
   const of = (client: string): Entry[] => [...(byClient.get(client) ?? [])];
@@ -145,8 +151,16 @@ export function openDesk(
             continue;
           }
           const silent = (now() - Math.max(entry.since, lastHeard.get(client) ?? 0)) / 1000;
-          if (silent >= lease) throw new Error(`was not heard from for ${lease} s`);
-          await entry.bell.wait(lease - silent, signal);
+          const patience = missed.has(client) ? Math.min(lease, grace) : lease;
+          if (silent >= patience) {
+            missed.add(client);
+            throw new Error(
+              patience === lease
+                ? `was not heard from for ${lease} s`
+                : 'was still not heard from since its lease ended',
+            );
+          }
+          await entry.bell.wait(patience - silent, signal);
         }
       } finally {
         signal.removeEventListener('abort', withdraw);
@@ -182,6 +196,7 @@ export function openDesk(
     mayFetch: (client, digest) => of(client).some(({ offer }) => offer.blobs.some((blob) => blob.digest === digest)),
     heard(client) {
       lastHeard.set(client, now());
+      missed.delete(client);
       arrivals.ring();
     },
     lastHeard: (client) => lastHeard.get(client),

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createConnection } from 'node:net';
 import { expect, test } from 'vitest';
 import { federationTools } from '../../../../tests/support/served.ts';
 import { newSecret } from './keys.ts';
@@ -25,4 +26,41 @@ test('every route takes the kind of key that it says, and no other', async () =>
       expect(status, `${method} ${path} with ${kind}`).toBe(kind === 'viewer' && about.who === 'admin' ? 403 : 401);
     }
   }
+});
+
+test('a client has 64 requests answered at a time, and others have theirs meanwhile', async () => {
+  const { server } = await tools.serve(tools.folder());
+  const [ann, ben] = [await tools.joined(server, 'ann'), await tools.joined(server, 'ben')];
+  const control = new AbortController();
+  const ask = (key: string): Promise<number> =>
+    fetch(`${server.url}/v1/next?wait=20`, {
+      headers: { authorization: `Bearer ${key}` },
+      signal: control.signal,
+    }).then(({ status }) => status);
+  const waiting = Array.from({ length: 64 }, () => ask(ann.key).catch(() => 0));
+  await expect.poll(() => ask(ann.key), { timeout: 10_000 }).toBe(429);
+  expect(await ben.api.next(0)).toMatchObject({ kind: 'wait' });
+  control.abort();
+  await Promise.all(waiting);
+  await expect.poll(() => ann.api.next(0)).toMatchObject({ kind: 'wait' });
+});
+
+test('who does not read an answer is left, and its connection closed', async () => {
+  const { server } = await tools.serve(tools.folder(), { stall: 300 });
+  const { key } = await tools.joined(server, 'ann');
+  const { digest } = await server.blobs.put(() => [new Uint8Array(2 ** 26)]);
+  server.desk.mayFetch = () => true;
+  const { hostname, port } = new URL(server.url);
+  const socket = createConnection(Number(port), hostname);
+  const closed = new Promise((resolve) => socket.on('close', resolve));
+  socket.on('error', () => undefined);
+  socket.write(`GET /v1/blobs/${digest} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${key}\r\n\r\n`);
+  const [head] = await new Promise<[Buffer]>((resolve) => socket.once('data', (data: Buffer) => resolve([data])));
+  expect(head.toString('latin1')).toMatch(/^HTTP\/1\.1 200/);
+  socket.pause();
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  // What lay in the system's buffers can still be read; then there is the end, far before that of the payload.
+  socket.resume();
+  await closed;
+  expect(socket.bytesRead).toBeLessThan(2 ** 26);
 });

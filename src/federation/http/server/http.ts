@@ -14,7 +14,7 @@ import {
   type Sent,
   type Upgrade,
 } from './call.ts';
-import { rateLimiter, type Rate } from './limits.ts';
+import { rateLimiter, roomFor, type Rate } from './limits.ts';
 import { mountAt, type Mount, type WholeServer } from './mounts.ts';
 import { openApiRoute } from './openapi.ts';
 import { operatorRoutes } from './operator-routes.ts';
@@ -27,6 +27,8 @@ export interface HttpOptions {
   /** PEM texts; without them the server speaks plain HTTP. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly fingerprint?: string };
   readonly rate?: Rate;
+  /** Milliseconds in which a connection has to move while it is answered. Default: 120,000. */
+  readonly stall?: number;
   /** Told of errors that are the server's own. */
   readonly onError: (error: unknown) => void;
 }
@@ -44,11 +46,12 @@ const ofServer = compiled<WholeServer>([...serverRoutes, openApiRoute]);
 /** A server of these runs, not yet listening. Every answer is JSON but payloads; every refusal says why. */
 export function httpServer(
   mounts: readonly Mount[],
-  { tls, rate, onError }: HttpOptions,
+  { tls, rate, stall = 120_000, onError }: HttpOptions,
 ): { readonly http: Server; readonly traffic: () => Traffic } {
   const limiter = rateLimiter(rate ?? { perSecond: 100, burst: 400 });
+  const limits = { ...limiter, ...roomFor(AT_ONCE) };
   const listener = (request: IncomingMessage, response: ServerResponse, upgrade?: UpgradeRequest): void => {
-    handle({ request, response, ...(upgrade && { upgrade }) }, { mounts, traffic }, limiter).catch((error: unknown) => {
+    handle({ request, response, ...(upgrade && { upgrade }) }, { mounts, traffic }, limits).catch((error: unknown) => {
       if (!(error instanceof Refusal) && !gone(request, response)) onError(error);
       fail(error, request, response);
     });
@@ -64,12 +67,17 @@ export function httpServer(
   http.requestTimeout = 600_000;
   http.keepAliveTimeout = 60_000;
   http.maxHeadersCount = 100;
+  // And answered: whoever does not read its answer is left.
+  http.timeout = stall;
   return { http, traffic };
 }
 
 /** Whether nobody waits for an answer any more. A request that was read to its end counts as destroyed too. */
 const gone = (request: IncomingMessage, response: ServerResponse): boolean =>
   response.destroyed || (request.destroyed && !request.complete);
+
+/** Requests of one client, operator or address that are answered at a time. */
+const AT_ONCE = 64;
 
 type UpgradeRequest = Omit<Upgrade, 'delay'>;
 
@@ -89,7 +97,7 @@ const delayOf = (limiter: ReturnType<typeof rateLimiter>, name: string) => (): n
 async function handle(
   { request, response, upgrade }: Pick<Call, 'request' | 'response'> & { readonly upgrade?: UpgradeRequest },
   server: WholeServer,
-  limiter: ReturnType<typeof rateLimiter>,
+  limits: ReturnType<typeof rateLimiter> & ReturnType<typeof roomFor>,
 ): Promise<void> {
   const url = parsed(request.url ?? '/');
   const found = mountAt(server.mounts, url.pathname);
@@ -98,14 +106,20 @@ async function handle(
   response.on('close', () => found?.mount.open.delete(response));
   try {
     const name = parts === undefined ? address(request) : caller(request, found!.mount, parts);
-    const delay = limiter.take(name);
+    const leave = limits.enter(name);
+    if (leave === undefined) {
+      response.setHeader('retry-after', 1);
+      throw new Refusal(429, 'rate', `${AT_ONCE} requests of yours are being answered already`);
+    }
+    response.on('close', leave);
+    const delay = limits.take(name);
     if (delay > 0) {
       response.setHeader('retry-after', Math.ceil(delay));
       throw new Refusal(429, 'rate', 'too many requests; try again a little later');
     }
     // Its body is not read any more.
     if (upgrade && request.method !== 'GET') throw new Refusal(400, 'upgrade', 'only a GET upgrades');
-    const more = upgrade && { upgrade: { ...upgrade, delay: delayOf(limiter, name) } };
+    const more = upgrade && { upgrade: { ...upgrade, delay: delayOf(limits, name) } };
     const at = { request, response, url, ...more };
     if (found === undefined) await answer(at, url.pathname, ofServer, server, () => '');
     else if (parts === undefined) throw new Refusal(503, 'not-served', found.mount.why);
@@ -138,6 +152,8 @@ async function answer<Parts>(
   const [, name = ''] = route.matches.exec(path)!;
   const { body } = route.about;
   const who = ask(route.about);
+  // A backup or an export may take its time before it says anything.
+  if (route.about.who === 'admin') request.socket.setTimeout(3_600_000);
   const sent = body === undefined || body === 'bytes' ? undefined : await message(request, body);
   const result = await route.run({ ...at, name, who, message: sent, signal: left.signal }, parts);
   if (result !== answered) send(response, 200, result);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { bell } from '../bell.ts';
-import { rateLimiter } from './limits.ts';
+import { rateLimiter, roomFor } from './limits.ts';
 
 test('a bucket gives its burst at once, then as many as flow in, each name its own', () => {
   let now = 0;
@@ -13,6 +13,17 @@ test('a bucket gives its burst at once, then as many as flow in, each name its o
   expect(limiter.take('a')).toBe(0.25);
   now = 60_000;
   expect([1, 2, 3, 4].map(() => limiter.take('a') === 0)).toEqual([true, true, true, false]);
+});
+
+test('a room takes so many of each name at a time', () => {
+  const room = roomFor(2);
+  const leave = room.enter('a');
+  expect(room.enter('a')).toBeDefined();
+  expect(room.enter('a')).toBeUndefined();
+  expect(room.enter('b')).toBeDefined();
+  leave!();
+  expect(room.enter('a')).toBeDefined();
+  expect(room.enter('a')).toBeUndefined();
 });
 
 test('a bell wakes all who wait; others end with their limit or their signal', async () => {

@@ -4,6 +4,23 @@ export interface Rate {
   readonly burst: number;
 }
 
+/** At most so many at a time for each name. `enter` gives how to leave again, undefined where there is no room. */
+export function roomFor(most: number): { enter(name: string): (() => void) | undefined } {
+  const inside = new Map<string, number>();
+  return {
+    enter(name) {
+      const others = inside.get(name) ?? 0;
+      if (others >= most) return undefined;
+      inside.set(name, others + 1);
+      return () => {
+        const left = inside.get(name)! - 1;
+        if (left > 0) inside.set(name, left);
+        else inside.delete(name);
+      };
+    },
+  };
+}
+
 /**
  * A token bucket for each name. `take` gives 0 where the request may go on, else the seconds until one may.
  * Buckets that are full again are forgotten, so that strangers cannot fill the memory.

@@ -119,7 +119,7 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
     const trained = new Map<string, string>();
     const over = (): Over | undefined => answers.over();
     const { operations } = options;
-    const parts = { run, fedlora, lease, store, keys, operators, desk, gate, monitor, over, operations };
+    const parts = { run, fedlora, lease, store, uploads, keys, operators, desk, gate, monitor, over, operations };
     const operated = operation(parts);
     const sockets = openSockets({ keys, service: answers, desk, monitor, lease });
     const url = listener.mount(name, {
@@ -160,7 +160,7 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
           if (left <= 0 || signal.aborted || joined.every(({ name }) => answers.told(name))) break;
           await desk.arrival(Math.min(1, left), signal);
         }
-        if (over.how === 'finished') await blobs.clear();
+        if (over.how === 'finished') await Promise.all([blobs.clear(), uploads.clear()]);
       },
       async close() {
         listener.unmount(name, 'this run was stopped, and goes on when whoever runs it starts it again');

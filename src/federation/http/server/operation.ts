@@ -8,6 +8,7 @@ import type { Over } from './service.ts';
 import { steady } from './steady.ts';
 import type { Operators } from './operators.ts';
 import type { Role, Store } from './store.ts';
+import type { Uploads } from './uploads.ts';
 
 /** What only the run itself can do for an operator. Each throws `Refusal` where it cannot. */
 export interface Operations {
@@ -26,7 +27,8 @@ export interface Operation {
   clients(): ClientsAnswer;
   /** A page of what has happened, behind the line with this number. */
   audit(after: number): AuditAnswer;
-  revoke(client: string): void;
+  /** Its uploads go too. */
+  revoke(client: string): Promise<void>;
   /** A new token for a client, or for a role of operators; what was valid before is not any more. */
   renewClient(client: string): Promise<TokenMadeAnswer>;
   renewOperator(role: Role): Promise<TokenMadeAnswer>;
@@ -44,6 +46,7 @@ export interface OperationParts {
   /** Seconds. */
   readonly lease: number;
   readonly store: Store;
+  readonly uploads: Pick<Uploads, 'forget'>;
   readonly keys: Keys;
   readonly operators: Operators;
   readonly desk: Desk;
@@ -61,7 +64,7 @@ const made = ({ file, expires }: TokenMade): TokenMadeAnswer => ({ file, expires
 const isoOrNull = (at: number | undefined): string | null => (at === undefined ? null : iso(at));
 
 export function operation(parts: OperationParts): Operation {
-  const { run, fedlora, lease, store, keys, operators, desk, gate, monitor, operations } = parts;
+  const { run, fedlora, lease, store, uploads, keys, operators, desk, gate, monitor, operations } = parts;
   let stopping = false;
   let copying = false;
 
@@ -151,11 +154,12 @@ export function operation(parts: OperationParts): Operation {
       const lines = store.auditLines(after, AUDIT_PAGE + 1);
       return { lines: lines.slice(0, AUDIT_PAGE), more: lines.length > AUDIT_PAGE };
     },
-    revoke(client) {
+    async revoke(client) {
       keys.revoke(client);
       for (const { task, client: other } of desk.waiting()) if (other === client) desk.failed(task.id, REVOKED);
       // A run that gathers need not wait for it any longer.
       desk.wake();
+      await uploads.forget(client);
     },
     async renewClient(client) {
       requireGoing();

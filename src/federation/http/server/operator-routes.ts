@@ -64,7 +64,7 @@ export const operatorRoutes: readonly Route[] = [
       answer: emptySchema,
     },
     run: async ({ name }, { operation }) => {
-      operation.revoke(decoded(name));
+      await operation.revoke(decoded(name));
       return {};
     },
   },

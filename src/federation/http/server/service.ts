@@ -23,7 +23,7 @@ import { register } from './identities.ts';
 import type { Keys } from './keys.ts';
 import type { Monitor } from './monitor.ts';
 import type { Store, TaskRow } from './store.ts';
-import { contribute } from './sums.ts';
+import { adopted, contribute } from './sums.ts';
 import { late, recordOf } from './task-record.ts';
 import { turns } from './turns.ts';
 import type { Uploads } from './uploads.ts';
@@ -49,7 +49,8 @@ export interface ServiceParts {
 export interface Service {
   readonly description: Description;
   join(message: JoinMessage, token: string): Promise<{ client: string }>;
-  ready(client: string, data: DataCounts | null): void;
+  /** @param code what the client says it is computed by */
+  ready(client: string, data: DataCounts | null, code?: string): void;
   next(client: string, seconds: number, signal: AbortSignal): Promise<Next>;
   /** What those wait for who have no task. */
   why(): string;
@@ -78,6 +79,8 @@ const LEFT = 'it has left the run';
 export function service(parts: ServiceParts): Service {
   const { description, store, keys, desk, blobs, uploads, gate, monitor, journal } = parts;
   const told = new Set<string>();
+  /** What clients have said since the server started that they are computed by. */
+  const codes = new Map<string, string>();
   /** Updates whose client has not heard yet what became of them. */
   const owed = new Map<string, Set<string>>();
   /** Once an answer is written: who waits for what is noted may close the connections then. */
@@ -143,14 +146,19 @@ export function service(parts: ServiceParts): Service {
     if (digest !== null) {
       const file = await uploads.file(client, digest);
       if (file === undefined) throw new Refusal(409, 'not-uploaded', 'upload these tensors first');
-      await blobs.adopt(digest, file);
+      await adopted(blobs, digest, file);
     }
     if (desk.open(id) === undefined || store.revoked(client) !== undefined) {
       if (digest !== null) await blobs.release(digest);
       throw new Refusal(409, 'late', late(journal, row));
     }
     // Durable before it is acknowledged, and before the round engine sees it.
-    store.finish(id, message, digest ?? undefined);
+    try {
+      store.finish(id, message, digest ?? undefined);
+    } catch (error) {
+      if (digest !== null) await blobs.release(digest);
+      throw error;
+    }
     desk.finished(id, { result: message, digest: digest ?? undefined });
     owed.set(client, (owed.get(client) ?? new Set()).add(id));
     return { outcome: 'received' };
@@ -191,15 +199,18 @@ export function service(parts: ServiceParts): Service {
     description,
     async join(message, token) {
       requireFitting(description, message);
-      const { key, fedlora, identity } = message;
-      const client = await keys.join(token, key, fedlora);
+      const { key, fedlora, identity, code } = message;
+      const client = await keys.join(token, key, code === undefined ? fedlora : `${fedlora} (${code})`);
+      if (code !== undefined) codes.set(client, code);
       if (identity !== undefined) register(store, client, identity);
       return { client };
     },
-    ready(client, data) {
+    ready(client, data, code) {
       const before = store.client(client)?.data;
       requireCounts(silent, data, before);
       if (before === undefined) store.setData(client, data);
+      if (code !== undefined && codes.get(client) !== code) store.audit('code', client, code);
+      if (code !== undefined) codes.set(client, code);
       desk.heard(client);
     },
     async next(client, seconds, signal) {

@@ -160,8 +160,13 @@ export function openSockets({ keys, service, desk, monitor, lease }: SocketParts
     const mine = byClient.get(client) ?? new Set();
     byClient.set(client, mine.add(one));
     all.add(one);
-    const [oldest] = mine;
-    if (mine.size > SOCKETS_EACH) oldest?.ws.close(CLOSED.replaced, 'another connection of this client took its place');
+    for (const oldest of mine) {
+      if (mine.size <= SOCKETS_EACH) break;
+      // At once: one that is slow to close must not keep its place.
+      oldest.close();
+      oldest.ws.close(CLOSED.replaced, 'another connection of this client took its place');
+      setTimeout(() => oldest.ws.terminate(), 1000).unref();
+    }
     return one;
   }
 

@@ -40,7 +40,7 @@ export interface Store {
   client(name: string): ClientRow | undefined;
   /** All or none. `expires`: milliseconds since 1970. */
   setTokens(tokens: readonly { readonly name: string; readonly hash: string }[], expires: number): void;
-  /** `fedlora`: the version that the client has. */
+  /** `fedlora`: the version that the client has, and what else it says of its code. */
   setKey(name: string, hash: string, fedlora: string): void;
   setData(name: string, data: DataCounts | null): void;
   /** Clients' public keys, base64url, by their names. */
@@ -49,7 +49,7 @@ export interface Store {
   /** Operators' tokens, as hashes. */
   operators(): readonly { readonly role: Role; readonly token: string; readonly expires: number }[];
   setOperator(role: Role, hash: string, expires: number): void;
-  /** A client joins anew: its key and identity are forgotten and it is not revoked any more, all or nothing. */
+  /** A client joins anew: its key, identity and counts are forgotten and it is not revoked any more, all or nothing. */
   renew(name: string, hash: string, expires: number): void;
   /** Since when a client's key is not valid any more, milliseconds since 1970; undefined where it is. */
   revoked(name: string): number | undefined;
@@ -170,6 +170,7 @@ export function openStore(path: string, journal: Audit, now: () => number = Date
         database.run('update clients set token = ?, expires = ?, key = null where name = ?', hash, expires, name);
         database.run('delete from identities where name = ?', name);
         database.run('delete from revoked where name = ?', name);
+        database.run('update clients set data = null where name = ?', name);
         audit('token made anew', name, `valid until ${new Date(expires).toISOString()}`);
       }),
     revoked(name) {

@@ -112,6 +112,14 @@ async function withReasons(left: ReadonlyMap<string, string>, sum: Promise<Secur
   }
 }
 
+/** Takes an upload over, which its client may have pushed out by another since it was found. */
+export async function adopted(blobs: Blobs, digest: string, file: string): Promise<void> {
+  await blobs.adopt(digest, file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') throw new Refusal(409, 'not-uploaded', 'upload these tensors first');
+    throw error;
+  });
+}
+
 /** Gives a client's answer to the sum that has asked for it. Throws `Refusal`; then the sum has not changed. */
 export async function contribute(
   { desk, uploads, blobs }: { readonly desk: Desk; readonly uploads: Uploads; readonly blobs: Blobs },
@@ -132,9 +140,9 @@ export async function contribute(
   async function masked({ kind, from, digest }: Extract<SumAnswer, { kind: 'masked' }>): Promise<unknown> {
     const file = await uploads.file(client, digest);
     if (file === undefined) throw new Refusal(409, 'not-uploaded', 'upload this vector first');
-    await blobs.adopt(digest, file);
+    await adopted(blobs, digest, file);
     try {
-      return { kind, from, words: new Uint8Array(await blobs.read(digest)) };
+      return { kind, from, words: await blobs.read(digest) };
     } finally {
       await blobs.release(digest);
     }

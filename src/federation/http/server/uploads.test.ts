@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -120,7 +120,62 @@ describe('an upload', () => {
   });
 });
 
+describe('many uploads of one client', () => {
+  /** A body whose second half comes when it is let. */
+  function slow(bytes: Uint8Array): { body: AsyncGenerator<Uint8Array>; go: () => void } {
+    let go = (): void => undefined;
+    const let_ = new Promise<void>((resolve) => (go = resolve));
+    async function* both(): AsyncGenerator<Uint8Array> {
+      yield bytes.subarray(0, 10);
+      await let_;
+      yield bytes.subarray(10);
+    }
+    return { body: both(), go };
+  }
+  const whole = { start: 0, end: 19, total: 20 };
+
+  test('never push out one that is being written', async () => {
+    const uploads = openUploads(fresh());
+    const three = [randomBytes(20), randomBytes(20), randomBytes(20)];
+    const slowly = three.map(slow);
+    const under = three
+      .slice(0, 2)
+      .map((bytes, i) => uploads.append('ann', digestOf(bytes), whole, slowly[i]!.body, 1e6));
+    await expect.poll(async () => (await uploads.state('ann', digestOf(three[1]!))).received).toBe(10);
+    await expect(send(uploads, three[2]!, 0, 20)).rejects.toMatchObject({ status: 409, code: 'busy' });
+    for (const { go } of slowly) go();
+    expect(await Promise.all(under)).toEqual([1, 2].map(() => ({ received: 20, complete: true })));
+    expect(await send(uploads, three[2]!, 0, 20)).toEqual({ received: 20, complete: true });
+  });
+
+  test.for(['forget', 'clear'] as const)(
+    'that are deleted while one is written (%s) are refused, and leave nothing',
+    async (how) => {
+      const folder = fresh();
+      const uploads = openUploads(folder);
+      const bytes = randomBytes(20);
+      const { body: half, go } = slow(bytes);
+      const writing = uploads.append('ann', digestOf(bytes), whole, half, 1e6);
+      await expect.poll(async () => (await uploads.state('ann', digestOf(bytes))).received).toBe(10);
+      await uploads[how]('ann');
+      go();
+      await expect(writing).rejects.toMatchObject({ status: 409, code: 'gone' });
+      expect(existsSync(folder) ? readdirSync(folder, { recursive: true }) : []).toEqual([]);
+    },
+  );
+});
+
 describe('payloads', () => {
+  test('that cannot be taken over are not held', async () => {
+    const folder = fresh();
+    const blobs = await openBlobs(folder);
+    const bytes = Uint8Array.of(7);
+    await expect(blobs.adopt(digestOf(bytes), join(folder, 'nothing'))).rejects.toThrow('ENOENT');
+    await blobs.put(() => [bytes]);
+    await blobs.release(digestOf(bytes));
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
   test('are kept once, as long as somebody holds them', async () => {
     const folder = fresh();
     const blobs = await openBlobs(folder);

@@ -25,6 +25,8 @@ export interface Uploads {
   file(client: string, digest: string): Promise<string | undefined>;
   /** Deletes everything that a client has sent and no task has taken over. */
   forget(client: string): Promise<void>;
+  /** Deletes all clients': the run is over. */
+  clear(): Promise<void>;
 }
 
 /** Uploads of one client that are kept at a time; the oldest goes. */
@@ -70,7 +72,11 @@ export function openUploads(folder: string): Uploads {
 
   /** An upload whose SHA-256 is its name takes it, for good. */
   async function named(whole: string): Promise<void> {
-    await rename(partOf(whole), whole);
+    await rename(partOf(whole), whole).catch((error: NodeJS.ErrnoException) => {
+      // Its client was revoked, or the run ended, while the last bytes came.
+      if (error.code === 'ENOENT') throw new Refusal(409, 'gone', 'this upload was deleted meanwhile');
+      throw error;
+    });
     await syncFolder(dirname(whole));
     open_.delete(whole);
   }
@@ -101,8 +107,12 @@ export function openUploads(folder: string): Uploads {
     await mkdir(home, { recursive: true });
     const names = (await readdir(home)).filter((name) => !name.startsWith(digest));
     const aged = await Promise.all(names.map(async (name) => ({ name, at: (await stat(join(home, name))).mtimeMs })));
-    for (const { name } of aged.sort((a, b) => b.at - a.at).slice(KEPT - 1)) {
-      open_.delete(join(home, name.replace(/\.part$/, '')));
+    const old = aged.sort((a, b) => b.at - a.at).slice(KEPT - 1);
+    const wholeOfName = (name: string): string => join(home, name.replace(/\.part$/, ''));
+    if (old.some(({ name }) => open_.get(wholeOfName(name))?.busy === true))
+      throw new Refusal(409, 'busy', `${KEPT} other uploads of yours are being written`);
+    for (const { name } of old) {
+      open_.delete(wholeOfName(name));
       await rm(join(home, name), { force: true });
     }
   }
@@ -120,6 +130,10 @@ export function openUploads(folder: string): Uploads {
       const home = homeOf(client);
       for (const path of open_.keys()) if (path.startsWith(home)) open_.delete(path);
       await rm(home, { recursive: true, force: true });
+    },
+    async clear() {
+      open_.clear();
+      await rm(folder, { recursive: true, force: true });
     },
     async append(client, digest, { start, end, total }, body, most) {
       if (total > most)
