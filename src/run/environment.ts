@@ -29,7 +29,10 @@ export interface Environment {
 /** The CPU threads of one step: as configured, or the cores this process may use. */
 export const threadsOf = (runtime: RunConfig['runtime']): number => runtime.threads ?? availableParallelism();
 
-export async function environment(runtime: RunConfig['runtime'], identity: Identity): Promise<Environment> {
+type Code = Pick<Environment, 'fedlora' | 'commit' | 'node' | 'onnxruntime'>;
+
+/** What this process is computed by. */
+async function code(): Promise<Code> {
   const commit = await checkoutCommit();
   const manifest = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string };
   return {
@@ -37,6 +40,20 @@ export async function environment(runtime: RunConfig['runtime'], identity: Ident
     ...(commit !== undefined && { commit }),
     node: process.version,
     onnxruntime: manifest.version,
+  };
+}
+
+/** The same in one line, without the version of fedlora: what a client tells a server. */
+export async function codeLine(): Promise<string> {
+  const { commit, node, onnxruntime } = await code();
+  return [...(commit === undefined ? [] : [`commit ${commit}`]), `Node ${node}`, `ONNX Runtime ${onnxruntime}`].join(
+    ', ',
+  );
+}
+
+export async function environment(runtime: RunConfig['runtime'], identity: Identity): Promise<Environment> {
+  return {
+    ...(await code()),
     system: { platform: platform(), release: release(), arch: arch() },
     cpu: { model: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism() },
     memory: totalmem(),

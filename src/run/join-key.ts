@@ -7,6 +7,7 @@ import { clientNameSchema, identitySchema, PROTOCOL, secretSchema } from '../fed
 import { newSecret } from '../federation/http/server/keys.ts';
 import { keyPair, type KeyPair } from '../federation/secure/keys.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
+import { codeLine } from './environment.ts';
 import { version } from './version.ts';
 
 const keyFileSchema = z.strictObject({
@@ -56,7 +57,7 @@ export async function enrolled(
     );
   await save();
   const own = encodedIdentity(ownIdentity(out, identity));
-  const request = { protocol: PROTOCOL, fedlora: version, run, key, identity: own };
+  const request = { protocol: PROTOCOL, fedlora: version, run, key, identity: own, code: await codeLine() };
   const client = await api.join(request, token);
   await save(client);
   return { client, key, identity };

@@ -17,6 +17,7 @@ import { initAdapter } from '../lora/init.ts';
 import { projectionsOf } from '../models/weights.ts';
 import { bytes } from '../report/format.ts';
 import { requireEncryption, trustOf } from './address.ts';
+import { codeLine } from './environment.ts';
 import { evaluationOptions } from './evaluation.ts';
 import { encodedIdentity, enrolled, ownIdentity, readIdentities, readKey } from './join-key.ts';
 import { countsOf, memoryOf, stagesOf, type JoinPlan } from './join-plan.ts';
@@ -150,7 +151,8 @@ export async function* join(
   const { client } = own;
   const data = await ownData(client);
   yield await plan(data);
-  const ready = (): Promise<void> => open(own.key).ready(isSilent(config) ? null : countsOf(data));
+  const code = await codeLine();
+  const ready = (): Promise<void> => open(own.key).ready(isSilent(config) ? null : countsOf(data), code);
   try {
     await ready();
   } catch (error) {

@@ -53,6 +53,8 @@ test('a client whose key was revoked goes on in its folder with a new token', as
     token: readFileSync(at(operators, 'admin.token'), 'utf8').trim(),
     signal: control.signal,
   });
+  const joined = (await admin.audit()).lines.find(({ what }) => what === 'joined');
+  expect(joined?.detail).toMatch(/^fedlora \S+ \((commit [0-9a-f]{40}, )?Node v\S+, ONNX Runtime \S+\)$/);
   await admin.revoke('ann');
   await expect(drained(join(options({})))).rejects.toThrow('your part in this run has ended');
   const { file } = await admin.renewClient('ann');

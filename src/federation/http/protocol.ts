@@ -104,6 +104,9 @@ export const dataCountsSchema = z.strictObject({
 });
 export type DataCounts = z.output<typeof dataCountsSchema>;
 
+/** What a client says that it is computed by, e.g. `commit 1a2b…, Node v24.1.0, ONNX Runtime 1.30.0`: for the audit, and its own word. */
+export const codeSchema = z.string().regex(/^[\x20-\x7e]{1,200}$/);
+
 /** The client makes its key, so that a repeated request is the same request. */
 export const joinSchema = z.strictObject({
   protocol: z.number().int(),
@@ -112,6 +115,7 @@ export const joinSchema = z.strictObject({
   key: secretSchema,
   /** The public key (Ed25519) by which other clients know this one where sums are secure: registered once and for all. */
   identity: identitySchema.exactOptional(),
+  code: codeSchema.exactOptional(),
 });
 export type JoinMessage = z.output<typeof joinSchema>;
 export const joinedSchema = z.strictObject({ client: clientNameSchema });
@@ -122,7 +126,10 @@ export const readinessSchema = z.strictObject({ ready: z.literal(true) });
 export const waitSchema = z.number().min(0).max(LONGEST_WAIT);
 
 /** null where counts stay with the client. */
-export const readyRequestSchema = z.strictObject({ data: dataCountsSchema.nullable() });
+export const readyRequestSchema = z.strictObject({
+  data: dataCountsSchema.nullable(),
+  code: codeSchema.exactOptional(),
+});
 export const emptySchema = z.strictObject({});
 
 export const placeSchema = z.strictObject({ method: label(), stage: label(), stageIndex: count() });

@@ -48,8 +48,8 @@ export interface ApiOptions {
 export interface Api {
   describe(): Promise<Description>;
   join(request: z.input<typeof joinSchema>, token: string): Promise<string>;
-  /** null where counts stay with the client. */
-  ready(data: DataCounts | null): Promise<void>;
+  /** null where counts stay with the client. `code`: what it is computed by. */
+  ready(data: DataCounts | null, code?: string): Promise<void>;
   next(wait: number): Promise<Next>;
   progress(id: string, totals: Totals): Promise<void>;
   submit(id: string, update: UpdateMessage): Promise<OutcomeMessage>;
@@ -143,7 +143,7 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
     describe: () => ask({ method: 'GET', path: 'run' }, descriptionSchema),
     join: async (request, token) =>
       (await ask({ method: 'POST', path: 'join', json: request, token }, joinedSchema)).client,
-    ready: async (data) => void (await ask({ method: 'POST', path: 'ready', json: { data } }, emptySchema)),
+    ready: async (data, code) => void (await ask({ method: 'POST', path: 'ready', json: { data, code } }, emptySchema)),
     next: (wait) => ask({ method: 'GET', path: `next?wait=${wait}` }, nextSchema),
     progress: async (id, totals) =>
       void (await ask({ method: 'POST', path: `tasks/${id}/progress`, json: totals }, emptySchema)),

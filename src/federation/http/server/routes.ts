@@ -71,7 +71,7 @@ export const routes: readonly Route[] = [
       answer: emptySchema,
     },
     run: async ({ who, message }, { service }) => {
-      service.ready(who, message.data);
+      service.ready(who, message.data, message.code);
       return {};
     },
   }),
