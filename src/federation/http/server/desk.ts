@@ -3,6 +3,7 @@ import type { Shapes } from '../../../tensor/tensors.ts';
 import type { Place } from '../../events.ts';
 import type { BlobRef, TaskMessage, Totals } from '../protocol.ts';
 import { bell, type Bell } from '../bell.ts';
+import { payloadLimit } from '../payload.ts';
 import { steady } from './steady.ts';
 import type { Store } from './store.ts';
 import type { SumOffer } from './sums.ts';
@@ -26,6 +27,10 @@ export interface Offer {
   /** A stage of such a sum, which no record has: it ends with this process. */
   readonly sum?: SumOffer;
 }
+
+/** Bytes that an offer's upload may have. */
+export const payloadLimitOf = ({ expected, packing, kept, sum }: Offer): number =>
+  sum?.bytes ?? (expected.size === 0 || kept === true ? 0 : payloadLimit(expected, packing));
 
 /** What came of a task: as the client sent it, already durable. */
 export interface Result {

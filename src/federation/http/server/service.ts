@@ -1,5 +1,4 @@
 import type { Journal } from '../../journal.ts';
-import { payloadLimit } from '../payload.ts';
 import {
   tellsNothing,
   type DataCounts,
@@ -17,7 +16,7 @@ import { requireCounts, requireFitting } from './admission.ts';
 import type { Blobs } from './blobs.ts';
 import { requireSums } from './check-sums.ts';
 import { checkUpdate, requireWeight } from './check-update.ts';
-import type { Desk, Offer } from './desk.ts';
+import { payloadLimitOf, type Desk, type Offer } from './desk.ts';
 import type { Gate } from './gate.ts';
 import { register } from './identities.ts';
 import type { Keys } from './keys.ts';
@@ -91,6 +90,8 @@ export function service(parts: ServiceParts): Service {
     });
   const silent = tellsNothing(description);
   const inTurn = turns();
+  /** What reads an upload into memory as a whole: no two at a time. */
+  const alone = <T>(body: () => Promise<T>): Promise<T> => inTurn('whole', body);
   let over: Over | undefined;
 
   function own(client: string, id: string): TaskRow {
@@ -192,7 +193,8 @@ export function service(parts: ServiceParts): Service {
     const file = await uploads.file(client, digest);
     if (file === undefined) throw new Refusal(409, 'not-uploaded', 'upload these tensors first');
     requireWeight(weight, store.client(client)?.data);
-    await checkUpdate(file, offer);
+    const check = () => checkUpdate(file, offer);
+    await (offer.packing === undefined ? check() : alone(check));
   }
 
   return {
@@ -252,7 +254,8 @@ export function service(parts: ServiceParts): Service {
     },
     async contribute(client, id, answer) {
       desk.heard(client);
-      await inTurn(id, () => contribute({ desk, uploads, blobs }, opened(client, id), answer));
+      const given = () => contribute({ desk, uploads, blobs }, opened(client, id), answer);
+      await inTurn(id, () => (answer.kind === 'masked' ? alone(given) : given()));
       return { outcome: 'received' };
     },
     fail(client, id, reason) {
@@ -293,6 +296,3 @@ export function service(parts: ServiceParts): Service {
     told: (client) => told.has(client) && (owed.get(client)?.size ?? 0) === 0,
   };
 }
-
-const payloadLimitOf = ({ expected, packing, kept, sum }: Offer): number =>
-  sum?.bytes ?? (expected.size === 0 || kept === true ? 0 : payloadLimit(expected, packing));
