@@ -60,6 +60,14 @@ export const serveSchema = z
       .max(87_600)
       .default(168)
       .describe('Hours for which a new enrolment token is valid. Each is used once.'),
+    keyDays: z
+      .number()
+      .gt(0)
+      .max(3650)
+      .exactOptional()
+      .describe(
+        'Days for which the key is valid that a client has got for its token; then it needs a new token (`fedlora admin clients token`). Default: for as long as the run.',
+      ),
     operatorTokens: z
       .number()
       .gt(0)

@@ -95,7 +95,7 @@ async function onlyBegun(folder: RunFolder): Promise<boolean> {
 }
 
 /** Keys of `serve` that say where and how patiently a run is served, not which run it is. */
-const howServed = 'host port tls gather lease sumDeadline linger tokens operatorTokens metrics'.split(' ');
+const howServed = 'host port tls gather lease sumDeadline linger tokens keyDays operatorTokens metrics'.split(' ');
 
 /** What makes a run this run: not where its inputs lie nor how fast they are computed; the journal knows their contents. */
 function comparable(config: unknown): unknown {

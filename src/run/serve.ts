@@ -144,6 +144,7 @@ export async function* serveRun(
     clients: names,
     tokenHours: settings.tokens,
     operatorHours: settings.operatorTokens,
+    ...(settings.keyDays !== undefined && { keyDays: settings.keyDays }),
     openMetrics: settings.metrics === 'anyone',
     sumDeadline: settings.sumDeadline,
     operations: {

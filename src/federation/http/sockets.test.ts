@@ -181,11 +181,26 @@ describe('a WebSocket', () => {
     const reached = over(served.server.url)(api, key);
     const waiting = (async () => {
       for (;;) await reached.next(20);
-    })();
+    })().catch((error: unknown) => error);
     await revoke(served, 'ann');
     expect(await closed).toBe(CLOSED.revoked);
-    await expect(waiting).rejects.toMatchObject({ status: 401, code: 'revoked' });
+    expect(await waiting).toMatchObject({ status: 401, code: 'revoked' });
     expect(await status(served.server.url, { authorization: `Bearer ${key}` })).toBe(401);
+  });
+
+  test('ends soon after its client’s key has expired', async () => {
+    const seconds = 1.5;
+    const at = await tools.serve(tools.folder(), {
+      keyDays: seconds / 86_400,
+      description: { ...described, lease: 0.6 },
+    });
+    const began = performance.now();
+    const { api, key } = await tools.joined(at.server, 'ann');
+    const { ws, closed } = await raw(at.server.url, key);
+    ws.send('{"kind":"next"}');
+    expect(await closed).toBe(CLOSED.revoked);
+    expect(performance.now() - began).toBeGreaterThan(seconds * 1000 - 50);
+    await expect(api.next(0)).rejects.toMatchObject({ status: 401, code: 'key-expired' });
   });
 
   test.each([

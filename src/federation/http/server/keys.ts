@@ -11,8 +11,10 @@ export interface Keys {
   issue(names: readonly string[]): Promise<string>;
   /** A client's name for its token, which from then on goes with this key only. Refuses unknown, expired and used tokens. */
   join(token: string, key: string, fedlora: string): Promise<string>;
-  /** The client with this key. Refuses all others, and keys that were revoked. */
+  /** The client with this key. Refuses all others, and keys that were revoked or have expired. */
   who(key: string): string;
+  /** Why a client's key is not valid any more; undefined where it is. */
+  ended(name: string): Refusal | undefined;
   /** Makes a new token for a client, whose key and token from before are not valid any more; a revoked one takes part again with it. Refuses names that are not known. */
   renew(name: string): Promise<TokenMade>;
   /** From now on the client's key and token are not valid. Refuses names that are not known. */
@@ -45,17 +47,29 @@ export const newSecret = (): string => randomBytes(32).toString('base64url');
  * Keys over the store. Secrets have 256 random bits and are found and compared by their hashes, in constant time.
  * @param folder where token files go
  * @param hours how long a token is valid
+ * @param days how long a key is
  */
-export function keysOf(store: Store, folder: string, hours: number, now: () => number = Date.now): Keys {
+export function keysOf(
+  store: Store,
+  folder: string,
+  hours: number,
+  days: number = Infinity,
+  now: () => number = Date.now,
+): Keys {
   const rows = store.clients();
   const known = new Map(rows.flatMap(({ name, key }) => (key === undefined ? [] : [[key, name] as const])));
   const tokens = new Map(rows.flatMap(({ name, token }) => (token === undefined ? [] : [[token, name] as const])));
   const gone = new Set([...known.values()].filter((name) => store.revoked(name) !== undefined));
+  const set = new Map(days === Infinity ? [] : [...known.values()].map((name) => [name, store.keySet(name)] as const));
   const listeners: ((client: string) => void)[] = [];
   const file = (name: string): string => join(folder, `${name}.token`);
   const end = (name: string): void => {
     gone.add(name);
     for (const listener of listeners) listener(name);
+  };
+  const ended = (name: string): Refusal | undefined => {
+    if (gone.has(name)) return revoked();
+    return (set.get(name) ?? Infinity) + days * 86_400_000 <= now() ? expired() : undefined;
   };
   return {
     async issue(names) {
@@ -98,6 +112,7 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
         throw new Refusal(401, 'token-expired', 'this enrolment token has expired; ask for a new one');
       store.setKey(row.name, hashOf(key), fedlora);
       known.set(hashOf(key), row.name);
+      set.set(row.name, store.keySet(row.name));
       await rm(file(row.name), { force: true });
       return row.name;
     },
@@ -105,9 +120,11 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
       // By hash too.
       const name = known.get(hashOf(key));
       if (name === undefined) throw new Refusal(401, 'key', 'this key is not known here');
-      if (gone.has(name)) throw revoked();
+      const why = ended(name);
+      if (why !== undefined) throw why;
       return name;
     },
+    ended,
     async renew(name) {
       const row = store.client(name);
       if (row === undefined) throw unknown();
@@ -140,6 +157,9 @@ export function keysOf(store: Store, folder: string, hours: number, now: () => n
 }
 
 const unknown = (): Refusal => new Refusal(404, 'client', 'no client of this run has that name');
+
+const expired = (): Refusal =>
+  new Refusal(401, 'key-expired', 'your key has expired; with a new token from whoever runs the server you go on');
 
 const revoked = (): Refusal =>
   new Refusal(

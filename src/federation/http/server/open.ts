@@ -31,7 +31,9 @@ export interface RunServerOptions {
   readonly clients: readonly string[];
   /** Hours for which a new token is valid. */
   readonly tokenHours: number;
-  /** The same of a new operator token. */
+  /** Days for which a client's key is valid. Default: for good. */
+  readonly keyDays?: number;
+  /** Hours for which a new operator token is valid. */
   readonly operatorHours: number;
   /** Whether anybody may read the metrics. */
   readonly openMetrics: boolean;
@@ -97,7 +99,7 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
     await blobs.sweep();
     const uploads = openUploads(join(folder, 'uploads'));
     for (const { name } of store.clients()) if (store.revoked(name) !== undefined) await uploads.forget(name);
-    const keys = keysOf(store, join(folder, 'tokens'), options.tokenHours);
+    const keys = keysOf(store, join(folder, 'tokens'), options.tokenHours, options.keyDays);
     const tokens = await keys.issue(clients);
     const operators = operatorsOf(store, join(folder, 'operators'), options.operatorHours);
     const operatorTokens = await operators.issue();

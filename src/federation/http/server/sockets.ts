@@ -17,7 +17,7 @@ export interface Sockets {
 }
 
 export interface SocketParts {
-  readonly keys: Pick<Keys, 'onRevoked'>;
+  readonly keys: Pick<Keys, 'onRevoked' | 'ended'>;
   readonly service: Pick<Service, 'next' | 'progress' | 'why'>;
   readonly desk: Pick<Desk, 'watch' | 'heard'>;
   /** Told of what is refused. */
@@ -126,6 +126,10 @@ export function openSockets({ keys, service, desk, monitor, lease }: SocketParts
         if (one.due > now) return;
         if (!one.alive) {
           one.ws.terminate();
+          continue;
+        }
+        if (keys.ended(one.client) !== undefined) {
+          one.ws.close(CLOSED.revoked, 'the key has expired');
           continue;
         }
         one.alive = false;

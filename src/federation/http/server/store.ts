@@ -42,6 +42,8 @@ export interface Store {
   setTokens(tokens: readonly { readonly name: string; readonly hash: string }[], expires: number): void;
   /** `fedlora`: the version that the client has, and what else it says of its code. */
   setKey(name: string, hash: string, fedlora: string): void;
+  /** When the client's key was set, or first asked about where that was not noted; milliseconds since 1970. */
+  keySet(name: string): number;
   setData(name: string, data: DataCounts | null): void;
   /** Clients' public keys, base64url, by their names. */
   identities(): ReadonlyMap<string, string>;
@@ -123,6 +125,9 @@ export function openStore(path: string, journal: Audit, now: () => number = Date
   const audit = (what: string, client: string, detail: string, lazily?: 'lazily'): void =>
     journal.audit([{ time: new Date(now()).toISOString(), what, client, detail }], lazily);
   const one = (sql: string, ...values: string[]): Row | undefined => database.all(sql, ...values)[0];
+  const keyTime = (name: string): string => `key ${name}`;
+  const noteKey = (name: string): void =>
+    database.run('insert or replace into meta values (?, ?)', keyTime(name), String(now()));
   return {
     meta: (name) => optional(one('select value from meta where name = ?', name)?.['value']),
     setMeta: (name, value) =>
@@ -140,8 +145,14 @@ export function openStore(path: string, journal: Audit, now: () => number = Date
     setKey: (name, hash, fedlora) =>
       database.transaction(() => {
         database.run('update clients set key = ? where name = ?', hash, name);
+        noteKey(name);
         audit('joined', name, `fedlora ${fedlora}`);
       }),
+    keySet(name) {
+      const noted = (): unknown => one('select value from meta where name = ?', keyTime(name))?.['value'];
+      if (noted() === undefined) database.transaction(() => noteKey(name));
+      return Number(noted());
+    },
     setData: (name, data) =>
       database.transaction(() => {
         database.run('update clients set data = ? where name = ?', JSON.stringify(data), name);
