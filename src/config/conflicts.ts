@@ -136,13 +136,20 @@ const notServed = [
   'data.naturalInstructions.splits',
   // The partition's default is in every resolved configuration.
 ].concat(
-  ['column', 'count', 'alpha', 'convention', 'balance', 'file', 'retries', 'proxy', 'new'].map(
-    (key) => `clients.${key}`,
-  ),
+  ['column', 'count', 'alpha', 'convention', 'balance', 'file', 'retries', 'new'].map((key) => `clients.${key}`),
 );
 
-const broughtByClients = (has: (key: string) => boolean): readonly (readonly [string, string])[] =>
-  notServed.filter(has).map((key) => [key, 'has no effect with `serve`: each client brings its own data'] as const);
+const broughtByClients = (has: (key: string) => boolean): readonly (readonly [string, string])[] => [
+  ...notServed.filter(has).map((key) => [key, 'has no effect with `serve`: each client brings its own data'] as const),
+  ...(has('clients.proxy') && !has('clients.proxy.path')
+    ? [
+        [
+          'clients.proxy',
+          'with `serve` no rows of clients can be set aside: give the server’s own in a file, `proxy: {path: rows.jsonl}`',
+        ] as const,
+      ]
+    : []),
+];
 
 /** Keys that mean something only where another key has one of some values; an unset one has its default. */
 function only(keys: readonly string[], key: string, values: readonly string[], unset?: string): Rule {

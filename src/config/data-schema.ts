@@ -102,10 +102,19 @@ export const clientsSchema = z
       .exactOptional()
       .describe('`dirichlet`: draws until every client has `minimum` rows. Default: 10.'),
     limit: whole(1).exactOptional().describe('Most rows of a client, drawn with the seed. Default: all.'),
-    proxy: amount()
+    proxy: z
+      .union(
+        [
+          amount(),
+          z.strictObject({
+            path: name().describe('A file, or a folder, in the format of `data`; all rows are trained on.'),
+          }),
+        ],
+        { error: 'a share below 1, a whole number of rows, or `{path: …}`' },
+      )
       .exactOptional()
       .describe(
-        "Rows set aside for the server, drawn over all clients' rows before `limit` and `split`: a share below 1 or a number. For FedLoRA-Optimizer's `globalData: proxy`; a method without such a stage has them as one more participant, `proxy`, in every round that combines updates (docs/method.md). Default: 0.",
+        "The server's own rows. A share below 1 or a number: so many are set aside, drawn over all clients' rows before `limit` and `split`. `{path: …}`: those of a file, the only form with `serve`, where the server then trains on them itself. For FedLoRA-Optimizer's `globalData: proxy`; a method without such a stage has them as one more participant, `proxy`, in every round that combines updates (docs/method.md). Default: 0.",
       ),
     new: z
       .union([whole(0), z.array(name()).min(1)])

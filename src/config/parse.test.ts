@@ -171,6 +171,11 @@ train: { steps: 1, epochs: 1 }
       'clients.new: has no effect with `serve`: each client brings its own data',
     ],
     [
+      'rows of clients set aside, which are elsewhere',
+      `${minimal}serve: { clients: [ann] }\nclients: { proxy: 5 }\n`,
+      'clients.proxy: with `serve` no rows of clients can be set aside: give the server’s own in a file',
+    ],
+    [
       'a fraction that does nothing',
       `${minimal}rounds: { fraction: 0.5 }\n`,
       'rounds.fraction: has no effect with `sampling: all`',

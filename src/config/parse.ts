@@ -31,6 +31,7 @@ export const paths: readonly KeyPath[] = [
   ['data', 'path'],
   ['data', 'naturalInstructions', 'splits'],
   ['clients', 'file'],
+  ['clients', 'proxy', 'path'],
   ['serve', 'tls', 'cert'],
   ['serve', 'tls', 'key'],
 ];

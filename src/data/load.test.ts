@@ -9,6 +9,7 @@ import { UserError } from '../errors.ts';
 import { openTokenizer } from '../formats/files/tokenizer.ts';
 import { summariseData } from '../run/summarise.ts';
 import { loadClients, type LoadedData, type LoadRequest } from './load.ts';
+import { readServerRows } from './server-rows.ts';
 
 const folder = temporaryFolder();
 let files = 0;
@@ -39,6 +40,18 @@ const rowsKept = ({ clients }: LoadedData): number =>
   clients.reduce((sum, { train, validation, test }) => sum + train.length + validation.length + test.length, 0);
 const total = (counts: Readonly<Record<string, number>>): number =>
   Object.values(counts).reduce((sum, n) => sum + n, 0);
+
+it('takes the server’s own rows from a file, all of them and whole, and no row of a client', async () => {
+  const source = write(rowsOf({ b: 20, a: 10 }));
+  const path = write([...rowsOf({ c: 5 }), { prompt: 'x', response: ' ' }, { prompt: 'y', response: 'y'.repeat(99) }]);
+  const [data, without] = [await load(source, { proxy: { path } }), await load(source)];
+  expect(data.proxy.map(({ id }) => id)).toEqual(['0', '1', '2', '3', '4', '6']);
+  expect(data.clients).toEqual(without.clients);
+  expect(data).toMatchObject({ rows: 37, dropped: { 'empty response': 1 }, truncated: 1 });
+  const own = { data: { path, format: 'jsonl', template: 'plain', maxLength: 64 }, tokenizer, seed: 1 } as const;
+  expect((await readServerRows(path, own)).rows).toEqual(data.proxy);
+  await expect(load(source, { proxy: { path: write([{ prompt: 'x', response: ' ' }]) } })).rejects.toThrow(UserError);
+});
 
 it('reads, deals, divides and tokenises, and fills the summary', async () => {
   const source = write([...rowsOf({ b: 20, a: 10 }), { prompt: 'x', response: ' ', category: 'a' }]);

@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import { UserError } from '../errors.ts';
 import { stream } from '../tensor/random.ts';
 import { describeRow, type Segment } from './describe.ts';
@@ -8,9 +7,11 @@ import type { TemplateTokenizer } from './pieces.ts';
 import { newClientsOf } from './new-clients.ts';
 import { readDataset } from './read.ts';
 import { columnOf, count } from './rows.ts';
-import type { ClientsConfig, DataConfig } from './settings.ts';
+import type { Amount, ClientsConfig, DataConfig } from './settings.ts';
+import { readServerRows } from './server-rows.ts';
 import { amountOf, lacking, splitRows } from './split.ts';
 import { createTemplate, type Template } from './template.ts';
+import { requireLength, tokeniser } from './tokenise.ts';
 import type { ClientData, Example, TokenRow } from './types.ts';
 
 export type { JsonlColumns } from './jsonl.ts';
@@ -67,10 +68,7 @@ export interface LoadedData {
 export async function loadClients(request: LoadRequest): Promise<LoadedData> {
   const { data, seed, signal, owner } = request;
   const config = owner === undefined ? request.clients : { ...request.clients, proxy: 0 };
-  if (request.modelLength !== undefined && data.maxLength > request.modelLength)
-    throw new UserError(
-      `data.maxLength is ${data.maxLength}, but the model takes at most ${request.modelLength} tokens; lower data.maxLength`,
-    );
+  requireLength(data, request.modelLength);
   const template = createTemplate(data, request.tokenizer);
   const set = await readDataset(request.source, data, { seed, ...(signal && { signal }) });
   const file = config.file === undefined ? undefined : { content: await readJson(config.file), name: config.file };
@@ -80,29 +78,14 @@ export async function loadClients(request: LoadRequest): Promise<LoadedData> {
   const splitOf = (position: number): string | undefined => columnOf(set.examples[position]!, 'split');
   const unknown = newClientsOf(dealt.clients, config, seed);
   const taking = new Map([...dealt.clients].filter(([id]) => !unknown.has(id)));
-  const proxy = drawProxy(taking, config, splitOf, seed);
+  const proxy =
+    typeof config.proxy === 'object' ? [] : drawProxy(taking, config.proxy ?? 0, config.split, splitOf, seed);
+  const own = typeof config.proxy === 'object' ? await readServerRows(config.proxy.path, request) : undefined;
   const shares = limited(dealt.clients, new Set(proxy), config, seed, dropped);
 
-  let truncated = 0;
-  let done = 0;
-  const tokenised = async (positions: readonly number[]): Promise<{ rows: TokenRow[]; examples: Example[] }> => {
-    const rows: TokenRow[] = [];
-    const examples: Example[] = [];
-    for (const position of positions) {
-      // Lets a signal arrive: tokenising a large data set takes seconds.
-      if (done++ % 128 === 0) await setImmediate(undefined, signal && { signal });
-      const example = set.examples[position]!;
-      const result = template.row(example);
-      if ('drop' in result) {
-        count(dropped, result.drop);
-        continue;
-      }
-      if (result.truncated) truncated++;
-      rows.push(result.row);
-      examples.push(example);
-    }
-    return { rows, examples };
-  };
+  const tokens = tokeniser(template, dropped, signal);
+  const tokenised = (positions: readonly number[]): ReturnType<typeof tokens.rows> =>
+    tokens.rows(positions.map((position) => set.examples[position]!));
 
   const clients: ClientData[] = [];
   const newClients: ClientData[] = [];
@@ -122,15 +105,16 @@ export async function loadClients(request: LoadRequest): Promise<LoadedData> {
     histogram.set(id, histogramOf([...train.examples, ...validation.examples, ...test.examples], dealt.column));
   }
   if (short.length > 0) throw tooSmall(short, config);
+  for (const [reason, n] of own?.dropped ?? []) count(dropped, reason, n);
   return {
     name: data.hub ?? request.source.split(/[\\/]/).filter(Boolean).at(-1) ?? request.source,
     partition: dealt.description,
     column: dealt.column,
-    rows: set.rows,
-    proxy: (await tokenised(proxy)).rows,
+    rows: set.rows + (own?.read ?? 0),
+    proxy: own?.rows ?? (await tokenised(proxy)).rows,
     heldOut: await tokenised(dealt.heldOut),
     dropped: Object.fromEntries(dropped),
-    truncated,
+    truncated: tokens.truncated() + (own?.truncated ?? 0),
     clients,
     newClients,
     histogram,
@@ -150,7 +134,8 @@ const ownedBy = (owner: string, rows: number): Partition => ({
 /** Rows for the server, drawn over the rows of all clients who take part; never one that the data set itself holds out. */
 function drawProxy(
   shares: Shares,
-  { proxy = 0, split }: ClientsConfig,
+  proxy: Amount,
+  split: ClientsConfig['split'],
   splitOf: (position: number) => string | undefined,
   seed: number,
 ): readonly number[] {

@@ -61,8 +61,8 @@ export interface ClientsConfig {
   readonly retries?: number;
   /** Most rows of a client before its split, drawn by seed. */
   readonly limit?: number;
-  /** Rows set aside for the server, drawn over all clients' rows, before `limit` and `split` (METHOD.md, `globalData: proxy`); default 0. */
-  readonly proxy?: Amount;
+  /** The server's own rows (METHOD.md, `globalData: proxy`): so many set aside, drawn over all clients' rows before `limit` and `split`, or those of a file; default 0. */
+  readonly proxy?: Amount | { readonly path: string };
   /** Clients who take no part in any round: so many drawn by seed, or by name; default 0. */
   readonly new?: number | readonly string[];
   /** `given`: rows whose column `split` says `validation` or `test`. */

@@ -105,6 +105,8 @@ function comparable(config: unknown): unknown {
   > | null;
   for (const key of ['model', 'data']) delete plain?.[key]?.['path'];
   delete plain?.['clients']?.['file'];
+  const proxy = plain?.['clients']?.['proxy'];
+  if (isSection(proxy)) delete proxy['path'];
   delete plain?.['runtime'];
   for (const key of howServed) delete plain?.['serve']?.[key];
   return plain;
@@ -133,6 +135,7 @@ const inputs = (config: unknown): unknown =>
     ['model', 'path'],
     ['data', 'path'],
     ['clients', 'file'],
+    ['clients', 'proxy', 'path'],
   ].map((path) => valueAt(config, path) ?? null);
 
 /** Equal for configurations of one and the same run. */
@@ -156,4 +159,4 @@ function differences(there: unknown, here: unknown, key = ''): Difference[] {
   return a === b ? [] : [{ key: key || 'the configuration', there: a, here: b }];
 }
 
-const isSection = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+const isSection = (value: unknown): value is { [key: string]: unknown } => typeof value === 'object' && value !== null;

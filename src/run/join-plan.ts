@@ -1,5 +1,6 @@
 import { labelledTokens } from '../data/batches.ts';
 import type { LoadedData } from '../data/load.ts';
+import { proxyShared, serverSide } from '../federation/federation.ts';
 import { payloadLimit } from '../federation/http/payload.ts';
 import type { DataCounts } from '../federation/http/protocol.ts';
 import { expectedUpdate } from '../federation/http/server/participant.ts';
@@ -29,6 +30,13 @@ export interface JoinPlan {
     readonly numbers: number;
     readonly bytes: number;
   }[];
+  /** What the server does on rows of its own; undefined where it has none. */
+  readonly serverRows?: {
+    /** Stages that are for those rows alone. */
+    readonly alone: readonly { readonly method: string; readonly stage: string; readonly rounds: number }[];
+    /** Whether they are one more participant of other stages. */
+    readonly beside: boolean;
+  };
   /** Whether updates, their weights and training losses leave this machine in sums under masks only. */
   readonly secure: boolean;
   /** Whether nothing leaves but updates: no count, loss or score (the guard `privacy`). */
@@ -57,6 +65,18 @@ export function countsOf({ clients: [own] }: LoadedData): DataCounts {
   };
 }
 
+/** Which stages are of the server's own rows, alone or beside the clients'. */
+export function serverRowsOf(methods: readonly LaidOut[]): NonNullable<JoinPlan['serverRows']> {
+  return {
+    alone: methods.flatMap(({ label, stages }) =>
+      stages
+        .filter((stage) => serverSide(stage) !== undefined)
+        .map(({ name, rounds }) => ({ method: label, stage: name, rounds })),
+    ),
+    beside: methods.some(({ stages }) => proxyShared(stages, true) && stages.some(({ combine }) => combine !== 'none')),
+  };
+}
+
 /** What each stage sends, by doing its work without training. */
 export async function stagesOf(
   methods: readonly LaidOut[],
@@ -71,6 +91,8 @@ export async function stagesOf(
     let adapter = initial;
     for (const stage of stages) {
       const shared = stage.start({ adapter, before: undefined, clients });
+      adapter = stage.models(shared)[0]!.adapter;
+      if (serverSide(stage) !== undefined) continue;
       const received = new Map([...(stage.frozen?.(shared, 0) ?? []), ...stage.broadcast(shared, client.id, 0)]);
       const asked: { numbers: number; rows: number | 'all' }[] = [];
       const task = { work: stage.work.bind(stage), received, client: client.id, round: 0 };
@@ -84,7 +106,6 @@ export async function stagesOf(
         numbers: [...update.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0),
         bytes: update.size > 0 ? payloadLimit(update, stage.packing) : 0,
       });
-      adapter = stage.models(shared)[0]!.adapter;
     }
   }
   return plans;

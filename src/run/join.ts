@@ -20,7 +20,7 @@ import { requireEncryption, trustOf } from './address.ts';
 import { codeLine } from './environment.ts';
 import { evaluationOptions } from './evaluation.ts';
 import { encodedIdentity, enrolled, ownIdentity, readIdentities, readKey } from './join-key.ts';
-import { countsOf, memoryOf, stagesOf, type JoinPlan } from './join-plan.ts';
+import { countsOf, memoryOf, serverRowsOf, stagesOf, type JoinPlan } from './join-plan.ts';
 import { fileNames } from './file-names.ts';
 import { secureOf } from './secure.ts';
 import { isSilent, withGuards } from './guards.ts';
@@ -132,6 +132,7 @@ export async function* join(
     stages: await stagesOf(methods, initAdapter(layout, config.seed), data),
     secure: secure !== undefined,
     silent: isSilent(config),
+    ...(description.serverRows === true && { serverRows: serverRowsOf(methods) }),
     memory: memoryOf(model, trainable),
     resumed: saved !== undefined,
   });

@@ -2,9 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { checkConfig } from '../config/check.ts';
 import type { RunConfig, RunConfigInput } from '../config/schema.ts';
+import type { ServerRows } from '../data/server-rows.ts';
 import { UserError } from '../errors.ts';
 import { sortedNames } from '../federation/clients.ts';
-import { serverSide } from '../federation/federation.ts';
+import { PROXY, proxyShared, serverSide } from '../federation/federation.ts';
 import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
 import { developmentCertificate } from '../federation/http/server/certificate.ts';
 import type { ListenOptions } from '../federation/http/server/listener.ts';
@@ -15,7 +16,7 @@ import { withGuards } from './guards.ts';
 import { knownMethods, layOut, type LaidOut } from './methods.ts';
 import { checkRobust } from './robust.ts';
 import { checkSecure } from './secure.ts';
-import { layoutOf, locate, modelDigest, openModel, type Fetching, type OpenModel } from './subject.ts';
+import { layoutOf, locate, modelDigest, openModel, openServerRows, type Fetching, type OpenModel } from './subject.ts';
 import { version } from './version.ts';
 
 type Settings = NonNullable<RunConfig['serve']>;
@@ -33,6 +34,8 @@ export interface Prepared {
   /** Of the clients, sorted. */
   readonly names: readonly string[];
   readonly methods: readonly LaidOut[];
+  /** The server's own rows, where it has any. */
+  readonly own: ServerRows | undefined;
 }
 
 /** Checks everything that can be checked before a server listens; writes nothing but what it fetches. Throws UserError. */
@@ -54,10 +57,13 @@ export async function* prepareToServe(
   const initial = initAdapter(layoutOf(model, config.lora), config.seed);
   const names = sortedNames(settings.clients);
   const laidOut = layOut(config, known, initial.layout);
-  const methods = withGuards(config, laidOut, { clients: names, proxy: false, known });
-  requireClients(methods);
-  checkRobust(config, methods, names.length, false);
+  const { proxy: rows } = config.clients;
+  const proxy = typeof rows === 'object';
+  const methods = withGuards(config, laidOut, { clients: names, proxy, known });
+  requireParticipants(config, methods, names, proxy);
+  checkRobust(config, methods, names.length, proxy);
   checkSecure(config, laidOut, names.length, known);
+  const own = proxy ? await openServerRows(config, rows.path, model, signal) : undefined;
   return {
     config,
     settings,
@@ -69,6 +75,7 @@ export async function* prepareToServe(
     initial,
     names,
     methods,
+    own,
   };
 }
 
@@ -93,20 +100,36 @@ function requireEncryption({ host, tls }: Settings): void {
   );
 }
 
-function requireClients(methods: readonly LaidOut[]): void {
+/** @param proxy whether the server has rows of its own */
+function requireParticipants(
+  { combine }: Pick<RunConfig, 'combine'>,
+  methods: readonly LaidOut[],
+  names: readonly string[],
+  proxy: boolean,
+): void {
+  if (proxy && names.includes(PROXY))
+    throw new UserError(`serve.clients: “${PROXY}” is the name under which the server’s own rows take part: rename it`);
   for (const [i, { label, stages }] of methods.entries()) {
+    const where = `methods[${i}] (${label}):`;
     const own = stages.find((stage) => serverSide(stage) !== undefined);
-    if (own === undefined) continue;
-    const what = own.participants === 'pooled' ? 'all clients’ rows in one place' : 'rows of the server’s own';
-    throw new UserError(
-      `methods[${i}] (${label}): its stage “${own.name}” needs ${what}, which a federation does not have`,
-    );
+    if (own?.participants === 'pooled')
+      throw new UserError(
+        `${where} its stage “${own.name}” needs all clients’ rows in one place, and with \`serve\` rows stay with their clients: compare with it in a simulation`,
+      );
+    if (own !== undefined && !proxy)
+      throw new UserError(
+        `${where} its stage “${own.name}” needs rows of the server’s own: give them with \`clients.proxy: {path: …}\``,
+      );
+    if (combine === 'secure' && proxyShared(stages, proxy))
+      throw new UserError(
+        `${where} with \`combine: secure\` and \`serve\` sums are made by clients that keep their updates, and the server’s own, from \`clients.proxy\`, cannot be one of them: leave it out, or use a method with a stage for it alone (\`fedlora-optimizer\` with \`globalData: proxy\`)`,
+      );
   }
 }
 
 /** What anybody may know: nothing of paths, machines and names. */
 export function describe(
-  { model: { hub, revision }, runtime: _runtime, serve: _serve, ...rest }: RunConfig,
+  { model: { hub, revision }, runtime: _runtime, serve: _serve, clients: { proxy, ...clientRows }, ...rest }: RunConfig,
   model: OpenModel,
   digest: string,
   clients: number,
@@ -123,7 +146,8 @@ export function describe(
     },
     clients,
     lease,
-    config: rest,
+    ...(proxy !== undefined && { serverRows: true }),
+    config: { ...rest, clients: clientRows },
   };
 }
 

@@ -3,7 +3,7 @@ import { get } from 'node:https';
 import { join as joinPath } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { embeddedModel } from '../../tests/support/workspace.ts';
+import { embeddedModel, embeddedTasks } from '../../tests/support/workspace.ts';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
 import type { RunConfigInput } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
@@ -63,10 +63,31 @@ describe('a server is refused', () => {
       'needs all clients’ rows in one place',
     ],
     [
+      'where all rows would be in one place, though it has rows of its own',
+      { ...base, methods: [{ use: 'centralised' }], clients: { proxy: { path: embeddedTasks } } },
+      'rows stay with their clients',
+    ],
+    [
       'where it would need rows of its own',
       { ...base, methods: [{ use: 'fedlora-optimizer', globalData: 'proxy' }] },
-      'needs rows of the server’s own',
+      'its stage “global” needs rows of the server’s own: give them with `clients.proxy: {path: …}`',
     ],
+    [
+      'where a client has the name of its own rows',
+      { ...base, serve: { ...section!, clients: ['ann', 'proxy'] }, clients: { proxy: { path: embeddedTasks } } },
+      'serve.clients: “proxy” is the name under which the server’s own rows take part',
+    ],
+    [
+      'where its own rows would be one of those that add up under masks',
+      {
+        ...base,
+        combine: 'secure',
+        serve: { ...section!, clients: ['ann', 'ben', 'cho'] },
+        clients: { proxy: { path: embeddedTasks } },
+      },
+      'methods[0] (fedit): with `combine: secure` and `serve` sums are made by clients that keep their updates',
+    ],
+    ['where its own rows are nowhere', { ...base, clients: { proxy: { path: '/no/rows.jsonl' } } }, '/no/rows.jsonl'],
     [
       'where a sum would be of too few clients to hide them',
       { ...base, combine: 'secure' },

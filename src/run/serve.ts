@@ -25,6 +25,8 @@ import { secureOf } from './secure.ts';
 import { operationsOf, requireOwn } from './serve-operations.ts';
 import { describe, listenOptions, prepareToServe, type Prepared } from './serve-prepare.ts';
 import { joining } from './joining.ts';
+import { beside, serverRowsParticipant } from './server-rows.ts';
+import { dataAt, summariseServed } from './served-data.ts';
 import { summariseModel } from './summarise.ts';
 import { readServedSummary } from './summary-schema.ts';
 import { runUnmeasured } from './unmeasured.ts';
@@ -116,11 +118,11 @@ export async function* serveRun(
     readonly signal?: AbortSignal;
   },
 ): AsyncGenerator<Progress | Serving, Summary | UnmeasuredSummary> {
-  const { config, settings, folder, state, formerKey, model, digest, initial, names, methods } = prepared;
+  const { config, settings, folder, state, formerKey, model, digest, initial, names, methods, own } = prepared;
   const { listener, name, closing } = place;
   const stopped = new AbortController();
   const signal = AbortSignal.any([stopped.signal, ...(place.signal ? [place.signal] : [])]);
-  const identity = { configuration: runKey(config), model: digest, data: 'at the clients', start: FRESH };
+  const identity = { configuration: runKey(config), model: digest, data: dataAt(own?.rows), start: FRESH };
   if (state === 'fresh') await writeAtomically(folder.config, configText(config));
   const journal = openJournal({
     path: folder.journal,
@@ -136,6 +138,9 @@ export async function* serveRun(
   journal.audit([{ what: 'started', client: '', detail: codeOf(about, journal.copied()) }]);
   const metrics = await runMetrics(folder.metrics, journal);
   closing.push(() => metrics.close());
+  const rows =
+    own && (await serverRowsParticipant({ config, folder: model.folder, clients: names, rows: own.rows }, journal));
+  if (rows !== undefined) closing.push(() => rows.close());
   let gathering: Operations['gathering'] = () => undefined;
   const server: FederationServer = await serveAt(listener, name, {
     folder: join(folder.path, 'server'),
@@ -175,7 +180,7 @@ export async function* serveRun(
       yield { kind: 'gathered', missing };
     }
     const silent = isSilent(config);
-    const data = summariseClients(server, names);
+    const data = summariseServed(server.store, names, own);
     yield {
       kind: 'opened',
       out: folder.path,
@@ -183,7 +188,7 @@ export async function* serveRun(
       layout: initial.layout,
       data,
       example: [],
-      plan: planOf(methods, config, names.length, false),
+      plan: planOf(methods, config, names.length, own !== undefined),
       resumed: state !== 'fresh',
     };
     const memory = memoryMeter();
@@ -198,8 +203,8 @@ export async function* serveRun(
           stages,
           initial,
           clients: names,
-          hasProxy: false,
-          participant: server.participant,
+          hasProxy: own !== undefined,
+          participant: rows === undefined ? server.participant : beside(rows.participant, server.participant),
           journal,
           rounds: config.rounds,
           ...robustOf(config),
@@ -209,7 +214,7 @@ export async function* serveRun(
           signal,
           ...(!silent && { evaluateRound: evaluate.round }),
           peakMemory: memory.lap,
-          concurrency: names.length,
+          concurrency: names.length + 1,
           early: true,
         }),
       );
@@ -258,21 +263,6 @@ function codeOf({ fedlora, commit, node, onnxruntime, identity }: Environment, b
 }
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error)).slice(0, 1500);
-
-function summariseClients({ store }: FederationServer, names: readonly string[]): Summary['data'] {
-  const counts = new Map(store.clients().map(({ name, data }) => [name, data]));
-  const clients = names.map((id) => {
-    const { train, validation, test, labelledTokens } = counts.get(id) ?? {
-      train: 0,
-      validation: 0,
-      test: 0,
-      labelledTokens: 0,
-    };
-    return { id, train, validation, test, labelledTokens, histogram: {} };
-  });
-  const rows = clients.reduce((sum, { train, validation, test }) => sum + train + validation + test, 0);
-  return { name: 'data of the clients', partition: 'each client its own', rows, dropped: {}, truncated: 0, clients };
-}
 
 /** Payloads of a round's updates go when the round is committed; between rounds an operator may hold the run. */
 async function* watched(

@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { RunConfig } from '../config/schema.ts';
 import { loadClients, type LoadedData } from '../data/load.ts';
+import { readServerRows, type ServerRows } from '../data/server-rows.ts';
 import type { Tokenizer } from '../data/tokenizer.ts';
 import type { ClientData, TokenRow } from '../data/types.ts';
 import { Interrupted, UserError } from '../errors.ts';
@@ -125,16 +126,21 @@ export async function openData(
 const longest = ({ maxPositions, slidingWindow }: OpenModel['config']): number =>
   Math.min(maxPositions, slidingWindow ?? Infinity);
 
+/** Reads the server's own rows from the file that a configuration names. */
+export const openServerRows = (
+  { data, seed }: Pick<RunConfig, 'data' | 'seed'>,
+  path: string,
+  model: OpenModel,
+  signal: AbortSignal,
+): Promise<ServerRows> =>
+  readServerRows(path, { data, tokenizer: model.tokenizer, seed, modelLength: longest(model.config), signal });
+
 /** A digest of every row that is trained on or scored, in order: the same data give the same run. New clients' and global test rows count only where there are any. */
 export function dataDigest(data: LoadedData): string {
   const hash = createHash('sha256');
   const rows = (name: string, list: readonly TokenRow[]): void => {
     hash.update(JSON.stringify([name, list.length]));
-    for (const { id, ids, labelled } of list)
-      hash
-        .update(JSON.stringify([id, ids.length]))
-        .update(ids)
-        .update(labelled);
+    addRows(hash, list);
   };
   const all = ({ id, train, validation, test }: ClientData): void => {
     hash.update(JSON.stringify(id));
@@ -148,6 +154,21 @@ export function dataDigest(data: LoadedData): string {
   data.newClients.forEach(all);
   if (data.heldOut.rows.length > 0) rows('global test rows', data.heldOut.rows);
   return hash.digest('hex');
+}
+
+/** A digest of rows that one side has and the run depends on, in order. */
+export function rowsDigest(rows: readonly TokenRow[]): string {
+  const hash = createHash('sha256');
+  addRows(hash, rows);
+  return hash.digest('hex');
+}
+
+function addRows(hash: Hash, rows: readonly TokenRow[]): void {
+  for (const { id, ids, labelled } of rows)
+    hash
+      .update(JSON.stringify([id, ids.length]))
+      .update(ids)
+      .update(labelled);
 }
 
 /** A digest of named tensors: names, shapes and bits. */

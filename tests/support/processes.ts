@@ -28,18 +28,19 @@ export function writeFederation(
   names: readonly string[],
   settings: object,
   serve: object = {},
+  clients: object = {},
 ): string {
   const shared = { ...settings, model: { path: embeddedModel } };
   writeConfig(folder.at('serve.yaml'), {
     ...shared,
     data: format,
-    clients: split,
+    clients: { ...split, ...clients },
     serve: { clients: names, port: 0, ...serve },
   });
   return writeConfig(folder.at('run.yaml'), {
     ...shared,
     data: { ...format, path: folder.at('all.jsonl') },
-    clients: { partition: 'column', column: 'client', ...split },
+    clients: { partition: 'column', column: 'client', ...split, ...clients },
   });
 }
 

@@ -18,11 +18,14 @@ import {
   type ServerOptions,
 } from '../../src/federation/http/server/open.ts';
 import type { Journal } from '../../src/federation/journal.ts';
+import type { Participant } from '../../src/federation/participant.ts';
+import type { RobustRule } from '../../src/federation/robust/rule.ts';
 import { runRounds } from '../../src/federation/rounds.ts';
 import { defaultSecureSettings } from '../../src/federation/secure/combiner.ts';
 import { keyPair, type KeyPair } from '../../src/federation/secure/keys.ts';
 import type { SecureSettings } from '../../src/federation/secure/vector.ts';
 import type { Stage } from '../../src/methods/stage.ts';
+import { beside } from '../../src/run/server-rows.ts';
 import { clientWorker } from '../../src/run/worker.ts';
 import { clients, everyone, initial, journalIn, layout } from './federation.ts';
 import { fakeClient, fakeEngine } from './fake-engine.ts';
@@ -207,6 +210,9 @@ export async function* rounds(
     readonly signal?: AbortSignal;
     readonly clients?: readonly string[];
     readonly secure?: SecureSettings;
+    readonly robust?: RobustRule;
+    /** Does the tasks of the server's own rows. */
+    readonly own?: Participant;
   } = {},
 ): AsyncGenerator<RunEvent, MethodResult> {
   const events = runRounds({
@@ -214,14 +220,15 @@ export async function* rounds(
     stages: more.stages ?? stages(),
     initial,
     clients: more.clients ?? names,
-    hasProxy: false,
-    participant: server.participant,
+    hasProxy: more.own !== undefined,
+    participant: more.own === undefined ? server.participant : beside(more.own, server.participant),
     journal,
     rounds: { ...everyone, ...more.settings, ...(more.deadline !== undefined && { deadline: more.deadline }) },
     early: true,
     seed,
     concurrency: ten.length,
     ...(more.secure && { secure: more.secure, holdSum: server.holdSum }),
+    ...(more.robust && { robust: more.robust }),
     ...(more.signal && { signal: more.signal }),
   });
   for (;;) {

@@ -113,8 +113,20 @@ function told(event: Joining): string[] {
   }
 }
 
+/** What the server does on rows of its own, which are no client's. */
+function atServer({ alone, beside }: NonNullable<JoinPlan['serverRows']>): string[] {
+  return [
+    ...(beside
+      ? ['the server takes part in rounds that combine updates, as one more participant `proxy` with rows of its own']
+      : []),
+    ...alone.map(({ method, stage, rounds }) =>
+      printable(`${method} · ${stage}: ${rounds} round(s) at the server, on rows of its own; asks nothing of you`),
+    ),
+  ];
+}
+
 /** What will be trained, on what, and what leaves this machine. */
-function planned({ run, model, data, stages, secure, silent, memory, resumed }: JoinPlan): string[] {
+function planned({ run, model, data, stages, serverRows, secure, silent, memory, resumed }: JoinPlan): string[] {
   const dropped = Object.entries(data.dropped).map(([why, n]) => `${whole(n)} left out (${why})`);
   return [
     `run ${run}${resumed ? ' (going on)' : ''}`,
@@ -131,6 +143,7 @@ function planned({ run, model, data, stages, secure, silent, memory, resumed }: 
         `${method} · ${stage}: up to ${rounds} round(s), ${what}; trains ${whole(trained)} numbers on ${on}`,
       );
     }),
+    ...(serverRows === undefined ? [] : atServer(serverRows)),
     silent
       ? 'beside these: nothing but signs of life, and that there will be no update where there is none. Counts, losses and scores, rows and the personal adapter stay here.'
       : `beside these: counts of rows and tokens, ${secure ? '' : 'training losses, '}and sums of scores. Rows and the personal adapter stay here.`,

@@ -70,6 +70,8 @@ export const descriptionSchema = z.strictObject({
   clients: count(),
   /** Seconds after which a silent client is left out of a round. */
   lease: amount(),
+  /** Whether the server trains on rows of its own beside the clients. Absent: it has none. */
+  serverRows: z.literal(true).exactOptional(),
   /** The run's configuration without model, runtime, paths and names. Read by the configuration's own schema. */
   config: z.record(z.string(), z.unknown()),
 });

@@ -1,9 +1,10 @@
 import type { ClientData } from '../../data/types.ts';
+import type { Stage } from '../../methods/stage.ts';
 import type { Engine } from '../../runtime/engine.ts';
-import { isNothing } from '../../tensor/state.ts';
+import { isNothing, type State } from '../../tensor/state.ts';
 import { clientKit } from '../../train/client-kit.ts';
 import type { Journal } from '../journal.ts';
-import type { Participant } from '../participant.ts';
+import type { Participant, Task } from '../participant.ts';
 
 /** What all clients of this process share. A client's data and private state are read when its task begins, and let go after it. */
 export interface InProcess {
@@ -15,16 +16,23 @@ export interface InProcess {
 
 /** A participant that works in this process: tensors pass by reference, and private states rest in the run's journal. */
 export function processParticipant({ clientData, engine, journal, seed }: InProcess): Participant {
+  return workingHere(journal, async (task, mine, signal) => {
+    const client = await clientData(task.client);
+    const { stage, round, draw, server } = task;
+    const kit = clientKit({ client, engine, seed, stage, round, draw, signal, ...(server && { server }) });
+    return task.work(task.received, mine, kit);
+  });
+}
+
+/** A participant whose private states rest in the run's journal, wherever the work itself is done. */
+export function workingHere(
+  journal: InProcess['journal'],
+  begin: (task: Task, mine: State | undefined, signal: AbortSignal) => Promise<ReturnType<Stage['work']>>,
+): Participant {
   return {
     async *perform(task, signal) {
-      const data = await clientData(task.client);
       const mine = journal.privateState(task, task.client);
-      const { stage, round, draw, server } = task;
-      const work = task.work(
-        task.received,
-        mine,
-        clientKit({ client: data, engine, seed, stage, round, draw, signal, ...(server && { server }) }),
-      );
+      const work = await begin(task, mine, signal);
       let seconds = 0;
       for (;;) {
         const from = performance.now();
