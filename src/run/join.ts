@@ -8,7 +8,7 @@ import { reach } from '../federation/http/client/reach.ts';
 import { openClientState } from '../federation/http/client/state.ts';
 import { takePart, type TakingPart } from '../federation/http/client/take-part.ts';
 import { sumParty } from '../federation/http/client/sums.ts';
-import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
+import { PROTOCOL, type Description, type Self } from '../federation/http/protocol.ts';
 import { Refusal } from '../federation/http/refusal.ts';
 import { newSecret } from '../federation/http/server/keys.ts';
 import { writeMix } from '../formats/files/mix.ts';
@@ -24,7 +24,8 @@ import { countsOf, memoryOf, serverRowsOf, stagesOf, type JoinPlan } from './joi
 import { fileNames } from './file-names.ts';
 import { secureOf } from './secure.ts';
 import { isSilent, withGuards } from './guards.ts';
-import { knownMethods, layOut } from './methods.ts';
+import { knownMethods, layOut, type LaidOut } from './methods.ts';
+import { withRanks } from './own-ranks.ts';
 import {
   dataDigest,
   engineOf,
@@ -114,7 +115,9 @@ export async function* join(
   const layout = layoutOf(model, config.lora);
   const known = knownMethods();
   // A client's part of the guards does not depend on who else there is.
-  const methods = withGuards(config, layOut(config, known, layout), { clients: ['me'], proxy: false, known });
+  const people = { clients: ['me'], proxy: false, known };
+  const laidOut = (of: RunConfig): LaidOut[] => withGuards(of, layOut(of, known, layout), people);
+  let methods = laidOut(config);
   const out = resolve(options.out ?? joinPath('runs', `joined-${description.run.slice(0, 8)}`));
   const saved = await readKey(out, description.run);
 
@@ -150,23 +153,24 @@ export async function* join(
       ? await enrol(saved)
       : { client: saved.client, key: saved.key, identity: saved.identity };
   const { client } = own;
-  const data = await ownData(client);
-  yield await plan(data);
-  const code = await codeLine();
-  const ready = (): Promise<void> => open(own.key).ready(isSilent(config) ? null : countsOf(data), code);
+  let self: Self;
   try {
-    await ready();
+    self = await open(own.key).self();
   } catch (error) {
     const ended = error instanceof Refusal && error.status === 401 && saved?.client !== undefined;
-    if (!ended || options.token === undefined) await refusedToUser(Promise.reject(error));
+    if (!ended || options.token === undefined) return await refusedToUser(Promise.reject(error));
     // The key from before is not valid any more, and a new token is there: the same client with a new key.
     own = await enrol({ ...saved!, key: newSecret() });
     if (own.client !== client)
       throw new UserError(`this token is of ${own.client}, and ${out} is the folder of ${client}`);
-    await refusedToUser(ready());
+    self = await refusedToUser(open(own.key).self());
   }
   const { key, identity: secret } = own;
   const api = open(key);
+  methods = laidOut(withRanks(config, client, self.ranks));
+  const data = await ownData(client);
+  yield await plan(data);
+  await refusedToUser(api.ready(isSilent(config) ? null : countsOf(data), await codeLine()));
   const identity = secure && ownIdentity(out, secret);
   const told = identity && encodedIdentity(identity);
   yield { kind: 'joined', client, out, ...(told !== undefined && { identity: told }) };

@@ -14,6 +14,7 @@ import { initAdapter } from '../lora/init.ts';
 import { runFolder, stateOf, type FolderState, type RunFolder } from './folder.ts';
 import { withGuards } from './guards.ts';
 import { knownMethods, layOut, type LaidOut } from './methods.ts';
+import { withoutRanks } from './own-ranks.ts';
 import { checkRobust } from './robust.ts';
 import { checkSecure } from './secure.ts';
 import { layoutOf, locate, modelDigest, openModel, openServerRows, type Fetching, type OpenModel } from './subject.ts';
@@ -147,7 +148,7 @@ export function describe(
     clients,
     lease,
     ...(proxy !== undefined && { serverRows: true }),
-    config: { ...rest, clients: clientRows },
+    config: { ...rest, clients: clientRows, methods: withoutRanks(rest.methods) },
   };
 }
 

@@ -19,6 +19,7 @@ import { farEvaluation } from './far-evaluation.ts';
 import { configText, FRESH, runKey } from './folder.ts';
 import { memoryMeter } from './memory.ts';
 import { planOf, type LaidOut } from './methods.ts';
+import { ranksOf } from './own-ranks.ts';
 import { robustOf } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
 import { secureOf } from './secure.ts';
@@ -147,6 +148,7 @@ export async function* serveRun(
     journal,
     description: describe(config, model, digest, names.length, settings.lease),
     clients: names,
+    ranks: (client) => ranksOf(config.methods, client),
     tokenHours: settings.tokens,
     operatorHours: settings.operatorTokens,
     ...(settings.keyDays !== undefined && { keyDays: settings.keyDays }),

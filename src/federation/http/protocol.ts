@@ -107,7 +107,7 @@ export const dataCountsSchema = z.strictObject({
 export type DataCounts = z.output<typeof dataCountsSchema>;
 
 /** What a client says that it is computed by, e.g. `commit 1a2b…, Node v24.1.0, ONNX Runtime 1.30.0`: for the audit, and its own word. */
-export const codeSchema = z.string().regex(/^[\x20-\x7e]{1,200}$/);
+export const codeSchema = z.exactOptional(z.string().regex(/^[\x20-\x7e]{1,200}$/));
 
 /** The client makes its key, so that a repeated request is the same request. */
 export const joinSchema = z.strictObject({
@@ -117,7 +117,7 @@ export const joinSchema = z.strictObject({
   key: secretSchema,
   /** The public key (Ed25519) by which other clients know this one where sums are secure: registered once and for all. */
   identity: identitySchema.exactOptional(),
-  code: codeSchema.exactOptional(),
+  code: codeSchema,
 });
 export type JoinMessage = z.output<typeof joinSchema>;
 export const joinedSchema = z.strictObject({ client: clientNameSchema });
@@ -127,11 +127,12 @@ export const readinessSchema = z.strictObject({ ready: z.literal(true) });
 /** Seconds. */
 export const waitSchema = z.number().min(0).max(LONGEST_WAIT);
 
+/** What a client alone is told of itself, with its ranks by the labels of methods that give single clients one of their own. */
+export const selfSchema = z.strictObject({ client: clientNameSchema, ranks: z.record(label(), count().min(1)) });
+export type Self = z.output<typeof selfSchema>;
+
 /** null where counts stay with the client. */
-export const readyRequestSchema = z.strictObject({
-  data: dataCountsSchema.nullable(),
-  code: codeSchema.exactOptional(),
-});
+export const readyRequestSchema = z.strictObject({ data: dataCountsSchema.nullable(), code: codeSchema });
 export const emptySchema = z.strictObject({});
 
 export const placeSchema = z.strictObject({ method: label(), stage: label(), stageIndex: count() });

@@ -10,6 +10,7 @@ import {
   type joinSchema,
   nextSchema,
   outcomeSchema,
+  selfSchema,
   UPLOAD_PIECE,
   uploadSchema,
   type BlobRef,
@@ -17,6 +18,7 @@ import {
   type Description,
   type Next,
   type OutcomeMessage,
+  type Self,
   type SumAnswer,
   type Totals,
   type UpdateMessage,
@@ -48,6 +50,8 @@ export interface ApiOptions {
 export interface Api {
   describe(): Promise<Description>;
   join(request: z.input<typeof joinSchema>, token: string): Promise<string>;
+  /** What the server tells this client of itself. */
+  self(): Promise<Self>;
   /** null where counts stay with the client. `code`: what it is computed by. */
   ready(data: DataCounts | null, code?: string): Promise<void>;
   next(wait: number): Promise<Next>;
@@ -143,6 +147,7 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
     describe: () => ask({ method: 'GET', path: 'run' }, descriptionSchema),
     join: async (request, token) =>
       (await ask({ method: 'POST', path: 'join', json: request, token }, joinedSchema)).client,
+    self: () => ask({ method: 'GET', path: 'self' }, selfSchema),
     ready: async (data, code) => void (await ask({ method: 'POST', path: 'ready', json: { data, code } }, emptySchema)),
     next: (wait) => ask({ method: 'GET', path: `next?wait=${wait}` }, nextSchema),
     progress: async (id, totals) =>

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { z } from 'zod';
-import { MESSAGE_BYTES } from '../protocol.ts';
+import { MESSAGE_BYTES, type Self } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import type { Blobs } from './blobs.ts';
 import type { Keys } from './keys.ts';
@@ -28,6 +28,8 @@ export interface HttpParts {
   readonly traffic?: () => Traffic;
   /** Whether anybody may read the metrics. */
   readonly openMetrics: boolean;
+  /** What a client is told of itself. */
+  readonly self: (client: string) => Self;
 }
 
 export interface Call<Message = unknown> {

@@ -39,6 +39,8 @@ export interface RunServerOptions {
   readonly openMetrics: boolean;
   /** Seconds for one stage of a secure sum. Default: 300. */
   readonly sumDeadline?: number;
+  /** A client's own ranks by methods' labels. Default: none has any. */
+  readonly ranks?: (client: string) => Readonly<Record<string, number>>;
   /** What only the run itself can do for an operator. */
   readonly operations: Operations;
 }
@@ -134,6 +136,7 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
       operation: operated,
       monitor,
       openMetrics: options.openMetrics,
+      self: (client) => ({ client, ranks: { ...options.ranks?.(client) } }),
     });
     return {
       url,

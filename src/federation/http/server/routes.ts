@@ -13,6 +13,7 @@ import {
   outcomeSchema,
   readinessSchema,
   readyRequestSchema,
+  selfSchema,
   sumAnswerSchema,
   SOCKET_PATH,
   sumsAnswerSchema,
@@ -61,6 +62,12 @@ export const routes: readonly Route[] = [
     },
     run: ({ message, who }, { service }) => service.join(message, who),
   }),
+  {
+    method: 'GET',
+    path: '/v1/self',
+    about: { summary: 'What only this client is told: its name, and its ranks.', who: 'client', answer: selfSchema },
+    run: async ({ who }, { self }) => self(who),
+  },
   route({
     method: 'POST',
     path: '/v1/ready',
