@@ -57,16 +57,13 @@ function privacyProblems(value: unknown, guards: readonly unknown[], at: number)
     const message = '`privacy` needs `clip` or `adaptive-clip` before it: without a bound no noise covers a client';
     problems.push({ path, at: 'value', message });
   }
-  const sampling = valueAt(value, ['rounds', 'sampling']) ?? 'all';
-  // Another mistake says so where it is no word.
-  if (typeof sampling === 'string' && sampling !== 'poisson') {
-    const where: Problem['path'] = ['rounds', 'sampling'];
-    const message = `\`${sampling}\` does not go with the guard \`privacy\`, whose ε counts on every client being drawn by itself: choose \`poisson\` (with \`fraction: 1\` for everybody)`;
-    problems.push({ path: where, at: valueAt(value, where) === undefined ? 'missing' : 'value', message });
-  }
+  // Under masks the server sees who takes part: that is no secret then, and nothing counts on it.
+  const secure = valueAt(value, ['combine']) === 'secure';
+  problems.push(...(secure ? underMasks(value, path) : drawnByItself(value)));
   if (Number(valueAt(value, ['rounds', 'minimum']) ?? 1) > 1) {
-    const message =
-      'does not go with the guard `privacy`: whether a round is shown would tell how many came; with it every round is shown, an empty one too';
+    const message = secure
+      ? 'does not go with the guard `privacy` and `combine: secure`: a sum that was made has been paid for, and fewer clients than it needs make none; leave it out'
+      : 'does not go with the guard `privacy`: whether a round is shown would tell how many came; with it every round is shown, an empty one too';
     problems.push({ path: ['rounds', 'minimum'], at: 'key', message });
   }
   for (const [key, setting] of Object.entries((valueAt(value, ['rounds']) ?? {}) as Record<string, unknown>)) {
@@ -75,20 +72,43 @@ function privacyProblems(value: unknown, guards: readonly unknown[], at: number)
       'does not go with the guard `privacy`: its accountant counts on each client being drawn by itself, and on nobody else being asked in addition or in place of a late one';
     problems.push({ path: ['rounds', key], at: 'key', message });
   }
-  if (valueAt(value, ['serve', 'metrics']) === 'anyone') {
+  if (!secure && valueAt(value, ['serve', 'metrics']) === 'anyone') {
     const message =
       '`anyone` does not go with the guard `privacy`: metrics tell how many clients take part in a round, and its ε counts on nobody knowing that; leave it to `operators`';
     problems.push({ path: ['serve', 'metrics'], at: 'value', message });
-  }
-  if (valueAt(value, ['combine']) === 'secure') {
-    const message =
-      '`secure` does not go with the guard `privacy`: how many clients stayed decides whether there is a sum, which its noise does not cover; use one of them';
-    problems.push({ path: ['combine'], at: 'value', message });
   }
   if (valueAt(value, ['combine', 'robust']) !== undefined) {
     const message =
       'does not go with the guard `privacy`: a robust rule looks at single updates, and the noise covers only their sum';
     problems.push({ path: ['combine', 'robust'], at: 'key', message });
+  }
+  return problems;
+}
+
+function drawnByItself(value: unknown): Problem[] {
+  const path: Problem['path'] = ['rounds', 'sampling'];
+  const given = valueAt(value, path);
+  const sampling = given ?? 'all';
+  // Another mistake says so where it is no word.
+  if (typeof sampling !== 'string' || sampling === 'poisson') return [];
+  const message = `\`${sampling}\` does not go with the guard \`privacy\`, whose ε counts on every client being drawn by itself: choose \`poisson\` (with \`fraction: 1\` for everybody)`;
+  return [{ path, at: given === undefined ? 'missing' : 'value', message }];
+}
+
+/** What privacy asks for where clients add the noise themselves. A Poisson sample is refused with any secure sum. */
+function underMasks(value: unknown, path: Problem['path']): Problem[] {
+  const problems: Problem[] = [];
+  const sampling = valueAt(value, ['rounds', 'sampling']);
+  const fraction = ['rounds', 'fraction'];
+  if (sampling === 'fixed' && Number(valueAt(value, fraction) ?? 1) < 1) {
+    const message =
+      'does not go with the guard `privacy` and `combine: secure`, where the server sees who takes part and every client is counted in every round: leave it out';
+    problems.push({ path: fraction, at: 'key', message });
+  }
+  if (valueAt(value, [...path, 'accountant']) === 'prv') {
+    const message =
+      '`prv` does not go with `combine: secure`: what is known of sums of the clients’ own noise are its Rényi divergences; choose `rdp`';
+    problems.push({ path: [...path, 'accountant'], at: 'value', message });
   }
   return problems;
 }

@@ -67,10 +67,10 @@ const privacy = z
     accountant: z
       .enum(['rdp', 'prv'])
       .default('rdp')
-      .describe('How ε is computed: `prv` is tighter and takes seconds.'),
+      .describe('How ε is computed: `prv` is tighter and takes seconds; not with `combine: secure`.'),
   })
   .describe(
-    'Client-level differential privacy: Gaussian noise on the sum of clipped updates. Needs a clip before it and `rounds.sampling: poisson`; weights are uniform, losses and counts stay with the clients.',
+    'Client-level differential privacy: Gaussian noise on the sum of clipped updates, which the server adds, or with `combine: secure` the clients themselves. Needs a clip before it, and `rounds.sampling: poisson` or with `combine: secure` everybody in every round; weights are uniform, losses and counts stay with the clients.',
   );
 
 export const guardsSchema = z

@@ -1,4 +1,4 @@
-import type { Combined, RoundGuard, Stage } from '../methods/stage.ts';
+import type { Combined, RoundGuard, RoundPrivacy, Stage } from '../methods/stage.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { allFinite, byteSize } from '../tensor/tensors.ts';
@@ -37,7 +37,9 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   run.peakMemory?.();
   const guard = await stage.guard?.(run.shared, round);
   const release = guard?.release;
-  const { first, spare, enough } = whomToAsk(run, release !== undefined && stage.participants === 'sampled');
+  // Where clients add their own noise, everybody is asked: who takes part is no secret, and none is needed.
+  const central = release !== undefined && release.noise === undefined;
+  const { first, spare, enough } = whomToAsk(run, central && stage.participants === 'sampled');
   const selected = spare.length === 0 ? first : sortedNames([...first, ...spare]);
   yield { ...at, kind: 'round started', round, clients: first, ...(enough !== undefined && { enough }) };
 
@@ -47,7 +49,9 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
   const earlier = stage.combine === 'none' || released ? journal.clients(at, round) : [];
   const records = new Map(earlier.map((record) => [record.client, record]));
   const todo = selected.filter((client) => !records.has(client));
-  const secure = await secureAt(run, todo);
+  const secure = await secureAt(run, todo, release?.noise);
+  if (release?.noise !== undefined && released === undefined && secure === undefined)
+    throw new Error('clients would add noise to a sum that is not secure');
   const updates = collector(run, todo, secure);
   const asked = new Map<string, number>();
   // Where all are waited for, and so all before it: else one might wait for a turn that never comes.
@@ -92,15 +96,15 @@ export async function* runRound(run: Round): AsyncGenerator<RunEvent, State> {
     yield { ...at, kind: 'client left out', round, client, reason };
   }
   const inOrder = selected.flatMap((client) => records.get(client) ?? []);
-  if (!release) requireMinimum(run, inOrder, secure);
+  if (!central && released === undefined) requireMinimum(run, inOrder, secure);
   const combined = release
-    ? (released?.combined ?? noised(run, release, inOrder, result))
+    ? (released?.combined ?? noised(run, release, inOrder, result, privacyOf(release, secure)))
     : result && ruled(run, result);
   const shared = combined ? applied(run, combined) : run.shared;
   const seconds = (performance.now() - began) / 1000;
   const peakMemory = run.peakMemory?.();
   const validationLoss = stage.combine === 'none' ? undefined : await evaluated(run, shared);
-  const privacy = release && (released?.privacy ?? release.privacy);
+  const privacy = release && (released?.privacy ?? privacyOf(release, secure));
   const record = {
     ...roundRecord(round, inOrder, earlier, seconds, validationLoss),
     ...(privacy && { privacy }),
@@ -189,12 +193,18 @@ function requireMinimum(run: Round, records: readonly ClientRecord[], secure: Se
   throw new RoundFailed([message, leftOut.length > 0 ? '\nLeft out:' : '', ...some, ...more].join(''));
 }
 
+type Release = NonNullable<RoundGuard['release']>;
+
+const privacyOf = ({ privacy }: Release, secure: SecureCombiner | undefined): RoundPrivacy =>
+  secure?.honest === undefined ? privacy : { ...privacy, honest: secure.honest };
+
 /** The sum with its noise, in the journal before anybody sees it. */
 function noised(
   { journal, at, round }: Round,
-  { noised: draw, privacy }: NonNullable<RoundGuard['release']>,
+  { noised: draw }: Release,
   clients: readonly ClientRecord[],
   result: CombinedRound | undefined,
+  privacy: RoundPrivacy,
 ): Combined {
   const combined = draw(result?.combined);
   journal.release(at, round, { combined, privacy, clients });

@@ -7,7 +7,9 @@ export type Normal = () => number;
 /** Fills an array of at most 65,536 bytes with random ones. */
 export type FillRandom = (words: Uint32Array) => void;
 
-const systemRandom: FillRandom = (words) => void globalThis.crypto.getRandomValues(words as Uint32Array<ArrayBuffer>);
+/** The system's cryptographic random numbers. */
+export const systemRandom: FillRandom = (words) =>
+  void globalThis.crypto.getRandomValues(words as Uint32Array<ArrayBuffer>);
 
 /** Draws from (0, 1], multiples of 2⁻⁵³, from the system's cryptographic random numbers: nobody can predict or repeat them. */
 export function cryptographicUniform(fill: FillRandom = systemRandom): () => number {

@@ -11,6 +11,7 @@ import { heldFor, ownOf, withHeld } from './held.ts';
 import { unpacked } from './packing.ts';
 import { compressorOf, packingOf } from './payload.ts';
 import { roundGuard } from './round-guard.ts';
+import { sumNoise } from './sum-noise.ts';
 
 /** A guarded stage's shared state: the stage's own, and the clipping bound where it moves. */
 export type GuardedShared = { readonly inner: State; readonly bound: number | null };
@@ -54,6 +55,7 @@ export function guarded(stage: Stage, guards: Guards, at: GuardedAt): Stage<Guar
       }),
       weight,
       mine: holds ? withHeld(mine, done.mine, stage.name, out.error) : done.mine,
+      ...(privacy && at.distributed && bound !== undefined && { noise: sumNoise(guards, privacy, bound, at) }),
     };
   }
 

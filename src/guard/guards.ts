@@ -5,7 +5,7 @@ import type { Normal } from './gaussian.ts';
 
 /**
  * What acts on the updates of clients, as plain data. They act in this order, whatever order they are listed in: compression and
- * then clipping at the client, noise at the server on the sum. Any other order would let a client weigh more than the bound.
+ * then clipping at the client, noise at the server on the sum, or at the clients in it. Any other order would let a client weigh more than the bound.
  */
 export interface Guards {
   readonly compress?: Compression;
@@ -44,6 +44,8 @@ export interface GuardedAt {
   readonly expected: number;
   /** What the method's stages before this one cost. */
   readonly spent: readonly Spending[];
+  /** Whether clients add the noise themselves, before a secure sum. */
+  readonly distributed?: boolean;
   /** For tests: where noise comes from. Default: the system's cryptographic random numbers. */
   readonly normal?: Normal;
 }

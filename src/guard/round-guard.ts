@@ -8,6 +8,7 @@ import { cryptographicNormal, noisyMean } from './gaussian.ts';
 import type { GuardedAt, Guards, Privacy } from './guards.ts';
 import { epsilonOf } from './ledger.ts';
 import { payloadBytes } from './payload.ts';
+import { sumNoise } from './sum-noise.ts';
 import { updateTemplate } from './template.ts';
 
 interface GuardedRound {
@@ -46,7 +47,8 @@ export async function roundGuard({ stage, guards, at, inner, bound, round }: Gua
       template &&
       limit !== undefined && {
         release: {
-          noised: (sum) => noised(sum, template, limit, guards, privacy, at),
+          noised: (sum) => (at.distributed ? asSummed(sum, at) : noised(sum, template, limit, guards, privacy, at)),
+          ...(at.distributed && { noise: sumNoise(guards, privacy, limit, at) }),
           privacy: { noise: privacy.noise, rate: at.rate, bound: limit, ...epsilonSoFar(privacy, at, round) },
         },
       }),
@@ -57,6 +59,12 @@ const epsilonSoFar = ({ noise, delta }: Privacy, { rate, spent }: GuardedAt, rou
   epsilon: epsilonOf([...spent, { noise, rate, steps: round + 1 }], delta, 'rdp'),
   delta,
 });
+
+/** A sum in which the clients' own noise is. */
+function asSummed(combined: Combined | undefined, { expected }: GuardedAt): CombinedSum {
+  if (combined?.kind !== 'sum') throw new Error('clients add their noise to a sum, and there is none');
+  return { kind: 'sum', sum: combined.sum, weight: expected, clients: expected };
+}
 
 function noised(
   combined: Combined | undefined,

@@ -15,7 +15,21 @@ export interface Contribution<Private extends State> {
   readonly weight: number;
   /** Never sent; adopted when the server has accepted the update. */
   readonly mine: Private;
+  /** Set by guards: the noise without which the update goes into no sum. */
+  readonly noise?: SumNoise;
 }
+
+/** Noise that clients add themselves, before a secure sum: together at least so much, whoever is in it. */
+export type SumNoise = {
+  /** z: what it costs, as the standard deviation of a Gaussian on the sum over the bound. */
+  readonly noise: number;
+  /** C: the norm of an update is at most that. */
+  readonly bound: number;
+  /** The multiplier for the updates: z, or more where a count beside them has its part of the cost. */
+  readonly updates: number;
+  /** Standard deviation of the noise on the sum of ±½, where unclipped updates are counted. */
+  readonly count?: number;
+};
 
 export interface ClientUpdate {
   readonly client: string;
@@ -100,6 +114,8 @@ export interface RoundGuard {
      * that came. Every call draws anew: call it once, and keep what it gives before anything is made of it.
      */
     readonly noised: (sum: Combined | undefined) => CombinedSum;
+    /** Set where clients have added their noise themselves: then `noised` adds none, and there is no sum of nobody. */
+    readonly noise?: SumNoise;
     readonly privacy: RoundPrivacy;
   };
 }
@@ -115,6 +131,8 @@ export type RoundPrivacy = {
   /** Of this method up to this round, by the RDP accountant, which is fast enough for every round; an upper bound. */
   readonly epsilon: number;
   readonly delta: number;
+  /** Set where clients add the noise themselves: of so many honest ones in the sum alone it is what is accounted. */
+  readonly honest?: number;
 };
 
 /** What is known when a method lays out its stages. */

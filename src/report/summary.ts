@@ -82,6 +82,8 @@ export interface StagePrivacy {
   readonly rounds: number;
   /** The clipping bound of the last one. */
   readonly bound: number;
+  /** Set where clients added the noise themselves, before secure sums: of so many honest ones alone it is what is accounted. */
+  readonly honest?: number;
 }
 
 /** Of a method's global adapters: (ε, δ)-differential privacy of adding or removing one client. docs/privacy.md says what it rests on. */

@@ -60,11 +60,19 @@ function withGuard(config: RunConfig, method: LaidOut, { clients, proxy, known }
   const { around, privacy } = listed(config);
   const { stages } = method;
   requireAllowed(config, method, known);
-  const rateOf = ({ participants }: Stage): number => (participants === 'sampled' ? config.rounds.fraction : 1);
+  // Under masks the server sees who takes part: everybody does, and no chance of being left out counts.
+  const distributed = privacy !== undefined && config.combine === 'secure';
+  const rateOf = ({ participants }: Stage): number =>
+    participants === 'sampled' && !distributed ? config.rounds.fraction : 1;
   const rounds = stages.filter(sends).map((stage) => ({ rate: rateOf(stage), steps: stage.rounds }));
   const noise = privacy && noiseOf(privacy, rounds);
   const guards: Guards = { ...around, ...(privacy && { privacy: { ...privacy, noise: noise! } }) };
   const proxies = proxyShared(stages, proxy) ? 1 : 0;
+  if (distributed && proxies > 0 && stages.some(sends)) {
+    throw new UserError(
+      'rows of the server’s own (`clients.proxy`) go into its sums, and with `privacy` and `combine: secure` each who does hides the others by noise, which the server knows of its own: leave them out',
+    );
+  }
   const spent: Spending[] = [];
   return {
     ...method,
@@ -72,7 +80,7 @@ function withGuard(config: RunConfig, method: LaidOut, { clients, proxy, known }
     stages: stages.map((stage, stageIndex) => {
       const rate = rateOf(stage);
       const expected = rate * clients.length + proxies;
-      const at = { seed: config.seed, stageIndex, client: clients[0]!, rate, expected, spent: [...spent] };
+      const at = { seed: config.seed, stageIndex, client: clients[0]!, rate, expected, spent: [...spent], distributed };
       if (sends(stage)) {
         requireCountNoise(guards, expected);
         if (privacy) spent.push({ noise: noise!, rate, steps: stage.rounds });

@@ -114,8 +114,9 @@ export async function* join(
   await requireModel(model, description);
   const layout = layoutOf(model, config.lora);
   const known = knownMethods();
-  // A client's part of the guards does not depend on who else there is.
-  const people = { clients: ['me'], proxy: false, known };
+  // A client's part of the guards depends on how many there are, not on who.
+  const others = Array.from({ length: description.clients - 1 }, (_, k) => `other ${k + 1}`);
+  const people = { clients: ['me', ...others], proxy: description.serverRows === true, known };
   const laidOut = (of: RunConfig): LaidOut[] => withGuards(of, layOut(of, known, layout), people);
   let methods = laidOut(config);
   const out = resolve(options.out ?? joinPath('runs', `joined-${description.run.slice(0, 8)}`));
@@ -133,9 +134,9 @@ export async function* join(
     model: { name: model.name, parameters: model.parameters, trainable },
     data: { ...countsOf(data), rows: data.rows, truncated: data.truncated, dropped: data.dropped },
     stages: await stagesOf(methods, initAdapter(layout, config.seed), data),
+    ...(description.serverRows === true && { serverRows: serverRowsOf(methods) }),
     secure: secure !== undefined,
     silent: isSilent(config),
-    ...(description.serverRows === true && { serverRows: serverRowsOf(methods) }),
     memory: memoryOf(model, trainable),
     resumed: saved !== undefined,
   });

@@ -83,7 +83,15 @@ function stagePrivacy({ rounds }: StageResult): { readonly privacy?: StagePrivac
   const last = rounds.at(-1)?.privacy;
   return last === undefined
     ? {}
-    : { privacy: { noise: last.noise, rate: last.rate, rounds: rounds.length, bound: last.bound } };
+    : {
+        privacy: {
+          noise: last.noise,
+          rate: last.rate,
+          rounds: rounds.length,
+          bound: last.bound,
+          ...(last.honest !== undefined && { honest: last.honest }),
+        },
+      };
 }
 
 /** A method's end is its last stage's scores; personal ones are the latest that there are. */

@@ -75,6 +75,11 @@ const stage = z.strictObject({
       rate: share.describe('chance of each client to be in a round'),
       rounds: count.describe('whose sum was shown with noise'),
       bound: z.number().describe('clipping bound of the last one'),
+      honest: count
+        .exactOptional()
+        .describe(
+          'set where clients added the noise themselves, before secure sums: of so many honest ones alone it is what is accounted',
+        ),
     })
     .exactOptional()
     .describe('with the guard privacy, where clients sent anything'),

@@ -29,8 +29,8 @@ export const placed = (more: Partial<GuardedAt> = {}): GuardedAt => ({
   ...more,
 });
 /** Federated averaging of clients that keep nothing, so that every round's update is known from what was sent. */
-export function plain(rounds: number): Stage {
-  const stage = averaging(layout, { rounds, steps: 1, batchSize: 100, rate: 0.4 });
+export function plain(rounds: number, of = layout): Stage {
+  const stage = averaging(of, { rounds, steps: 1, batchSize: 100, rate: 0.4 });
   return {
     ...stage,
     async *work(received, _, kit) {

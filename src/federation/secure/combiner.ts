@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { updateTemplate } from '../../guard/template.ts';
-import type { ClientUpdate, Stage } from '../../methods/stage.ts';
+import type { ClientUpdate, Stage, SumNoise } from '../../methods/stage.ts';
 import type { State } from '../../tensor/state.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
 import { shapeDifference } from '../../tensor/tensors.ts';
@@ -11,7 +11,7 @@ import { serverSide } from '../federation.ts';
 import { converse } from './conversation.ts';
 import { keyPair } from './keys.ts';
 import { BOX_BYTES, SumFailed, type SecureSetup } from './messages.ts';
-import { secureParameters, type SecureParameters } from './parameters.ts';
+import { leastHonest, secureParameters, type SecureParameters } from './parameters.ts';
 import { SHARE_BYTES } from './shamir.ts';
 import { sumVector, vectorProblem, type SecureSettings, type TaskTotals } from './vector.ts';
 
@@ -50,6 +50,8 @@ export interface SecureCombiner {
   readonly far: boolean;
   /** Fewer updates make no sum. */
   readonly least: number;
+  /** Of so many the noise alone is enough, where clients add some: there are as many honest ones in any sum. */
+  readonly honest?: number;
   /** What is wrong with an update, in words, where it is here. */
   problem(update: Tensors, weight: number): string | undefined;
   /** Bytes of a client's messages to the server, and of those it is sent beside the task, where nobody leaves. */
@@ -64,12 +66,18 @@ export interface SecureCombiner {
  * the resolution of `pointsOf`, bit for bit the same whoever adds first. Keys and shares are exchanged at once.
  * Throws UserError where they are too few.
  * @param like what every update has to be in names and shapes
+ * @param noise that each client adds to its own
  */
-export function secureSum(clients: readonly string[], like: Tensors, settings: SecureSettings): SecureCombiner {
+export function secureSum(
+  clients: readonly string[],
+  like: Tensors,
+  settings: SecureSettings,
+  noise?: SumNoise,
+): SecureCombiner {
   const parameters = secureParameters(clients.length, settings);
   const identities = clients.map(() => keyPair('ed25519', new Uint8Array(randomBytes(32))));
   const { bits } = settings;
-  const vector = sumVector(like, clients.length, settings);
+  const vector = sumVector(like, clients.length, settings, noise);
   const { length } = vector;
   const keys = identities.map(({ publicKey }) => publicKey);
   const setup = { session: new Uint8Array(randomBytes(32)), parameters, identities: keys, bits, length };
@@ -79,11 +87,12 @@ export function secureSum(clients: readonly string[], like: Tensors, settings: S
   return {
     far: false,
     least: parameters.least,
+    ...(noise && { honest: leastHonest(clients.length, settings) }),
     bytes: bytesOfClient(parameters, (length * bits) / 8),
     problem(update, weight) {
       const difference = shapeDifference(like, update);
       return difference === undefined
-        ? vectorProblem(update, weight, settings)
+        ? vectorProblem(update, weight, settings, noise)
         : `its update is not what this stage adds up: ${difference}`;
     },
     add({ client, update, weight }, totals) {
@@ -107,15 +116,17 @@ export function farSum(
   like: Tensors,
   settings: SecureSettings,
   hold: HoldSum,
+  noise?: SumNoise,
 ): SecureCombiner {
   const parameters = secureParameters(clients.length, settings);
   const { bits } = settings;
-  const vector = sumVector(like, clients.length, settings);
+  const vector = sumVector(like, clients.length, settings, noise);
   const { length } = vector;
   const ready: string[] = [];
   return {
     far: true,
     least: parameters.least,
+    ...(noise && { honest: leastHonest(clients.length, settings) }),
     bytes: bytesOfClient(parameters, (length * bits) / 8),
     problem: () => undefined,
     add: ({ client }) => void ready.push(client),
@@ -144,6 +155,7 @@ export async function secureAt(
     readonly holdSum?: HoldSum;
   },
   clients: readonly string[],
+  noise?: SumNoise,
 ): Promise<SecureCombiner | undefined> {
   const { stage, secure, holdSum } = round;
   const [first] = clients;
@@ -151,8 +163,8 @@ export async function secureAt(
     return undefined;
   const like = await updateTemplate(stage, round.shared, first, round.round);
   return holdSum === undefined
-    ? secureSum(clients, like, secure)
-    : farSum({ ...round, clients }, like, secure, holdSum);
+    ? secureSum(clients, like, secure, noise)
+    : farSum({ ...round, clients }, like, secure, holdSum, noise);
 }
 
 async function whole<T>(sum: () => Promise<T>): Promise<T> {

@@ -25,9 +25,14 @@ export function fixedPoint(bits: Bits, clients: number, limit: number): FixedPoi
   return { bits, clients, limit, step };
 }
 
+/** Whether no sum wraps around, though each client's numbers be off by `more` steps. */
+export const inRange = ({ bits, clients, limit, step }: FixedPoint, more: number): boolean =>
+  clients * (limit / step + 1 + more) <= 2 ** (bits - 1);
+
 /**
  * Writes factor·value for each value into `words` from number `at` on, rounded to the nearest step, halves upwards: |error| ≤ step/2,
  * beside the rounding of the product to float64. The same numbers give the same words: the rounding draws nothing.
+ * `noise`, where there is any, gives whole steps to add to each.
  * Throws where one is beyond the limit or no number.
  */
 export function encode(
@@ -36,6 +41,7 @@ export function encode(
   values: ArrayLike<number>,
   factor: number,
   point: FixedPoint,
+  noise?: () => number,
 ): void {
   const { bits, limit, step } = point;
   const scale = factor / step;
@@ -44,7 +50,7 @@ export function encode(
   for (let i = 0; i < values.length; i++) {
     const scaled = values[i]! * scale;
     if (!(Math.abs(scaled) <= most)) throw new BeyondLimit(limit);
-    const whole = Math.round(scaled);
+    const whole = noise === undefined ? Math.round(scaled) : Math.round(scaled) + noise();
     if (bits === 32) {
       words[at + i] = whole;
     } else {

@@ -77,6 +77,11 @@ export function secureParameters(clients: number, assumptions: Assumptions): Sec
   }
 }
 
+/** How many of those in a sum, however few they are, keep what they know to themselves, at least: at least 2. */
+export function leastHonest(clients: number, assumptions: Assumptions): number {
+  return secureParameters(clients, assumptions).least - Math.ceil(assumptions.corrupt * clients);
+}
+
 function checked(parameters: SecureParameters): SecureParameters {
   requireParameters(parameters);
   return parameters;

@@ -1,8 +1,12 @@
+import { UNCLIPPED, without } from '../../guard/beside.ts';
+import { discreteGaussian, wordsFrom, type Words } from '../../guard/discrete-gaussian.ts';
+import type { SumNoise } from '../../methods/stage.ts';
 import type { Tensor, Tensors } from '../../tensor/tensor.ts';
-import { countNumbers, getTensor } from '../../tensor/tensors.ts';
+import { countNumbers, getTensor, norm } from '../../tensor/tensors.ts';
 import { BeyondLimit, decode, encode, fixedPoint, type FixedPoint } from './fixed-point.ts';
 import { wordsOf, type Bits } from './masks.ts';
-import type { Assumptions } from './parameters.ts';
+import { noisePlan } from './noise.ts';
+import { leastHonest, type Assumptions } from './parameters.ts';
 
 /** How a run's sums are made. */
 export interface SecureSettings extends Assumptions {
@@ -41,13 +45,28 @@ export const pointsOf = (
 });
 
 /** What of an update cannot be carried, in words: its own client looks, since nobody else can. */
-export function vectorProblem(update: Tensors, weight: number, settings: SecureSettings): string | undefined {
+export function vectorProblem(
+  update: Tensors,
+  weight: number,
+  settings: SecureSettings,
+  noise?: SumNoise,
+): string | undefined {
+  if (noise !== undefined) return noisedProblem(update, weight, noise);
   const { limit, weight: largest } = settings;
   if (!(weight > 0 && weight <= largest))
     return `the weight of its update is not above 0 and at most ${largest}, which secure aggregation carries`;
   for (const { data } of update.values())
     for (const x of data) if (!(Math.abs(x) <= limit)) return new BeyondLimit(limit).message;
   return undefined;
+}
+
+/** Noise covers what is within the bound, and counts once. */
+function noisedProblem(update: Tensors, weight: number, { bound, count }: SumNoise): string | undefined {
+  if (weight !== 1) return 'its update does not have weight 1, and with privacy all count the same';
+  if (!(norm(without(update, UNCLIPPED)) <= bound)) return `its update is longer than the bound of ${bound}`;
+  const bit = update.get(UNCLIPPED)?.data;
+  const counted = bit?.length === 1 && Math.abs(bit[0]!) === 0.5;
+  return counted === (count !== undefined) ? undefined : 'its update does not say as it should whether it was clipped';
 }
 
 /** Numbers of a vector before those of the update: the weight, three totals. */
@@ -58,25 +77,30 @@ export const vectorLength = (like: Tensors): number => BEFORE + countNumbers(lik
 
 /**
  * A client's vector, weight·update with the weight and its totals before it, in whole numbers: the weight, tokens, processed, Σ loss·tokens,
- * then the tensors by name. Σ over clients is the same bits whoever adds first.
+ * then the tensors by name. Σ over clients is the same bits whoever adds first. With `noise` each client adds its own to the tensors.
  * @param clients how many are asked, of whom the sum may be
  */
-export function sumVector(like: Tensors, clients: number, settings: SecureSettings) {
+export function sumVector(like: Tensors, clients: number, settings: SecureSettings, noise?: SumNoise) {
   const { bits } = settings;
   const points = pointsOf(clients, settings);
+  const plan = noise && noisePlan(like, noise, { clients, honest: leastHonest(clients, settings), bits });
+  const pointOf = (name: string): FixedPoint => plan?.of(name).point ?? points.values;
   const length = vectorLength(like);
   // The order of a map is not part of an update.
   const names = [...like.keys()].sort();
   return {
     length,
-    encode({ update, weight, totals: { tokens, processed, lossSum } }: Addend): Uint32Array {
+    /** @param source of the noise, where there is any. Default: the system's cryptographic random numbers */
+    encode({ update, weight, totals: { tokens, processed, lossSum } }: Addend, source?: Words): Uint32Array {
       const words = wordsOf(length, bits);
       encode(words, 0, [weight], 1, points.weights);
       encode(words, 1, [tokens, processed, lossSum], 1, points.totals);
+      const random = plan && (source ?? wordsFrom());
       let at = BEFORE;
       for (const name of names) {
         const { data } = getTensor(update, name);
-        encode(words, at, data, weight, points.values);
+        const draw = plan && discreteGaussian(plan.of(name).variance, random);
+        encode(words, at, data, weight, pointOf(name), draw);
         at += data.length;
       }
       return words;
@@ -86,7 +110,7 @@ export function sumVector(like: Tensors, clients: number, settings: SecureSettin
       let at = BEFORE;
       for (const name of names) {
         const { shape, data } = getTensor(like, name);
-        found.set(name, { shape, data: new Float32Array(decode(words, at, data.length, points.values)) });
+        found.set(name, { shape, data: new Float32Array(decode(words, at, data.length, pointOf(name))) });
         at += data.length;
       }
       const sum = new Map([...like.keys()].map((name) => [name, getTensor(found, name)]));

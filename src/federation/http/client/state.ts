@@ -6,6 +6,7 @@ import type { ClientRecord, Place } from '../../events.ts';
 import { openJournal, type Identity } from '../../journal.ts';
 import type { TaskTotals } from '../../secure/vector.ts';
 import type { UpdateMessage } from '../protocol.ts';
+import type { SumNoise } from '../../../methods/stage.ts';
 import type { PayloadFile } from '../payload-file.ts';
 import { wholeFile } from './download.ts';
 
@@ -16,7 +17,13 @@ export interface Undecided {
   readonly round: number;
   readonly message: UpdateMessage;
   /** What stays here until a secure sum asks for it: the update, its weight and totals. */
-  readonly kept?: { readonly digest: string; readonly weight: number; readonly totals: TaskTotals };
+  readonly kept?: {
+    readonly digest: string;
+    readonly weight: number;
+    readonly totals: TaskTotals;
+    /** The noise of its own that goes into the sum with it, and the seed (base64url) that all of it is drawn from: once. */
+    readonly noise?: SumNoise & { readonly seed: string };
+  };
 }
 
 /** What a client keeps on its own disk: its private states, work whose outcome is open, and what the server sent once and for all. */
@@ -36,6 +43,8 @@ export interface ClientState {
   /** For which set of clients this work's share of a sum was revealed, if for any. */
   revealed(id: string): string | undefined;
   reveal(id: string, members: string): void;
+  /** Notes what goes into this round's sums, durable on return; false where something else was noted before. */
+  pledge(at: Place, round: number, digest: string): boolean;
   /** Where a payload is to be kept for later tasks. */
   frozenAt(digest: string): string;
   /** Where a payload of this task alone belongs; what was left there of earlier ones goes. */
@@ -97,6 +106,12 @@ export async function openClientState(folder: string, client: string, identity: 
     },
     revealed: (id) => journal.recorded(`revealed ${id}`) as string | undefined,
     reveal: (id, members) => journal.record(`revealed ${id}`, members),
+    pledge({ method, stageIndex }, round, digest) {
+      const name = `pledge ${JSON.stringify([method, stageIndex, round])}`;
+      const before = journal.recorded(name);
+      if (before === undefined) journal.record(name, digest);
+      return before === undefined || before === digest;
+    },
     frozenAt: file,
     async incoming(digest) {
       await mkdir(own, { recursive: true });

@@ -11,6 +11,7 @@ import { NOBODY, Refused, secureStages, type SecureStage } from '../../secure/me
 import { secureParameters } from '../../secure/parameters.ts';
 import { secureServer, type SecureServer } from '../../secure/server.ts';
 import { sumVector, vectorLength } from '../../secure/vector.ts';
+import { wordsOfSeed } from '../../secure/noise.ts';
 import { fromWire, toWire } from '../../secure/wire.ts';
 import { toPayload } from '../payload.ts';
 import type { SumMessage } from '../protocol.ts';
@@ -39,12 +40,18 @@ writeFileSync(path, toPayload(update));
 function disk(done: readonly Undecided[] = [work]) {
   const entered = new Set<string>();
   const sets = new Map<string, string>();
+  const pledges = new Map<string, string>();
   return {
     undecided: () => done,
     payload: async () => ({ path, size: statSync(path).size }),
     enter: (session: string) => !entered.has(session) && entered.add(session).size > 0,
     revealed: (id: string) => sets.get(id),
     reveal: (id: string, members: string) => void sets.set(id, members),
+    pledge({ method, stageIndex }: Undecided['place'], round: number, digest: string) {
+      const name = JSON.stringify([method, stageIndex, round]);
+      if (!pledges.has(name)) pledges.set(name, digest);
+      return pledges.get(name) === digest;
+    },
   };
 }
 const identity = (): KeyPair => keyPair('ed25519', new Uint8Array(randomBytes(32)));
@@ -63,7 +70,7 @@ const client = (): Client => {
 const reborn = ({ own, state }: Client): SumParty => sumParty({ identity: own, settings, state });
 
 /** A sum among clients, of which those `gone` never come. */
-function sum(clients: readonly Client[], gone: readonly number[] = []) {
+function sum(clients: readonly Client[], gone: readonly number[] = [], trained = work.id) {
   const random = new Uint8Array(randomBytes(32));
   const session = Buffer.from(random).toString('hex');
   const identities = clients.map(({ own }) => own.publicKey);
@@ -76,7 +83,7 @@ function sum(clients: readonly Client[], gone: readonly number[] = []) {
       id: '2'.repeat(32),
       place,
       round: 0,
-      work: work.id,
+      work: trained,
       session,
       stage,
       message: { digest: 'd', size: 1 },
@@ -117,6 +124,50 @@ test('what a client adds is its weight, its totals and the weighted update, by t
     ['a', [12, 24]],
     ['b', [6, -3]],
   ]);
+});
+
+describe('noise of a client’s own', () => {
+  const noise = { noise: 1, bound: 3, updates: 1, seed: Buffer.alloc(32, 7).toString('base64url') };
+  const noised = { ...work, kept: { digest: 'd', weight: 1, totals, noise } };
+  const clients = (): readonly Client[] =>
+    [1, 2, 3, 4].map(() => {
+      const [own, state] = [identity(), disk([noised])];
+      return { own, state, party: sumParty({ identity: own, settings, state }) };
+    });
+
+  test('is in its vector, the same in every sum of the round, in this life and the next', async () => {
+    const four = clients();
+    const first = sum(four);
+    await first.upTo('reveal');
+    for (const one of four) one.party = reborn(one);
+    const again = sum(four);
+    await again.upTo('reveal');
+    const { words } = first.server.sum();
+    expect(again.server.sum().words).toEqual(words);
+    // Four times the same update and, by one seed, the same noise.
+    const vector = sumVector(update, 4, settings, noise);
+    const { sum: decoded, weight } = vector.decode(words);
+    expect(weight).toBe(4);
+    const own = vector.decode(
+      vector.encode({ update, weight: 1, totals }, wordsOfSeed(new Uint8Array(32).fill(7))),
+    ).sum;
+    for (const [name, { data }] of own) expect([...decoded.get(name)!.data]).toEqual([...data].map((x) => 4 * x));
+    expect(own.get('a')!.data[0]).not.toBeCloseTo(1, 3);
+  });
+
+  test.each<[string, { byte?: number; bound?: number; id?: string }]>([
+    ['a new draw', { byte: 8 }],
+    ['another bound', { bound: 4 }],
+    ['new work, as for another broadcast', { byte: 8, id: '3'.repeat(32) }],
+  ])('goes into the sums of a round once: %s is refused', async (_, { byte = 7, bound = 3, id = work.id }) => {
+    const four = clients();
+    await sum(four).upTo('masked');
+    const own = { ...noise, bound, seed: Buffer.alloc(32, byte).toString('base64url') };
+    const other = { ...noised, id, kept: { ...noised.kept, noise: own } };
+    for (const one of four)
+      one.party = sumParty({ identity: one.own, settings, state: { ...one.state, undecided: () => [other] } });
+    await expect(sum(four, [], id).upTo('masked')).rejects.toThrow('was given to a sum of this round before');
+  });
 });
 
 describe('a client refuses', () => {

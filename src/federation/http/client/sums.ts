@@ -1,12 +1,15 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { secureClient, type SecureClient } from '../../secure/client.ts';
 import { answered } from '../../secure/conversation.ts';
 import type { KeyPair } from '../../secure/keys.ts';
 import { membersOf, NOBODY, Refused, type SecureSetup } from '../../secure/messages.ts';
+import { toBytes } from '../../secure/masks.ts';
+import { wordsOfSeed } from '../../secure/noise.ts';
 import { secureParameters } from '../../secure/parameters.ts';
 import { sumVector, vectorLength, vectorProblem, type SecureSettings } from '../../secure/vector.ts';
 import { fromWire, toWire } from '../../secure/wire.ts';
 import { readTensors } from '../../../formats/files/safetensors.ts';
+import type { SumNoise } from '../../../methods/stage.ts';
 import type { Tensors } from '../../../tensor/tensor.ts';
 import { noTotals, setupSchema, type SumAnswer, type SumMessage, type UpdateMessage } from '../protocol.ts';
 import { digestOf } from './api.ts';
@@ -15,7 +18,7 @@ import type { ClientState, Undecided } from './state.ts';
 /** A client's part in secure sums. */
 export interface SumParty {
   /** Why an update cannot go into a sum, in words. */
-  problem(update: Tensors, weight: number): string | undefined;
+  problem(update: Tensors, weight: number, noise?: SumNoise): string | undefined;
   /** What this client answers in a stage, and what is to be uploaded before. Throws `Refused` where it will not. */
   answer(
     task: SumMessage,
@@ -38,7 +41,7 @@ interface Current {
 export function sumParty(parts: {
   readonly identity: KeyPair;
   readonly settings: SecureSettings;
-  readonly state: Pick<ClientState, 'undecided' | 'payload' | 'enter' | 'revealed' | 'reveal'>;
+  readonly state: Pick<ClientState, 'undecided' | 'payload' | 'enter' | 'revealed' | 'reveal' | 'pledge'>;
   readonly pinned?: ReadonlySet<string> | undefined;
 }): SumParty {
   const { identity, settings, state, pinned } = parts;
@@ -71,6 +74,17 @@ export function sumParty(parts: {
     return readTensors(payload.path);
   }
 
+  /** With noise of its own only ever the same one for a round: of two draws the difference would tell how much is noise. */
+  function vectorOf(update: Tensors, { place, round, kept }: Undecided, clients: number): Uint32Array {
+    const { noise, ...addend } = kept!;
+    const vector = sumVector(update, clients, settings, noise);
+    const source = noise && wordsOfSeed(new Uint8Array(Buffer.from(noise.seed, 'base64url')));
+    const words = vector.encode({ update, ...addend }, source);
+    if (noise !== undefined && !state.pledge(place, round, digestOf(toBytes(words))))
+      throw new Refused('another update, or the same with other noise, was given to a sum of this round before');
+    return words;
+  }
+
   /** Whose numbers are in the sum, by their identities. */
   const setOf = ({ setup: { identities } }: Current, members: Uint8Array): string =>
     createHash('sha256')
@@ -84,7 +98,7 @@ export function sumParty(parts: {
   let vouched: string | undefined;
 
   return {
-    problem: (update, weight) => vectorProblem(update, weight, settings),
+    problem: (update, weight, noise) => vectorProblem(update, weight, settings, noise),
     async answer(task, message) {
       const content: unknown = JSON.parse(Buffer.from(message).toString('utf8'));
       if (task.stage === 'advert') current = await begun(task, content);
@@ -93,9 +107,7 @@ export function sumParty(parts: {
       const { client, work, setup } = current;
       const received = task.stage === 'advert' ? undefined : fromWire(content);
       const update = task.stage === 'masked' ? await updateOf(work) : undefined;
-      const made = answered(client, task.stage, received, () =>
-        sumVector(update!, setup.identities.length, settings).encode({ update: update!, ...work.kept! }),
-      );
+      const made = answered(client, task.stage, received, () => vectorOf(update!, work, setup.identities.length));
       if (task.stage === 'vouch') {
         vouched = setOf(current, (received as { members: Uint8Array }).members);
         const before = state.revealed(work.id);
@@ -111,18 +123,24 @@ export function sumParty(parts: {
   };
 }
 
-/** What the server is told of finished work, and what is kept for a secure sum. */
+/** What the server is told of finished work, and what is kept for a secure sum: with the noise, drawn here and now. */
 export function told(
   sums: SumParty | undefined,
   update: Tensors,
   whole: UpdateMessage & { readonly weight: number },
+  noise?: SumNoise,
 ): Pick<Undecided, 'message' | 'kept'> {
-  if (sums === undefined) return { message: whole };
+  if (sums === undefined) {
+    if (noise !== undefined) throw new Error('this update needs noise of its own, which only a secure sum adds');
+    return { message: whole };
+  }
   const { digest, weight, totals } = whole;
   const nothing = { digest: null, seconds: 0, totals: noTotals };
   if (digest === null) return { message: { ...nothing, weight: 1 } };
-  const problem = Number.isFinite(totals.lossSum) ? sums.problem(update, weight) : 'its loss is not finite';
+  const problem = Number.isFinite(totals.lossSum) ? sums.problem(update, weight, noise) : 'its loss is not finite';
   if (problem !== undefined) throw new Error(problem);
   const { tokens, processed, lossSum } = totals;
-  return { message: { ...nothing, weight: null }, kept: { digest, weight, totals: { tokens, processed, lossSum } } };
+  const seeded = noise && { noise: { ...noise, seed: randomBytes(32).toString('base64url') } };
+  const kept = { digest, weight, totals: { tokens, processed, lossSum }, ...seeded };
+  return { message: { ...nothing, weight: null }, kept };
 }

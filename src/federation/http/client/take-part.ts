@@ -176,7 +176,7 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
         continue;
       }
       limits.stop();
-      const { update, pack, weight, mine } = next.value;
+      const { update, pack, weight, mine, noise } = next.value;
       const packed = pack?.();
       const payload = (): Iterable<Uint8Array> => (packed ? packedChunks(packed) : payloadChunks(update));
       const file = update.size === 0 ? undefined : await hashed(payload());
@@ -185,7 +185,7 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
         id: task.id,
         place: task.place,
         round: task.round,
-        ...told(part.sums, update, { digest, weight, seconds: worker.silent === true ? 0 : seconds, totals }),
+        ...told(part.sums, update, { digest, weight, seconds: worker.silent === true ? 0 : seconds, totals }, noise),
       };
       await state.keep(done, file && payload(), mine);
       const { outcome } = await delivered(part, done);
