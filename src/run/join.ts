@@ -161,7 +161,7 @@ export async function* join(
     const ended = error instanceof Refusal && error.status === 401 && saved?.client !== undefined;
     if (!ended || options.token === undefined) return await refusedToUser(Promise.reject(error));
     // The key from before is not valid any more, and a new token is there: the same client with a new key.
-    own = await enrol({ ...saved!, key: newSecret() });
+    own = await enrol({ ...saved, key: newSecret() });
     if (own.client !== client)
       throw new UserError(`this token is of ${own.client}, and ${out} is the folder of ${client}`);
     self = await refusedToUser(open(own.key).self());
