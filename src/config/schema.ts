@@ -117,7 +117,7 @@ export const robustSchema = z
 export const combineSchema = z
   .union([z.enum(['plain', 'secure']), z.strictObject({ robust: robustSchema })])
   .describe(
-    "How the server combines the clients' updates: `plain`, the weighted mean; `secure`, the same under masks, so that the server learns only sums (docs/security.md); or `robust: {rule: …}` with `rule`, and by rule `bad`, `keep`, `share` or `distance` (docs/robust.md). Default: `plain`.",
+    "How the server combines the clients' updates: `plain`, the weighted mean; `secure`, the same under masks, so that the server learns only sums (docs/security.md), with the guard `privacy` sums with the clients' own noise; or `robust: {rule: …}` with `rule`, and by rule `bad`, `keep`, `share` or `distance` (docs/robust.md). Default: `plain`.",
   );
 
 export const evaluateSchema = z

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { clients, finished, initial, journalIn, layout, run as runIn } from '../../tests/support/federation.ts';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
 import { checkConfig } from '../config/check.ts';
+import { defaultSecureSettings as secure } from '../federation/secure/combiner.ts';
 import type { GuardedShared } from '../guard/guarded.ts';
 import { rdpEpsilon } from '../guard/accountant/rdp.ts';
 import { keyOfB } from '../lora/adapter.ts';
@@ -25,11 +26,19 @@ const fresh = {
 };
 
 /** A method with guards around it; undefined where it refuses them. */
-function around(use: string, guards: readonly object[], sampling: object): LaidOut | undefined {
+function around(use: string, guards: readonly object[], sampling: object, more: object = {}): LaidOut | undefined {
   const own = { use, ...needed[use], ...short[use] };
   const rounds = { count: 2, ...sampling };
   const train = { steps: 1, batchSize: 2, rate: 1e-2 };
-  const given = { model: { path: 'm' }, data: { path: 'd', format: 'dolly' }, methods: [own], rounds, train, guards };
+  const given = {
+    model: { path: 'm' },
+    data: { path: 'd', format: 'dolly' },
+    methods: [own],
+    rounds,
+    train,
+    guards,
+    ...more,
+  };
   const config = checkConfig(given, known);
   try {
     return withGuards(config, layOut(config, known, layout), { clients: names, proxy: false, known })[0]!;
@@ -47,12 +56,13 @@ const compressed = [
 const uses = methods.map(({ name }) => name);
 const poisson = { sampling: 'poisson', fraction: 1 } as const;
 const everyone = { sampling: 'all' } as const;
-const runs = (laid: LaidOut, use: string, sampling: object) =>
+const runs = (laid: LaidOut, use: string, sampling: object, more: object = {}) =>
   finished(
     runIn(journalIn(folder), {
       stages: laid.stages,
       rounds: { fraction: 1, deadline: 60, minimum: 1, ...everyone, ...sampling },
       ...(use === 'fed-sb' && { initial: fresh }),
+      ...more,
     }),
   );
 
@@ -69,6 +79,30 @@ describe('runs privately, at what its rounds with clients cost', () => {
     }
     expect(result.stages.flatMap(({ leftOut }) => leftOut)).toEqual([]);
     expect(result.stages.every(({ tokens }) => tokens === 0)).toBe(true);
+  });
+});
+
+describe('runs privately under masks, with noise of the clients’ own, at what all its rounds with clients cost', () => {
+  const masked = { combine: 'secure' };
+  const guards = privately.slice(1);
+  const able = uses
+    .flatMap((use) => [[use, around(use, guards, everyone, masked)] as const])
+    .filter(([, laid]) => laid);
+  test.each(able)('%s', async (use, laid) => {
+    const { result } = await runs(laid!, use, everyone, { secure });
+    const costly = laid!.stages.filter(({ combine }) => combine !== 'none');
+    const rounds = costly.reduce((sum, stage) => sum + stage.rounds, 0);
+    const costs = result.stages.flatMap((stage) => stage.rounds.flatMap(({ privacy }) => privacy ?? []));
+    expect(costs.map(({ honest }) => honest)).toEqual(Array.from({ length: rounds }, () => 3));
+    if (rounds > 0)
+      expect(costs.at(-1)!.epsilon).toBe(rdpEpsilon([{ noise: 1, rate: 1, steps: rounds }], 1e-5).epsilon);
+    expect(result.stages.flatMap(({ leftOut }) => leftOut)).toEqual([]);
+  });
+
+  test('they are those that run privately without masks', () => {
+    const others = uses.filter((use) => around(use, privately, poisson));
+    expect(able.map(([use]) => use)).toEqual(others);
+    expect(others.length).toBeGreaterThan(10);
   });
 });
 
