@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { UserError } from '../errors.ts';
 import { pinned, type Pinned } from '../federation/http/client/pinned.ts';
 
@@ -8,6 +9,10 @@ export function trustOf({ url, fingerprint }: { url: string; fingerprint?: strin
     throw new UserError(`${url}: there is no certificate to compare with the fingerprint; use https://`);
   return pinned(fingerprint);
 }
+
+/** The address by which other machines may know a server that listens on all addresses of this one: by its name, if they know that. */
+export const forOthers = (url: string, name: string = hostname()): string =>
+  url.replace(/^(https?:\/\/)(?:0\.0\.0\.0|\[::\])(?=[:/]|$)/, `$1${name}`);
 
 /** Throws UserError for what is no server's address, and for one to which keys would travel unencrypted. */
 export function requireEncryption(url: string): void {

@@ -3,6 +3,7 @@ import { Interrupted, UserError } from '../../errors.ts';
 import type { Summary, UnmeasuredSummary } from '../../report/summary.ts';
 import { finalTable, toText } from '../../report/table.ts';
 import { unmeasuredTable } from '../../report/unmeasured.ts';
+import { forOthers } from '../../run/address.ts';
 import type { Progress } from '../../run/events.ts';
 import { readConfig } from '../../run/read-config.ts';
 import { serveSeveral, type Ended, type NamedRun } from '../../run/serve-several.ts';
@@ -164,7 +165,7 @@ const opening = ({
   `enrolment tokens not used yet: ${tokens} (one file each; hand them out over a safe channel)`,
   `tokens of operators, for fedlora admin: ${operators}`,
   ...(paused === undefined ? [] : [`paused since ${new Date(paused).toISOString()}: fedlora admin resume`]),
-  `a client joins with: fedlora join ${url} --data ITS-DATA --token ITS-TOKEN${fingerprint === undefined ? '' : ` --fingerprint ${fingerprint.replaceAll(':', '').toLowerCase()}`}`,
+  `a client joins with: fedlora join ${forOthers(url)} --data ITS-DATA --token ITS-TOKEN${fingerprint === undefined ? '' : ` --fingerprint ${fingerprint.replaceAll(':', '').toLowerCase()}`}`,
 ];
 
 /** Whom the run waits for and since when, in one line; undefined where it waits for nobody. */
