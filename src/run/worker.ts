@@ -42,8 +42,14 @@ export function clientWorker({ stages, client, engine, seed, options, silent, ke
   return {
     silent: silent === true,
     train({ place, round, draw }, received, mine, signal) {
+      const stage = stageAt(place);
+      // More would cost more than the plan says.
+      if (round >= stage.rounds)
+        throw new Error(
+          `stage “${place.stage}” of “${place.method}” has ${stage.rounds} round(s), and not ${round + 1}`,
+        );
       const kit = clientKit({ client, engine, seed, stage: place.stage, round, draw, signal });
-      return stageAt(place).work(received, mine, kit);
+      return stage.work(received, mine, kit);
     },
     async evaluate({ of, rows, place }, model, mine, signal) {
       const measure = (factors: Tensors | undefined): Promise<Sums> =>

@@ -20,6 +20,7 @@ import { sumVector } from '../secure/vector.ts';
 import { openApi } from './client/api.ts';
 import type { Undecided } from './client/state.ts';
 import { sumParty } from './client/sums.ts';
+import type { TrainMessage } from './protocol.ts';
 import { takePart, type TakingPart } from './client/take-part.ts';
 
 const tools = federationTools();
@@ -148,6 +149,15 @@ test('clients add their noise before the masks: the server has Σ (clipped + noi
       [1, 2].map(() => [1, { tokens: 0, processed: 0, lossSum: 0 }]),
     );
   }
+});
+
+test('a client works in no more rounds than the plan has', () => {
+  const stages: Stage[] = [guarded(averaging(layout, { rounds: 2, steps: 2 }), guards, at(0))];
+  const worker = workerOf(all[0]!, stages);
+  const asked = (round: number) =>
+    worker.train({ place, round, draw: round } as TrainMessage, initial.factors, undefined, tools.signal);
+  expect(() => asked(1)).not.toThrow();
+  expect(() => asked(2)).toThrow('stage “federated” of “method” has 2 round(s), and not 3');
 });
 
 test.each(['masked', 'reveal'] as const)(
