@@ -3,20 +3,24 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { RoundRecord } from '../../src/federation/events.ts';
-import type { UpdateMessage } from '../../src/federation/http/protocol.ts';
+import type { TrainMessage, UpdateMessage } from '../../src/federation/http/protocol.ts';
+import { toPayload } from '../../src/federation/http/payload.ts';
 import { tensor } from '../../src/tensor/tensors.ts';
-import { forged, lost } from './check.ts';
+import { broadcastTwice, forged, lost, mistold } from './check.ts';
 import type { Evidence } from './evidence.ts';
 import { averaged } from './plain.ts';
-import { faultKinds, MALLORY, planOf, seedOf } from './plan.ts';
+import { faultKinds, MALLORY, planOf, processOf, seedOf } from './plan.ts';
+import { unprivate } from './private.ts';
 import { runScenario, type Result } from './scenario.ts';
 import { nothingSeen, type Seen } from './seen.ts';
+import { settings } from './settings.ts';
+import { frames } from './socket-wire.ts';
 import { markdown, rows } from './table.ts';
 import { mischiefs } from './wire.ts';
 
-// All of one run, so that it is simulated once: strangers, damage and repetition on the wire; a full disk and a killed client; a killed
-// server, damage on its disk and a bad client; a server killed twice, throttled and out of order.
-const short = [100041, 100054, 100058, 100114];
+// A server killed amid damage and a bad client, over WebSockets; a killed client and one with a full disk; a secure sum whose server is
+// killed; a private run with strangers on a broken network.
+const short = [100058, 100054, 100016, 100018];
 
 test(
   'scenarios of real processes end, or stop with a reason, and what must hold holds',
@@ -45,6 +49,18 @@ describe('a plan', () => {
         plans.some(({ faults }) => faults[0]!.kind === kind),
         kind,
       ).toBe(true);
+    const many = Array.from({ length: 300 }, (_, k) => planOf(seedOf(1, k)));
+    const first = new Set(many.map(({ runs }) => runs[0]!.setting));
+    expect([...first].sort()).toEqual(Object.keys(settings).sort());
+    expect(many.filter(({ sockets }) => sockets).length).toBeGreaterThan(100);
+    const several = many.filter(({ runs }) => runs.length === 2);
+    expect(several.length).toBeGreaterThan(30);
+    for (const { runs, faults } of several) {
+      expect(runs.map(({ name }) => name)).toEqual(['one', 'two']);
+      const processes = runs.flatMap((run) => run.clients.map((client) => processOf(run, client)));
+      expect(new Set(processes).size).toBe(processes.length);
+      for (const fault of faults) if ('who' in fault) expect(['server', ...processes]).toContain(fault.who);
+    }
   });
 
   test('strikes about as many requests as it says, the same ones each time', () => {
@@ -80,6 +96,16 @@ describe('what must hold', () => {
     seconds: 1,
     totals: { step: 1, steps: 1, tokens: 3, processed: 4, lossSum: 5 },
   };
+  const begun = (id: string, digest: string): TrainMessage & { readonly client: string } => ({
+    kind: 'train',
+    id,
+    client: 'aurora',
+    place,
+    round: 0,
+    draw: 0,
+    frozen: [],
+    sent: { digest, size: 1 },
+  });
   const record = (participants: readonly string[], leftOut: RoundRecord['leftOut'] = []): RoundRecord => ({
     round: 0,
     participants,
@@ -97,6 +123,8 @@ describe('what must hold', () => {
     places: [{ ...place, planned: 1 }],
     rounds: () => (round === undefined ? [] : [round]),
     journal: undefined as never,
+    examples: new Map(),
+    events: [],
     close: () => undefined,
   });
   const seen = (): Seen => ({
@@ -106,16 +134,93 @@ describe('what must hold', () => {
   });
 
   test('an acknowledged update that does not count is found, whatever became of it', () => {
-    expect(lost(left(record(['aurora'])), seen(), '')).toEqual([]);
-    expect(lost(left(record([], [{ client: 'aurora', reason: 'late' }])), seen(), '')).toEqual([
+    expect(lost(left(record(['aurora'])), seen(), '', 'fedit')).toEqual([]);
+    expect(lost(left(record([], [{ client: 'aurora', reason: 'late' }])), seen(), '', 'fedit')).toEqual([
       'aurora: its update of round 1 of fedit · federated was acknowledged and does not count (late)',
     ]);
-    expect(lost(left(undefined), seen(), '')).toEqual([]);
+    expect(lost(left(undefined), seen(), '', 'fedit')).toEqual([]);
     const other = { ...message, digest: '0'.repeat(64) };
-    expect(lost(left(undefined, other), seen(), '')[0]).toContain('is not in the server');
+    expect(lost(left(undefined, other), seen(), '', 'fedit')[0]).toContain('is not in the server');
     const gone = { ...seen(), acknowledged: [{ client: 'aurora', task: 't', message: other }] };
-    expect(lost(left(undefined, other), gone, '/nowhere')[0]).toContain('gone or damaged');
-    expect(lost({ ...left(record(['aurora'])), tasks: [] }, seen(), '')[0]).toContain('no record of task t');
+    expect(lost(left(undefined, other), gone, '/nowhere', 'fedit')[0]).toContain('gone or damaged');
+    expect(lost({ ...left(record(['aurora'])), tasks: [] }, seen(), '', 'fedit')[0]).toContain('no record of task t');
+  });
+
+  test('who came after enough others, or left a sum, need not count, where the run is of that kind', () => {
+    const late = 'came after the 2 updates that the round needed';
+    const without = (reason: string, ...others: string[]) => left(record(others, [{ client: 'aurora', reason }]));
+    expect(lost(without(late, 'birch', 'cobalt'), seen(), '', 'late')).toEqual([]);
+    expect(lost(without(late, 'birch'), seen(), '', 'late')).toHaveLength(1);
+    expect(lost(without(late, 'birch', 'cobalt'), seen(), '', 'clipped')).toHaveLength(1);
+    expect(lost(without('too slow', 'birch', 'cobalt'), seen(), '', 'late')).toHaveLength(1);
+    const gone = 'left the secure sum at “reveal”: was not heard from for 60 s';
+    expect(lost(without(gone, 'birch'), seen(), '', 'secure')).toEqual([]);
+    expect(lost(without(gone, 'birch'), seen(), '', 'late')).toHaveLength(1);
+  });
+
+  test('what clients are told is what the record says', () => {
+    const told = (outcome: 'accepted' | 'refused' | 'received', reason?: string): Seen => ({
+      ...seen(),
+      outcomes: [{ client: 'aurora', task: 't', outcome, ...(reason !== undefined && { reason }) }],
+    });
+    const late = left(record([], [{ client: 'aurora', reason: 'late' }]));
+    expect(mistold(left(record(['aurora'])), told('accepted'), true)).toEqual([]);
+    expect(mistold(left(record(['aurora'])), told('refused', 'no'), true)).toEqual([
+      'aurora was told that its acknowledged update of round 1 of fedit · federated does not count, and it does',
+    ]);
+    expect(mistold(late, told('accepted'), false)[0]).toContain('counts, and it does not');
+    expect(mistold(late, told('refused', 'late'), true)).toEqual([]);
+    expect(mistold(late, told('received'), true)).toEqual([
+      'aurora was never told why its update of round 1 of fedit · federated does not count (late)',
+    ]);
+    expect(mistold(late, told('received'), false)).toEqual([]);
+  });
+
+  test('a round that was begun from two things is found', () => {
+    const tasks = (...digests: string[]): Seen => ({
+      ...seen(),
+      tasks: new Map(digests.map((digest, i) => [`${i}`, begun(`${i}`, digest)])),
+    });
+    expect(broadcastTwice(tasks('a', 'a'))).toEqual([]);
+    expect(broadcastTwice(tasks('a', 'b'))).toEqual(['round 1 of fedit · federated was begun from different tensors']);
+  });
+
+  test('noise that is drawn twice, and what a client tells beside its update, is found', () => {
+    const events = (...kinds: string[]) => ({
+      ...left(record(['aurora'])),
+      events: kinds.map((kind) => ({ kind, stage: 0, round: 0, json: ['aurora'] })),
+    });
+    const sent = (quiet: UpdateMessage) => ({
+      ...seen(),
+      sent: new Map([['t', [{ client: 'aurora', message: quiet }]]]),
+    });
+    const totals = { step: 0, steps: 0, tokens: 0, processed: 0, lossSum: 0 };
+    const quiet = { digest: null, weight: 1, seconds: 0, totals };
+    expect(unprivate(events('draw', 'release', 'round'), sent(quiet), [])).toEqual([]);
+    expect(unprivate(events('draw', 'release', 'release'), sent(quiet), [])).toEqual([
+      'there are two of release in a round',
+    ]);
+    expect(unprivate(events('draw'), sent({ ...quiet, weight: 7 }), [])).toEqual(['a client told its weight, 7']);
+    expect(unprivate(events('draw'), sent({ ...quiet, totals: { ...totals, tokens: 3 } }), [])[0]).toContain(
+      'told of its work',
+    );
+    const before = toPayload(new Map([['x', tensor([2], [1, 2])]]));
+    const sentBefore: Seen = {
+      ...sent(quiet),
+      tasks: new Map([['t', begun('t', 'd')]]),
+      payloads: new Map([['d', before]]),
+    };
+    const ended = (...data: number[]): Evidence => ({
+      ...events('draw', 'release', 'round'),
+      journal: { shared: () => ({ inner: new Map([['x', tensor([2], data)]]) }) } as Partial<
+        Evidence['journal']
+      > as Evidence['journal'],
+    });
+    const combined = { kind: 'sum', sum: new Map([['x', tensor([2], [2, 4])]]), weight: 4, clients: 4 } as const;
+    expect(unprivate(ended(1.5, 3), sentBefore, [{ round: 0, combined }])).toEqual([]);
+    expect(unprivate(ended(2, 4), sentBefore, [{ round: 0, combined }])).toEqual([
+      'round 1 has not come to where it began and the noised sum in the journal',
+    ]);
   });
 
   test('an update that its client never sent is found where it counts', () => {
@@ -127,6 +232,28 @@ describe('what must hold', () => {
   });
 });
 
+test('messages are read out of a WebSocket’s frames, however its bytes are cut', () => {
+  const long = 'x'.repeat(300);
+  const mask = Buffer.from([1, 2, 3, 4]);
+  const masked = Buffer.from(Buffer.from('{"kind":"next"}').map((byte, i) => byte ^ mask[i % 4]!));
+  const bytes = Buffer.concat([
+    Buffer.from([0x89, 0x00]),
+    Buffer.from([0x81, 0x02]),
+    Buffer.from('hi'),
+    Buffer.from([0x81, 0x80 | masked.length]),
+    mask,
+    masked,
+    Buffer.from([0x81, 126, 1, 44]),
+    Buffer.from(long),
+  ]);
+  for (const size of [1, 3, bytes.length]) {
+    const heard: string[] = [];
+    const hear = frames((text) => heard.push(text.toString('utf8')));
+    for (let at = 0; at < bytes.length; at += size) hear(bytes.subarray(at, at + size));
+    expect(heard).toEqual(['hi', '{"kind":"next"}', long]);
+  }
+});
+
 test('the table counts a scenario in the row of each of its faults', () => {
   const result = (outcome: Result['outcome'], ...faults: Result['faults']): Result => ({
     seed: 1,
@@ -135,7 +262,7 @@ test('the table counts a scenario in the row of each of its faults', () => {
     outcome,
     reason: '',
     problems: [],
-    counts: { kills: 0, acknowledged: 0, leftOut: 0, hostile: 0 },
+    counts: { kills: 0, acknowledged: 0, leftOut: 0, hostile: 0, overSockets: 0, noised: 0, full: 0 },
     seconds: 1,
   });
   const results = [result('finished', 'cut', 'delayed'), result('stopped', 'cut')];

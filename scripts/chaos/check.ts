@@ -1,16 +1,24 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { Evidence, Recorded } from './evidence.ts';
 import { MALLORY } from './plan.ts';
 import type { Seen } from './seen.ts';
+import type { SettingName } from './settings.ts';
 import { contents } from './workspace.ts';
 
 const where = ({ place, round }: Pick<Recorded, 'place' | 'round'>): string =>
   `round ${round + 1} of ${place.method} · ${place.stage}`;
 
-/** Acknowledged updates that do not count, and why that is wrong. */
-export function lost(evidence: Evidence, seen: Seen, server: string): string[] {
+/** Reasons for which an acknowledged update may not count: the round had what it needed, or its client left the sum it was for. */
+const excused: Partial<Record<SettingName, RegExp>> = {
+  late: /^came after the (\d+) updates that the round needed$/,
+  secure: /^left the secure sum at “\w+”: |^its numbers are not in the secure sum$/,
+};
+
+/** Acknowledged updates that do not count, and why that is wrong. @param setting what kind of run it is */
+export function lost(evidence: Evidence, seen: Seen, server: string, setting: SettingName): string[] {
   const tasks = new Map(evidence.tasks.map((task) => [task.id, task]));
   const problems = seen.acknowledged.flatMap(({ client, task: id, message }) => {
     const task = tasks.get(id);
@@ -19,6 +27,9 @@ export function lost(evidence: Evidence, seen: Seen, server: string): string[] {
     if (record?.participants.includes(client)) return [];
     if (record !== undefined) {
       const why = record.leftOut.find((one) => one.client === client)?.reason;
+      const excuse = why === undefined ? null : excused[setting]?.exec(why);
+      const enough = excuse?.[1] === undefined || record.participants.length >= Number(excuse[1]);
+      if (excuse && enough) return [];
       return [
         `${client}: its update of ${where(task)} was acknowledged and does not count (${why ?? 'no reason given'})`,
       ];
@@ -33,6 +44,46 @@ export function lost(evidence: Evidence, seen: Seen, server: string): string[] {
   return [...new Set(problems)];
 }
 
+/**
+ * Where the server told a client something else of its update than what the record says. @param quiet nothing was killed, and the
+ * run has ended: then a client that sent an update that does not count was told why
+ */
+export function mistold(evidence: Evidence, seen: Seen, quiet: boolean): string[] {
+  const tasks = new Map(evidence.tasks.map((task) => [task.id, task]));
+  const acknowledged = new Set(seen.acknowledged.map(({ task }) => task));
+  const problems = seen.outcomes.flatMap(({ client, task: id, outcome }) => {
+    const task = tasks.get(id);
+    const record = task && evidence.rounds(task.place).find(({ round }) => round === task.round);
+    if (task === undefined || record === undefined) return [];
+    const counts = record.participants.includes(client);
+    if (outcome === 'accepted' && !counts)
+      return [`${client} was told that its update of ${where(task)} counts, and it does not`];
+    if (outcome === 'refused' && counts && acknowledged.has(id))
+      return [`${client} was told that its acknowledged update of ${where(task)} does not count, and it does`];
+    return [];
+  });
+  const untold = seen.acknowledged.flatMap(({ client, task: id }) => {
+    const task = tasks.get(id);
+    const record = task && evidence.rounds(task.place).find(({ round }) => round === task.round);
+    const why = record?.leftOut.find((one) => one.client === client)?.reason;
+    if (task === undefined || why === undefined) return [];
+    const told = seen.outcomes.some((one) => one.task === id && one.outcome === 'refused' && one.reason === why);
+    return told ? [] : [`${client} was never told why its update of ${where(task)} does not count (${why})`];
+  });
+  return [...new Set([...problems, ...(quiet ? untold : [])])];
+}
+
+/** Rounds that were sent to clients with different tensors: what was done in one is not done twice, whatever is drawn in it. */
+export function broadcastTwice(seen: Seen): string[] {
+  const rounds = new Map<string, Set<string>>();
+  for (const task of seen.tasks.values()) {
+    if (task.kind !== 'train') continue;
+    const key = where(task);
+    rounds.set(key, (rounds.get(key) ?? new Set()).add(task.sent?.digest ?? ''));
+  }
+  return [...rounds].flatMap(([key, sent]) => (sent.size > 1 ? [`${key} was begun from different tensors`] : []));
+}
+
 const intact = (path: string, digest: string): boolean =>
   existsSync(path) && createHash('sha256').update(readFileSync(path)).digest('hex') === digest;
 
@@ -45,7 +96,7 @@ export function forged(evidence: Evidence, seen: Seen): string[] {
           return [`${client}: an update counts in ${where({ place, round })}; it sent no good one`];
         const message = acceptedOf(evidence, place, round, client)?.message;
         const sent = [...seen.sent.values()].flat().filter((one) => one.client === client);
-        return sent.some((one) => JSON.stringify(one.message) === JSON.stringify(message))
+        return sent.some((one) => isDeepStrictEqual(one.message, message))
           ? []
           : [`${client}: what counts in ${where({ place, round })} was never sent by it`];
       }),
@@ -70,7 +121,12 @@ export const acceptedOf = (
   );
 
 /** Where nobody was left out of anything, faults may have changed nothing at all: adapters are those of an undisturbed run. */
-export function differing(evidence: Evidence, folder: string, reference: string, clients: readonly string[]): string[] {
+export function differing(
+  evidence: Evidence,
+  folder: string,
+  reference: string,
+  clients: readonly { readonly client: string; readonly folder: string }[],
+): string[] {
   const rounds = evidence.places.flatMap((place) => evidence.rounds(place));
   if (rounds.some(({ leftOut }) => leftOut.length > 0)) return [];
   return evidence.places
@@ -78,11 +134,11 @@ export function differing(evidence: Evidence, folder: string, reference: string,
     .flatMap(({ method }) => {
       const adapters = join(reference, 'adapters', method);
       const whose: [string, string, string][] = [
-        ['the global adapter', join(adapters, 'global'), join(folder, 'server', 'adapters', method, 'global')],
-        ...clients.map((client): [string, string, string] => [
+        ['the global adapter', join(adapters, 'global'), join(folder, 'adapters', method, 'global')],
+        ...clients.map(({ client, folder: own }): [string, string, string] => [
           `the personal adapter of ${client}`,
           join(adapters, 'clients', client),
-          join(folder, client, 'adapters', method),
+          join(own, 'adapters', method),
         ]),
       ];
       const global = contents(join(adapters, 'global'));

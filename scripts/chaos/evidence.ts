@@ -22,6 +22,15 @@ export interface Evidence {
   readonly places: readonly (Place & { readonly planned: number })[];
   readonly rounds: (place: Place) => readonly RoundRecord[];
   readonly journal: Journal;
+  /** Rows that each client said it trains on, where it said so. */
+  readonly examples: ReadonlyMap<string, number>;
+  /** The kinds of what the journal has of each round, in order. */
+  readonly events: readonly {
+    readonly kind: string;
+    readonly stage: number;
+    readonly round: number;
+    readonly json: unknown;
+  }[];
   close(): void;
 }
 
@@ -30,11 +39,10 @@ export function evidenceOf(folder: string): Evidence | undefined {
   const path = join(folder, 'journal.sqlite');
   const record = join(folder, 'server', 'server.sqlite');
   if (!existsSync(path) || !existsSync(record)) return undefined;
-  const identity = Object.fromEntries(
-    rows(path, 'select name, value from identity').map((row) => [String(row['name']), String(row['value'])]),
-  ) as Identity;
   const stages = rows(path, `select method, stage, json from events where kind = 'stage' order by id`);
-  const journal = openJournal({ path, identity, resume: true });
+  const events = rows(path, 'select kind, stage, round, json from events order by id');
+  const counts = rows(record, 'select name, data from clients where data is not null');
+  const journal = journalAt(path);
   const tasks = rows(record, `select id, client, place, round, result from tasks where kind = 'train'`);
   return {
     tasks: tasks.map(({ result, ...row }) => ({
@@ -50,11 +58,31 @@ export function evidenceOf(folder: string): Evidence | undefined {
     }),
     rounds: (place) => journal.rounds(place),
     journal,
+    examples: new Map(
+      counts.flatMap(({ name, data }) => {
+        const train = (JSON.parse(String(data)) as { train?: number } | null)?.train;
+        return train === undefined ? [] : [[String(name), train] as const];
+      }),
+    ),
+    events: events.map(({ kind, stage, round, json }) => ({
+      kind: String(kind),
+      stage: Number(stage),
+      round: Number(round),
+      json: JSON.parse(String(json)) as unknown,
+    })),
     close: () => journal.close(),
   };
 }
 
-function rows(path: string, sql: string): readonly Row[] {
+/** A journal that nobody has open, whatever run it is of. */
+export function journalAt(path: string): Journal {
+  const identity = Object.fromEntries(
+    rows(path, 'select name, value from identity').map((row) => [String(row['name']), String(row['value'])]),
+  ) as Identity;
+  return openJournal({ path, identity, resume: true });
+}
+
+export function rows(path: string, sql: string): readonly Row[] {
   const database = openDatabase(path);
   try {
     return database.all(sql);

@@ -2,7 +2,7 @@ import { request as ask } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
 import { newSecret } from '../../src/federation/http/server/keys.ts';
 import type { Random } from '../../src/tensor/random.ts';
-import type { Seen } from './seen.ts';
+import type { Heard, Seen } from './seen.ts';
 
 /** A request as somebody hostile writes it. */
 export interface Attempt {
@@ -21,14 +21,14 @@ export function attempt(
   signal: AbortSignal,
 ): Promise<{ status: number; body: Buffer } | undefined> {
   const bytes = body instanceof Uint8Array || typeof body === 'string' ? body : body && JSON.stringify(body);
-  const { hostname, port } = new URL(url);
+  const { hostname, port, pathname } = new URL(url);
   return new Promise((done) => {
     const outgoing = ask(
       {
         hostname,
         port,
         method,
-        path,
+        path: `${pathname.replace(/\/$/, '')}${path}`,
         agent: false,
         signal: AbortSignal.any([signal, AbortSignal.timeout(30_000)]),
         headers: {
@@ -46,6 +46,10 @@ export function attempt(
           .on('error', () => done(undefined));
       },
     );
+    outgoing.on('upgrade', (response, socket) => {
+      socket.destroy();
+      done({ status: response.statusCode!, body: Buffer.alloc(0) });
+    });
     outgoing.on('error', () => done(undefined));
     outgoing.end(bytes);
   });
@@ -57,23 +61,36 @@ export const unexpected = ({ what, method, path }: Attempt, status: number | und
     ? []
     : [`${what} (${method} ${path.slice(0, 80)}) was answered with ${status}`];
 
-/**
- * People without a key, for as long as the run lasts: they guess, forge, replay what they have seen of others under keys of their
- * own, and send what is too large or no message at all. Nothing of it may be taken, and nothing may make the server fail.
- */
-export async function strangers(parts: {
+interface Hostile {
+  /** Where the run is now. */
   readonly url: () => string | undefined;
   readonly seen: Seen;
   readonly random: Random;
   readonly signal: AbortSignal;
-}): Promise<{ readonly tried: number; readonly problems: string[] }> {
-  const { url, seen, random, signal } = parts;
+}
+
+type Tried = Promise<{ readonly tried: number; readonly problems: string[] }>;
+
+/**
+ * People without a key, for as long as the run lasts: they guess, forge, replay what they have seen of others under keys of their
+ * own, and send what is too large or no message at all. Nothing of it may be taken, and nothing may make the server fail.
+ */
+export const strangers = (parts: Hostile): Tried => tryAll(parts, () => attempts(parts));
+
+/** Clients of another run on the same server, who ask this one with the keys that they have there. */
+export const strayed = (parts: Hostile): Tried =>
+  tryAll(parts, () => {
+    const { method, path, headers, body } = anyOf(parts) ?? { method: 'GET', path: '/v1/next?wait=0', headers: {} };
+    return [{ what: 'a client of another run', method, path, headers, ...(body && { body }) }];
+  });
+
+async function tryAll({ url, random, signal }: Hostile, list: () => readonly Attempt[]): Tried {
   const problems: string[] = [];
   let tried = 0;
   while (!signal.aborted) {
     const to = url();
-    const list = attempts({ seen, random });
-    const one = list[random.integer(list.length)]!;
+    const some = list();
+    const one = some[random.integer(some.length)]!;
     if (to !== undefined) {
       const answer = await attempt(to, one, signal);
       if (answer !== undefined) tried++;
@@ -84,10 +101,22 @@ export async function strangers(parts: {
   return { tried, problems };
 }
 
+/** A request that a client has sent with its key. */
+function anyOf({ seen, random }: Pick<Hostile, 'seen' | 'random'>): Heard | undefined {
+  const requests = seen.requests.filter(({ path }) => !path.startsWith('/v1/run') && !path.startsWith('/v1/join'));
+  return requests[random.integer(Math.max(1, requests.length))];
+}
+
+const upgrading = {
+  connection: 'Upgrade',
+  upgrade: 'websocket',
+  'sec-websocket-version': '13',
+  'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+};
+
 function attempts({ seen, random }: { readonly seen: Seen; readonly random: Random }): Attempt[] {
   const key = newSecret();
-  const requests = seen.requests.filter(({ path }) => !path.startsWith('/v1/run') && !path.startsWith('/v1/join'));
-  const heard = requests[random.integer(Math.max(1, requests.length))];
+  const heard = anyOf({ seen, random });
   const { authorization: _, ...headers } = heard?.headers ?? {};
   const [task = '0'.repeat(32)] = random.shuffle([...seen.sent.keys()]);
   const [digest = '0'.repeat(64)] = random.shuffle([...seen.payloads.keys()]);
@@ -151,6 +180,15 @@ function attempts({ seen, random }: { readonly seen: Seen; readonly random: Rand
     { what: 'a path of no kind', method: 'GET', path: '/v1/tasks/%00/outcome', key },
     { what: 'a broken escape', method: 'GET', path: '/v1/blobs/%zz', key },
     { what: 'a method that is not there', method: 'DELETE', path: '/v1/join', key },
+    { what: 'a WebSocket with a guessed key', method: 'GET', path: '/v1/socket', key, headers: upgrading },
+    { what: 'a WebSocket without a key', method: 'GET', path: '/v1/socket', headers: upgrading },
+    {
+      what: 'a contribution to a sum with a guessed key',
+      method: 'POST',
+      path: `/v1/tasks/${task}/secure`,
+      key,
+      body: { kind: 'reveal', from: 0, shares: [] },
+    },
     { what: 'a stop of the run', method: 'POST', path: '/v1/admin/stop', key },
     { what: 'the clients’ list', method: 'GET', path: '/v1/admin/clients', key },
     { what: 'large headers', method: 'GET', path: '/v1/next', key, headers: { 'x-large': 'x'.repeat(40_000) } },

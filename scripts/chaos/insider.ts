@@ -1,13 +1,21 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { toPayload, fromPayload } from '../../src/federation/http/payload.ts';
-import type { Next, TaskMessage, TrainMessage } from '../../src/federation/http/protocol.ts';
+import { noTotals, type Next, type TaskMessage, type TrainMessage } from '../../src/federation/http/protocol.ts';
 import { newSecret } from '../../src/federation/http/server/keys.ts';
+import { keyPair } from '../../src/federation/secure/keys.ts';
 import type { Random } from '../../src/tensor/random.ts';
 import { mapTensors } from '../../src/tensor/tensors.ts';
 import type { Tensors } from '../../src/tensor/tensor.ts';
 import { attempt, unexpected, type Attempt } from './hostile.ts';
 import type { Seen } from './seen.ts';
+
+interface Described {
+  readonly run: string;
+  readonly fedlora: string;
+  readonly protocol: number;
+  readonly config: { readonly combine?: unknown; readonly guards?: readonly { readonly use: string }[] };
+}
 
 const data = { train: 6, validation: 0, test: 1, labelledTokens: 40 };
 const totals = { step: 1, steps: 1, tokens: 1, processed: 1, lossSum: 1 };
@@ -25,6 +33,8 @@ export async function badClient(parts: {
 }): Promise<{ readonly tried: number; readonly problems: string[] }> {
   const { url, token, seen, random, signal } = parts;
   const key = newSecret();
+  const identity = Buffer.from(keyPair('ed25519', new Uint8Array(randomBytes(32))).publicKey).toString('base64url');
+  let secure = false;
   const problems: string[] = [];
   let tried = 0;
   const send = async (one: Omit<Attempt, 'key'>, own = key): Promise<{ status: number; body: Buffer } | undefined> => {
@@ -40,28 +50,36 @@ export async function badClient(parts: {
     const described = await send({ what: '', method: 'GET', path: '/v1/run' });
     const secret = token();
     if (described?.status !== 200 || secret === undefined) return false;
-    const { run, fedlora, protocol } = JSON.parse(described.body.toString('utf8')) as Record<string, unknown>;
-    const joined = await send(
-      { what: '', method: 'POST', path: '/v1/join', body: { run, fedlora, protocol, key } },
-      secret,
-    );
+    const { run, fedlora, protocol, config } = JSON.parse(described.body.toString('utf8')) as Described;
+    secure = config.combine === 'secure';
+    const silent = (config.guards ?? []).some(({ use }) => use === 'privacy');
+    const body = { run, fedlora, protocol, key, ...(secure && { identity }) };
+    const joined = await send({ what: '', method: 'POST', path: '/v1/join', body }, secret);
     if (joined?.status !== 200) return false;
-    return (await send({ what: '', method: 'POST', path: '/v1/ready', body: { data } }))?.status === 200;
+    const counts = { data: silent ? null : data };
+    return (await send({ what: '', method: 'POST', path: '/v1/ready', body: counts }))?.status === 200;
   };
   while (!signal.aborted && !(await enter())) await setTimeout(200, undefined, { signal }).catch(() => undefined);
   while (!signal.aborted) {
     const answer = await send({ what: '', method: 'GET', path: '/v1/next?wait=5' });
     const next = answer?.status === 200 ? (JSON.parse(answer.body.toString('utf8')) as Next) : undefined;
-    if (next?.kind === 'over') break;
+    if (next?.kind === 'over' && next.how === 'finished') break;
     if (next?.kind !== 'task') {
       await setTimeout(200, undefined, { signal }).catch(() => undefined);
       continue;
     }
     const { task } = next;
-    const list = task.kind === 'train' ? await badUpdates(task) : badSums(task, random);
+    const list =
+      task.kind === 'train'
+        ? await badUpdates(task)
+        : task.kind === 'sum'
+          ? badContributions(task)
+          : badSums(task, random);
     for (const one of random.shuffle(list).slice(0, 6)) await bad(one);
     for (const one of others()) await bad(one);
-    if (task.kind === 'evaluate') await send(possibleSums(task, random));
+    // Into the sum, where it says nothing that others could add up.
+    if (task.kind === 'train' && secure && random.integer(2) === 0) await send(ready(task));
+    else if (task.kind === 'evaluate') await send(possibleSums(task, random));
     else await send({ what: '', method: 'POST', path: `/v1/tasks/${task.id}/failure`, body: { reason: 'no good' } });
   }
   return { tried, problems };
@@ -156,6 +174,34 @@ export async function badClient(parts: {
       },
     ];
   }
+}
+
+/** Says that there is an update for the sum. */
+const ready = ({ id }: TaskMessage): Omit<Attempt, 'key'> => ({
+  what: '',
+  method: 'POST',
+  path: `/v1/tasks/${id}/update`,
+  body: { digest: null, weight: null, seconds: 0, totals: noTotals },
+});
+
+function badContributions({ id }: TaskMessage): Omit<Attempt, 'key'>[] {
+  const bytes = (length: number): string => randomBytes(length).toString('base64url');
+  const at = { method: 'POST', path: `/v1/tasks/${id}/secure` };
+  const advert = { kind: 'advert', maskKey: bytes(32), sealKey: bytes(32), seedHash: bytes(32), signature: bytes(64) };
+  return [
+    ...[0, 1, 2, 3, 4, 99].map((from) => ({
+      ...at,
+      what: 'an advert that nobody has signed',
+      body: { ...advert, from },
+    })),
+    {
+      ...at,
+      what: 'a masked vector that was never uploaded',
+      body: { kind: 'masked', from: 0, digest: '5'.repeat(64) },
+    },
+    { ...at, what: 'a signature of nothing', body: { kind: 'vouch', from: 0, signature: bytes(64) } },
+    { ...at, what: 'shares that were not asked for', body: { kind: 'reveal', from: 0, seeds: [], keys: [] } },
+  ];
 }
 
 const sums = { nll: 1, tokens: 1, correct: 0, rows: 1, generated: 0, exact: 0, rougeL: 0 };

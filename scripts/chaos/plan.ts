@@ -1,8 +1,19 @@
 import { stream, type Random } from '../../src/tensor/random.ts';
-import { settings, type SettingName } from './settings.ts';
+import { clientsOf, settings, type SettingName } from './settings.ts';
 
 /** What a request is for, as far as faults care. */
-export type RequestKind = 'join' | 'ready' | 'next' | 'progress' | 'blob' | 'upload' | 'update' | 'sums' | 'outcome';
+export type RequestKind =
+  | 'join'
+  | 'ready'
+  | 'next'
+  | 'progress'
+  | 'blob'
+  | 'upload'
+  | 'update'
+  | 'sums'
+  | 'secure'
+  | 'outcome'
+  | 'socket';
 
 /** A point in a run: just before, in the middle of, or after the n-th request of a kind (of one client, or of all together), and so long later. */
 export interface Moment {
@@ -30,20 +41,39 @@ export type Fault =
       /** So many milliseconds after a process began its clock moves by so many. */
       readonly jumps: readonly { readonly after: number; readonly by: number }[];
     }
-  | { readonly kind: 'full disk'; readonly bytes: number }
+  | {
+      readonly kind: 'full disk';
+      readonly who: string;
+      /** Room of a file system of its own; `injected`: bytes after which writes of files fail instead. */
+      readonly bytes: number;
+      readonly injected: boolean;
+    }
   | { readonly kind: 'strangers' }
   | { readonly kind: 'bad client' }
   | { readonly kind: 'clients vanish'; readonly share: number };
 
 export type FaultKind = Fault['kind'];
 
+/** A run of a scenario: its only one, or one of two on a server. */
+export interface PlannedRun {
+  /** Of its place on the server; '' where it is the only one. */
+  readonly name: '' | 'one' | 'two';
+  readonly setting: SettingName;
+  readonly clients: readonly string[];
+}
+
 /** Everything that a scenario does, from its seed alone. */
 export interface Plan {
   readonly seed: number;
-  readonly setting: SettingName;
-  readonly clients: readonly string[];
+  readonly runs: readonly PlannedRun[];
   readonly faults: readonly Fault[];
+  /** Whether clients may have WebSockets, or have to poll. */
+  readonly sockets: boolean;
 }
+
+/** What a client's process and folder are called. Faults of single clients are of the first run's. */
+export const processOf = ({ name }: Pick<PlannedRun, 'name'>, client: string): string =>
+  name === 'two' ? `two-${client}` : client;
 
 export const SERVER = 'server';
 /** The client of the harness that has a valid key and nothing good in mind. */
@@ -66,36 +96,51 @@ export const faultKinds: readonly FaultKind[] = [
 /** The seed of the k-th scenario (from 0) of a series. */
 export const seedOf = (series: number, k: number): number => series * 100_000 + k;
 
-/** A scenario: each kind of fault comes in turn, with up to three others drawn beside it. */
+/** A scenario: each kind of fault comes in turn, with up to three others drawn beside it. One in six has two runs. */
 export function planOf(seed: number): Plan {
   const random = stream(seed, 'chaos');
   const names = Object.keys(settings) as SettingName[];
   const setting = names[random.integer(names.length)]!;
-  const clients = ['aurora', 'birch', 'cobalt', 'dune'].slice(0, random.integer(4) === 0 ? 4 : 3);
+  const clients = ['aurora', 'birch', 'cobalt', 'dune'].slice(
+    0,
+    clientsOf(setting) ?? (random.integer(4) === 0 ? 4 : 3),
+  );
   const first = faultKinds[seed % faultKinds.length]!;
   const others = random.shuffle(faultKinds.filter((kind) => kind !== first)).slice(0, random.integer(4));
-  return { seed, setting, clients, faults: [first, ...others].flatMap((kind) => faultsOf(kind, clients, random)) };
+  const faults = [first, ...others].flatMap((kind) => faultsOf(kind, clients, setting === 'secure', random));
+  const more = stream(seed, 'chaos, more');
+  const sockets = more.integer(2) === 0;
+  const small = names.filter((name) => clientsOf(name) === undefined);
+  const runs: readonly PlannedRun[] =
+    more.integer(6) === 0
+      ? [
+          { name: 'one', setting, clients },
+          { name: 'two', setting: oneOf(more, small), clients: clients.slice(0, 2) },
+        ]
+      : [{ name: '', setting, clients }];
+  return { seed, runs, faults, sockets };
 }
 
 const between = (random: Random, least: number, most: number): number => least + random.integer(most - least + 1);
 const oneOf = <T>(random: Random, list: readonly T[]): T => list[random.integer(list.length)]!;
 
-function faultsOf(kind: FaultKind, clients: readonly string[], random: Random): Fault[] {
+function faultsOf(kind: FaultKind, clients: readonly string[], secure: boolean, random: Random): Fault[] {
+  const moment = (of: readonly string[], who?: string): Moment => drawn(random, secure, of, who);
   switch (kind) {
     case 'server killed':
       return Array.from({ length: between(random, 1, 3) }, () => ({
         kind,
-        at: moment(random, clients),
+        at: moment(clients),
         down: between(random, 0, 1500),
       }));
     case 'client killed':
       return Array.from({ length: between(random, 1, 2) }, () => {
         const who = oneOf(random, clients);
-        return { kind, who, at: moment(random, [who], who), down: between(random, 0, 1500) };
+        return { kind, who, at: moment([who], who), down: between(random, 0, 1500) };
       });
     case 'damaged on disk': {
       const who = random.uniform() < 0.7 ? SERVER : oneOf(random, clients);
-      return [{ kind, who, at: moment(random, who === SERVER ? clients : [who], who), down: between(random, 0, 300) }];
+      return [{ kind, who, at: moment(who === SERVER ? clients : [who], who), down: between(random, 0, 300) }];
     }
     case 'clock jumps':
       return [
@@ -109,7 +154,7 @@ function faultsOf(kind: FaultKind, clients: readonly string[], random: Random): 
         },
       ];
     case 'full disk':
-      return [{ kind, bytes: between(random, 100_000, 900_000) }];
+      return [fullDisk(random.uniform() < 0.7 ? SERVER : oneOf(random, clients), random)];
     case 'strangers':
     case 'bad client':
       return [{ kind }];
@@ -125,22 +170,20 @@ function faultsOf(kind: FaultKind, clients: readonly string[], random: Random): 
   }
 }
 
-/** Half of them while tensors are on their way or a round is about to be committed. */
-function moment(random: Random, clients: readonly string[], who: string = SERVER): Moment {
-  const on = oneOf<RequestKind>(random, [
-    'upload',
-    'update',
-    'upload',
-    'update',
-    'next',
-    'blob',
-    'sums',
-    'outcome',
-    'ready',
-    'join',
-  ]);
+function fullDisk(who: string, random: Random): Fault {
+  const injected = random.integer(3) === 0;
+  const [least, most] = injected ? [500, 40_000] : who === SERVER ? [100_000, 900_000] : [20_000, 500_000];
+  return { kind: 'full disk', who, injected, bytes: between(random, least, most) };
+}
+
+/** Half of them while tensors are on their way, or in the stages of a sum, or a round is about to be committed. */
+function drawn(random: Random, secure: boolean, clients: readonly string[], who: string = SERVER): Moment {
+  const busy: readonly RequestKind[] = secure
+    ? ['secure', 'secure', 'secure', 'upload', 'update']
+    : ['upload', 'update', 'upload', 'update'];
+  const on = oneOf<RequestKind>(random, [...busy, 'next', 'blob', 'sums', 'outcome', 'ready', 'join']);
   const once = on === 'ready' || on === 'join';
-  const most = once ? 1 : 4;
+  const most = once ? 1 : on === 'secure' ? 10 : 4;
   return {
     on,
     ...(who !== SERVER && { of: who }),

@@ -1,8 +1,10 @@
 import { createServer, request as ask, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
+import type { OutcomeMessage, UpdateMessage } from '../../src/federation/http/protocol.ts';
 import type { Moment, RequestKind } from './plan.ts';
-import { noteUpdate, pieces, type Heard, type Seen } from './seen.ts';
+import { digestOf, noteNext, noteUpdate, pieces, type Heard, type Seen } from './seen.ts';
+import { passSocket } from './socket-wire.ts';
 import type { Mischief } from './wire.ts';
 
 interface Answer {
@@ -19,14 +21,20 @@ export interface Wire {
 /** One client's connection to the server: hands requests on, and does to each what the plan says. */
 export async function openWire(parts: {
   readonly client: string;
-  /** Where the server listens now; undefined while it is down. */
+  /** Whether the client may have a WebSocket. */
+  readonly sockets: boolean;
+  /** Where the run is now; undefined while its server is down. */
   readonly upstream: () => string | undefined;
   readonly seen: Seen;
   readonly mischief: (n: number, kind: RequestKind) => Mischief;
   /** Told as requests pass, so that something can happen just then. */
   readonly passing: (kind: RequestKind, client: string, when: Moment['when'], answer?: Buffer) => void;
+  /** Told of every request and what became of it, for people. */
+  readonly log: (line: string) => void;
+  /** The digest of the update that the client keeps by itself, while it tells the server that there is one. */
+  readonly kept: () => string | undefined;
 }): Promise<Wire> {
-  const { client, upstream, seen, mischief, passing } = parts;
+  const { client, sockets, upstream, seen, mischief, passing, log, kept: keptAt } = parts;
   const piece = pieces(seen);
   const closed = new AbortController();
   let count = 0;
@@ -36,13 +44,20 @@ export async function openWire(parts: {
     const answer = await exchange(heard, upstream(), how, signal, () => passing(kind, client, 'during'));
     if (kind === 'join' && answer.status === 200)
       seen.used.add(heard.headers['authorization']!.slice('Bearer '.length));
-    if (kind === 'update' && answer.status === 200) {
-      const { outcome } = JSON.parse(answer.body.toString('utf8')) as { outcome: string };
-      const task = heard.path.split('/')[3]!;
-      const message = JSON.parse(Buffer.from(heard.body).toString('utf8')) as ReturnType<typeof noteUpdate>['message'];
-      if (outcome === 'received' || outcome === 'accepted') seen.acknowledged.push({ client, task, message });
-    }
+    if (answer.status === 200 || answer.status === 206) note(heard, kind, answer.body);
     return answer;
+  }
+
+  function note(heard: Heard, kind: RequestKind, body: Buffer): void {
+    const [, , what, name = '', last = ''] = heard.path.split('/');
+    if (kind === 'next') noteNext(seen, client, body);
+    if (kind === 'blob' && digestOf(body) === name) seen.payloads.set(name, body);
+    if (what !== 'tasks' || (last !== 'update' && last !== 'outcome')) return;
+    const outcome = JSON.parse(body.toString('utf8')) as OutcomeMessage;
+    seen.outcomes.push({ ...outcome, client, task: name });
+    if (kind !== 'update' || (outcome.outcome !== 'received' && outcome.outcome !== 'accepted')) return;
+    const message = JSON.parse(Buffer.from(heard.body).toString('utf8')) as UpdateMessage;
+    seen.acknowledged.push({ client, task: name, message });
   }
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -56,9 +71,15 @@ export async function openWire(parts: {
     };
     const kind = kindOf(heard.method, heard.path);
     seen.requests.push(heard);
-    if (kind === 'update') noteUpdate(seen, heard);
+    if (kind === 'update') {
+      const { task, message } = noteUpdate(seen, heard);
+      const digest = message.weight === null ? keptAt() : undefined;
+      if (digest !== undefined) seen.kept.set(task, digest);
+    }
     if (kind === 'upload' && heard.method === 'PUT') piece(heard);
     const how = mischief(n, kind);
+    const line = `${n} ${heard.method} ${heard.path.slice(0, 60)} ${how.kind === 'none' ? '' : JSON.stringify(how)}`;
+    log(line);
     const gone = new AbortController();
     response.on('close', () => gone.abort());
     const signal = AbortSignal.any([gone.signal, closed.signal]);
@@ -72,6 +93,7 @@ export async function openWire(parts: {
       throw new Cut();
     }
     const answer = await (how.kind === 'sent twice' ? twice(heard, kind, how, signal) : hand(heard, kind, how, signal));
+    log(`${line} ${answer.status}`);
     passing(kind, client, 'after', answer.body);
     if (how.kind === 'delayed') await setTimeout(how.answer, undefined, { signal });
     await reply(response, kind === 'blob' ? damaged(answer, how) : answer, how);
@@ -92,8 +114,41 @@ export async function openWire(parts: {
     return both[how.answer]!;
   }
 
+  async function upgraded(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    const how = mischief(count++, 'socket');
+    log(`WebSocket ${JSON.stringify(how)}`);
+    const to = upstream();
+    if (!sockets || to === undefined || how.kind === 'out of order' || (how.kind === 'cut' && how.where === 'before'))
+      throw new Cut();
+    passing('socket', client, 'before');
+    const kindIn = (text: Buffer): string => (JSON.parse(text.toString('utf8')) as { kind: string }).kind;
+    await passSocket(
+      { request, socket, head },
+      {
+        upstream: to,
+        how,
+        signal: closed.signal,
+        said: (text) => {
+          log(`says ${text.toString('utf8').slice(0, 60)}`);
+          const kind = kindIn(text) === 'next' ? 'next' : 'progress';
+          passing(kind, client, 'before');
+          passing(kind, client, 'during');
+        },
+        told: (text) => {
+          log(`is told ${text.toString('utf8').slice(0, 120)}`);
+          if (noteNext(seen, client, text) !== undefined) seen.overSockets++;
+          passing(['heard', 'refused'].includes(kindIn(text)) ? 'progress' : 'next', client, 'after', text);
+        },
+      },
+    );
+  }
+
   const server = createServer((request, response) => {
     handle(request, response).catch(() => response.destroy());
+  });
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    socket.on('error', () => socket.destroy());
+    upgraded(request, socket, head).catch(() => socket.destroy());
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   return {
@@ -129,7 +184,8 @@ export function kindOf(method: string, path: string): RequestKind {
   const [, , what = '', , last = ''] = path.split(/[/?]/);
   if (what === 'uploads') return method === 'PUT' ? 'upload' : 'outcome';
   if (what === 'blobs') return 'blob';
-  if (what === 'tasks') return last === 'failure' ? 'sums' : (last as 'update' | 'sums' | 'progress' | 'outcome');
+  if (what === 'tasks')
+    return last === 'failure' ? 'sums' : (last as 'update' | 'sums' | 'secure' | 'progress' | 'outcome');
   return ['join', 'ready', 'next'].includes(what) ? (what as 'join') : 'outcome';
 }
 
@@ -142,10 +198,11 @@ async function exchange(
   halfway: () => void,
 ): Promise<Answer> {
   if (to === undefined) throw new Cut();
-  const { hostname, port } = new URL(to);
+  const { hostname, port, pathname } = new URL(to);
+  const at = `${pathname.replace(/\/$/, '')}${path}`;
   const sent = how.kind === 'damaged on the wire' && method === 'PUT' ? flipped(body, how.at) : body;
   return new Promise((done, failed) => {
-    const outgoing = ask({ hostname, port, method, path, headers, agent: false, signal }, (response) => {
+    const outgoing = ask({ hostname, port, method, path: at, headers, agent: false, signal }, (response) => {
       bodyOf(response).then(
         (bytes) => done({ status: response.statusCode!, headers: response.headers, body: bytes }),
         failed,

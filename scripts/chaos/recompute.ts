@@ -7,7 +7,8 @@ import { checkConfig } from '../../src/config/check.ts';
 import type { RunConfigInput } from '../../src/config/schema.ts';
 import { sortedNames } from '../../src/federation/clients.ts';
 import { Fatal } from '../../src/federation/fatal.ts';
-import { fromPayload } from '../../src/federation/http/payload.ts';
+import { fromPayload, unpacked } from '../../src/federation/http/payload.ts';
+import { expectedUpdate } from '../../src/federation/http/server/participant.ts';
 import { openJournal } from '../../src/federation/journal.ts';
 import type { Participant, Update } from '../../src/federation/participant.ts';
 import { runRounds } from '../../src/federation/rounds.ts';
@@ -16,9 +17,12 @@ import type { Adapter, AdapterMix } from '../../src/lora/adapter.ts';
 import { initAdapter } from '../../src/lora/init.ts';
 import { projectionsOf } from '../../src/models/weights.ts';
 import { withGuards } from '../../src/run/guards.ts';
+import { secureOf } from '../../src/run/secure.ts';
 import { knownMethods, layOut } from '../../src/run/methods.ts';
 import { layoutOf, openModel } from '../../src/run/subject.ts';
 import { encodeState } from '../../src/tensor/encode.ts';
+import type { Packing } from '../../src/tensor/packed.ts';
+import { shapesOf, type Shapes } from '../../src/tensor/tensors.ts';
 import type { Tensors } from '../../src/tensor/tensor.ts';
 import { acceptedOf } from './check.ts';
 import type { Evidence } from './evidence.ts';
@@ -37,8 +41,12 @@ export interface Counted {
  * Computes everything again from the updates that count, as the harness saw them on their way: each stage's shared state and the
  * adapters. Gives what is not the same, bit for bit.
  */
-export async function recomputed(folder: string, evidence: Evidence, seen: Seen): Promise<string[]> {
-  const given = parse(readFileSync(join(folder, 'serve.yaml'), 'utf8')) as RunConfigInput;
+export async function recomputed(
+  { file, server }: { readonly file: string; readonly server: string },
+  evidence: Evidence,
+  seen: Seen,
+): Promise<string[]> {
+  const given = parse(readFileSync(file, 'utf8')) as RunConfigInput;
   const known = knownMethods();
   const config = checkConfig(given, known);
   const model = await openModel(modelFolder);
@@ -50,7 +58,7 @@ export async function recomputed(folder: string, evidence: Evidence, seen: Seen)
   const journal = openJournal({ path: join(scratch, 'journal.sqlite'), identity: {}, resume: false });
   const writing = { baseModel: model.folder, projections: projectionsOf(model.config) };
   const compareFolders = async (label: string, mix: AdapterMix, how: string): Promise<void> => {
-    const found = contents(join(folder, 'server', 'adapters', label, 'global'));
+    const found = contents(join(server, 'adapters', label, 'global'));
     await writeMix(join(scratch, how, label), mix, writing);
     const expected = contents(join(scratch, how, label));
     if (found.size === 0 || [...expected].some(([path, bytes]) => found.get(path) !== bytes))
@@ -70,6 +78,7 @@ export async function recomputed(folder: string, evidence: Evidence, seen: Seen)
         participant: recorded(evidence, seen),
         journal,
         rounds: config.rounds,
+        ...secureOf(config),
         seed: config.seed,
       });
       try {
@@ -90,11 +99,13 @@ export async function recomputed(folder: string, evidence: Evidence, seen: Seen)
           problems.push(`what ${label} · ${stage} has come to is not what the updates that count come to`);
       }
       const [first] = evidence.places;
-      if (use === 'fedit' && finished && first !== undefined) {
+      // A sum in fixed point has a resolution.
+      if (use === 'fedit' && finished && first !== undefined && config.combine !== 'secure') {
+        const form = { like: shapesOf(initial.factors), packing: stages[0]!.packing };
         const rounds = evidence
           .rounds(first)
           .map(({ round, participants }) =>
-            sortedNames(participants).map((client) => countedAs(evidence, seen, first, round, client)),
+            sortedNames(participants).map((client) => countedAs(evidence, seen, first, round, client, form)),
           );
         const adapter: Adapter = { layout: initial.layout, factors: averaged(initial.factors, rounds) };
         await compareFolders(label, [{ adapter, weight: 1 }], 'added up plainly');
@@ -112,15 +123,23 @@ const hex = (state: Parameters<typeof encodeState>[0]): string => Buffer.from(en
 /** Does what the record says was done: the updates that count, and nothing of anybody else. */
 const recorded = (evidence: Evidence, seen: Seen): Participant => ({
   // eslint-disable-next-line require-yield
-  async *perform({ method, stage, stageIndex, round, client }): AsyncGenerator<never, Update> {
+  async *perform(task): AsyncGenerator<never, Update> {
+    const { method, stage, stageIndex, round, client, packing } = task;
     const place = { method, stage, stageIndex };
     const record = evidence.rounds(place).find((one) => one.round === round);
     // A round that never ended ends this one too.
     if (record === undefined) throw new Fatal('the record ends here');
     if (!record.participants.includes(client)) throw new Error('left out');
-    return { ...countedAs(evidence, seen, place, round, client), seconds: 0 };
+    const form = { like: await expectedUpdate(task), packing };
+    return { ...countedAs(evidence, seen, place, round, client, form), seconds: 0 };
   },
 });
+
+/** How an update travels: as float32, or packed. */
+interface Form {
+  readonly like: Shapes;
+  readonly packing: Packing | undefined;
+}
 
 function countedAs(
   evidence: Evidence,
@@ -128,14 +147,19 @@ function countedAs(
   place: Parameters<typeof acceptedOf>[1],
   round: number,
   client: string,
+  { like, packing }: Form,
 ): Counted {
-  const message = acceptedOf(evidence, place, round, client)?.message;
-  if (message === undefined)
-    throw new Error(`${client} counts in round ${round + 1} of ${place.stage} without an update`);
-  const { digest, weight } = message;
-  if (weight === null) throw new Error(`${client} keeps its update for a secure sum, which no scenario has`);
+  const task = acceptedOf(evidence, place, round, client);
+  const where = `${client} counts in round ${round + 1} of ${place.stage}`;
+  if (task?.message === undefined) throw new Error(`${where} without an update`);
+  // What a client keeps for a secure sum is told to nobody; the harness has the client's folder.
+  const kept = task.message.weight === null;
+  const weight = task.message.weight ?? evidence.examples.get(client);
+  const digest = kept ? seen.kept.get(task.id) : task.message.digest;
+  if (weight === undefined || digest === undefined) throw new Error(`${where}, and nobody has seen with what`);
   if (digest === null) return { client, update: new Map(), weight };
   const bytes = seen.payloads.get(digest);
-  if (bytes === undefined) throw new Error(`${client} counts in round ${round + 1} with tensors that nobody sent`);
-  return { client, update: fromPayload(bytes, digest), weight };
+  if (bytes === undefined) throw new Error(`${where} with tensors that nobody sent`);
+  const update = packing === undefined ? fromPayload(bytes, digest) : unpacked(bytes, digest, like, packing);
+  return { client, update, weight };
 }

@@ -1,18 +1,26 @@
-import { cpSync, readFileSync, rmSync, existsSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { stream } from '../../src/tensor/random.ts';
-import { differing, forged, lost } from './check.ts';
 import { smallDisk, unmount } from './disk.ts';
-import { evidenceOf } from './evidence.ts';
-import { strangers } from './hostile.ts';
+import { strangers, strayed } from './hostile.ts';
 import { badClient } from './insider.ts';
-import { MALLORY, type FaultKind, type Plan } from './plan.ts';
+import { complaints, judged, ranOut, type Left } from './judge.ts';
+import { MALLORY, processOf, SERVER, type FaultKind, type Plan } from './plan.ts';
+import { lastRelease, type Release } from './private.ts';
 import { openWire } from './proxy.ts';
-import { recomputed } from './recompute.ts';
 import { openScene, type Ending } from './scene.ts';
-import { nothingSeen, type Seen } from './seen.ts';
+import { digestOf, nothingSeen, type Seen } from './seen.ts';
 import { mischiefs } from './wire.ts';
-import { contents, prepare, undisturbed, type Ground } from './workspace.ts';
+import { prepare, type Ground } from './workspace.ts';
 
 export interface Result {
   readonly seed: number;
@@ -30,6 +38,12 @@ export interface Result {
     readonly leftOut: number;
     /** Hostile requests that were answered. */
     readonly hostile: number;
+    /** Tasks that came over a WebSocket. */
+    readonly overSockets: number;
+    /** Noised sums that were checked against what came of them. */
+    readonly noised: number;
+    /** Whether a disk was really full, 0 or 1. */
+    readonly full: number;
   };
   readonly seconds: number;
 }
@@ -40,58 +54,80 @@ const LEASE = { vanishing: 5, usual: 60 };
 /** Runs a scenario and checks what it has left. Its folder stays where something does not hold. */
 export async function runScenario(plan: Plan, ground: Ground): Promise<Result> {
   const began = performance.now();
-  const { seed, setting, clients, faults } = plan;
+  const { seed, runs, faults, sockets } = plan;
   const has = (kind: FaultKind): boolean => faults.some((fault) => fault.kind === kind);
   const folder = join(ground.root, String(seed));
-  unmount(join(folder, 'server'));
+  for (const name of existsSync(folder) ? readdirSync(folder) : []) unmount(join(folder, name));
   rmSync(folder, { recursive: true, force: true });
   const lease = has('clients vanish') ? LEASE.vanishing : LEASE.usual;
-  prepare(folder, setting, clients, has('bad client') ? [...clients, MALLORY] : clients, lease);
-  const reference = await undisturbed(ground, setting, clients);
+  for (const [i, run] of runs.entries())
+    prepare(folder, run, i === 0 && has('bad client') ? [...run.clients, MALLORY] : run.clients, lease);
   const full = faults.find((fault) => fault.kind === 'full disk');
-  const disk = full?.kind === 'full disk' ? smallDisk(join(folder, 'server'), full.bytes) : undefined;
-  const seen = nothingSeen();
+  const disk = full?.kind === 'full disk' && !full.injected ? smallDisk(join(folder, full.who), full.bytes) : undefined;
+  const lefts = runs.map((run) => ({ run, seen: nothingSeen(), releases: [] as Release[] }));
   const over = new AbortController();
-  const scene = openScene({ plan, folder, main: ground.main, lease, disk, over: over.signal });
+  const gone = (): void => {
+    for (const { run, releases } of lefts) {
+      const last = run.setting === 'private' ? lastRelease(join(folder, 'server', run.name)) : undefined;
+      if (last !== undefined) releases.push(last);
+    }
+  };
+  const scene = openScene({ plan, folder, main: ground.main, lease, disk, over: over.signal, gone });
   const wires = await Promise.all(
-    clients.map((client) =>
-      openWire({
-        client,
-        upstream: scene.url,
-        seen,
-        mischief: mischiefs(seed, client, faults),
-        passing: scene.passing,
+    lefts.flatMap(({ run, seen }) =>
+      run.clients.map(async (client) => {
+        const who = processOf(run, client);
+        const wire = await openWire({
+          client,
+          sockets,
+          upstream: () => scene.url(run),
+          seen,
+          mischief: mischiefs(seed, who, faults),
+          passing: (kind, _, when, answer) => scene.passing(kind, who, when, answer),
+          log: (line) => appendFileSync(join(folder, 'wire.log'), `${new Date().toISOString()} ${who} ${line}\n`),
+          kept: () => keptIn(join(folder, who, 'payloads'), seen),
+        });
+        return { run, client, wire };
       }),
     ),
   );
   try {
-    const { ending, hostile, problems } = await played({
-      plan,
-      ground,
-      scene,
-      seen,
-      over,
-      urls: wires.map(({ url }) => url),
-    });
-    for (const wire of wires) await wire.close();
-    const left = await judged({ plan, folder, reference, seen, ending, full: full !== undefined });
-    problems.push(...scene.problems, ...left.problems);
+    const joining = wires.map(
+      ({ run, client, wire }) =>
+        () =>
+          scene.client(run, client, wire.url),
+    );
+    const { ending, hostile, problems } = await played({ plan, ground, scene, lefts, over, joining });
+    for (const { wire } of wires) await wire.close();
+    problems.push(...scene.problems, ...complaints(folder, plan, full));
+    const ends = [];
+    for (const left of lefts) ends.push(await judged(folder, plan, ground, left));
+    for (const [i, end] of ends.entries())
+      problems.push(...end.problems.map((one) => (runs.length > 1 ? `${runs[i]!.name}: ${one}` : one)));
+    const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
     const result: Result = {
       seed,
-      setting,
+      setting: runs.map(({ setting }) => setting).join(' and '),
       faults: [...new Set(faults.map(({ kind }) => kind))],
       outcome: problems.length > 0 ? 'failed' : ending.how,
       reason: ending.reason,
       problems,
-      counts: { kills: scene.kills(), acknowledged: seen.acknowledged.length, leftOut: left.leftOut, hostile },
+      counts: {
+        kills: scene.kills(),
+        acknowledged: sum(lefts.map(({ seen }) => seen.acknowledged.length)),
+        leftOut: sum(ends.map(({ leftOut }) => leftOut)),
+        hostile,
+        overSockets: sum(lefts.map(({ seen }) => seen.overSockets)),
+        noised: sum(ends.map(({ noised }) => noised)),
+        full: ranOut(folder, full) ? 1 : 0,
+      },
       seconds: (performance.now() - began) / 1000,
     };
     if (problems.length > 0) {
-      if (disk !== undefined) cpSync(join(folder, 'server'), join(folder, 'server-as-it-was'), { recursive: true });
-      writeFileSync(
-        join(folder, 'plan.json'),
-        JSON.stringify({ plan, result, acknowledged: seen.acknowledged }, undefined, 2),
-      );
+      if (disk !== undefined && full?.kind === 'full disk')
+        cpSync(join(folder, full.who), join(folder, `${full.who}-as-it-was`), { recursive: true });
+      const seen = lefts.map(({ seen: { acknowledged, outcomes } }) => ({ acknowledged, outcomes }));
+      writeFileSync(join(folder, 'plan.json'), JSON.stringify({ plan, result, seen }, undefined, 2));
     }
     disk?.close();
     if (problems.length === 0) rmSync(folder, { recursive: true, force: true });
@@ -103,34 +139,53 @@ export async function runScenario(plan: Plan, ground: Ground): Promise<Result> {
   }
 }
 
+/** The update that a client keeps for a sum: the only payload in its folder, or the latest. */
+function keptIn(folder: string, seen: Seen): string | undefined {
+  const names = existsSync(folder) ? readdirSync(folder).filter((name) => /^[0-9a-f]{64}$/.test(name)) : [];
+  const [last] = names
+    .map((name) => ({ name, time: statSync(join(folder, name)).mtimeMs }))
+    .sort((a, b) => b.time - a.time);
+  if (last === undefined) return undefined;
+  const bytes = readFileSync(join(folder, last.name));
+  if (digestOf(bytes) === last.name) seen.payloads.set(last.name, bytes);
+  return last.name;
+}
+
 /** Lets everything happen, to its end or to the time limit. */
 async function played(parts: {
   readonly plan: Plan;
   readonly ground: Ground;
   readonly scene: ReturnType<typeof openScene>;
-  readonly seen: Seen;
+  readonly lefts: readonly Left[];
   readonly over: AbortController;
-  readonly urls: readonly string[];
+  readonly joining: readonly (() => Promise<void>)[];
 }): Promise<{ readonly ending: Ending; readonly hostile: number; readonly problems: string[] }> {
-  const { plan, ground, scene, seen, over, urls } = parts;
-  const { seed, clients, faults } = plan;
+  const { plan, ground, scene, lefts, over, joining } = parts;
+  const { seed, faults } = plan;
   const problems: string[] = [];
   const limit = setTimeout(() => {
     problems.push(`it did not end within ${ground.limit} s`);
     over.abort();
     void scene.close();
   }, ground.limit * 1000);
-  const full = faults.some(({ kind }) => kind === 'full disk');
+  const full = faults.some((fault) => fault.kind === 'full disk' && fault.who === SERVER);
   const hostile = new AbortController();
+  const { signal } = hostile;
+  const [first, second] = lefts as readonly [Left, Left?];
   const people = faults.flatMap(({ kind }) => {
-    if (kind === 'strangers')
-      return strangers({ url: scene.url, seen, random: stream(seed, 'strangers'), signal: hostile.signal });
+    const url = (): string | undefined => scene.url(first.run);
+    const { seen } = first;
+    if (kind === 'strangers') {
+      const some = [strangers({ url, seen, random: stream(seed, 'strangers'), signal })];
+      const other = second && (() => scene.url(second.run));
+      return other ? [...some, strayed({ url: other, seen, random: stream(seed, 'strayed'), signal })] : some;
+    }
     if (kind !== 'bad client') return [];
-    const token = (): string | undefined => scene.token(MALLORY);
-    return badClient({ url: scene.url, token, seen, random: stream(seed, 'mallory'), signal: hostile.signal });
+    const token = (): string | undefined => scene.token(first.run, MALLORY);
+    return badClient({ url, token, seen, random: stream(seed, 'mallory'), signal });
   });
   try {
-    const joined = Promise.all(clients.map((client, i) => scene.client(client, urls[i]!)));
+    const joined = Promise.all(joining.map((join) => join()));
     const ending = await scene.server();
     // A client that was down at the end asks once more, and then gives up by itself.
     const late = setTimeout(() => over.abort(), 20_000);
@@ -148,54 +203,4 @@ async function played(parts: {
     hostile.abort();
     await scene.close();
   }
-}
-
-/** What does not hold of what was left behind. */
-async function judged(parts: {
-  readonly plan: Plan;
-  readonly folder: string;
-  readonly reference: string;
-  readonly seen: Seen;
-  readonly ending: Ending;
-  readonly full: boolean;
-}): Promise<{ readonly problems: string[]; readonly leftOut: number }> {
-  const { plan, folder, reference, seen, ending, full } = parts;
-  const problems = [...complaints(folder, plan, full)];
-  const server = join(folder, 'server');
-  const evidence = evidenceOf(server);
-  if (evidence === undefined) {
-    if (ending.how === 'finished' || seen.acknowledged.length > 0) problems.push('the server has left no journal');
-    return { problems, leftOut: 0 };
-  }
-  try {
-    problems.push(...lost(evidence, seen, server), ...forged(evidence, seen));
-    try {
-      problems.push(...(await recomputed(folder, evidence, seen)));
-    } catch (error) {
-      problems.push(`it cannot be computed again: ${(error as Error).message}`);
-    }
-    if (ending.how === 'finished') {
-      problems.push(...differing(evidence, folder, reference, plan.clients));
-      const left = contents(join(server, 'server', 'payloads')).size;
-      // A server that is killed once everything is done does not begin again.
-      if (left > 0 && !plan.faults.some(({ kind }) => kind === 'server killed' || kind === 'damaged on disk'))
-        problems.push(`${left} payload(s) are left that no run needs`);
-    }
-    const leftOut = evidence.places.flatMap((place) => evidence.rounds(place)).flatMap((round) => round.leftOut);
-    return { problems, leftOut: leftOut.length };
-  } finally {
-    evidence.close();
-  }
-}
-
-/** What processes said that nobody should have to read. */
-function complaints(folder: string, { clients }: Plan, full: boolean): string[] {
-  return ['server', ...clients].flatMap((who) => {
-    const path = join(folder, `${who}.log`);
-    const lines = existsSync(path) ? readFileSync(path, 'utf8').split('\n') : [];
-    const bad = lines.filter(
-      (line) => /^\s+at .+[:)]\d*|Unhandled|^server: |[A-Z]\w+Error:/.test(line) && !(full && /ENOSPC|disk/.test(line)),
-    );
-    return bad.length === 0 ? [] : [`${who} said: ${bad[0]!.trim()}`];
-  });
 }

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { stream } from '../../src/tensor/random.ts';
 import { damageOne, type SmallDisk } from './disk.ts';
-import { SERVER, type Fault, type Moment, type Plan, type RequestKind } from './plan.ts';
+import { processOf, SERVER, type Fault, type Moment, type Plan, type PlannedRun, type RequestKind } from './plan.ts';
 import { clockModule, diskModule, run, type Command, type Running } from './processes.ts';
-import { model } from './workspace.ts';
+import { configOf, model } from './workspace.ts';
 
 /** How often a server that stopped with a reason is started again. */
 const RESUMES = 4;
@@ -19,22 +19,28 @@ export interface Ending {
 }
 
 export interface Scene {
-  /** Where the server listens now. */
-  readonly url: () => string | undefined;
+  /** Where a run is now. */
+  readonly url: (run: PlannedRun) => string | undefined;
   /** A client's enrolment token, while its file is there. */
-  readonly token: (client: string) => string | undefined;
+  readonly token: (run: PlannedRun, client: string) => string | undefined;
   readonly problems: string[];
   readonly kills: () => number;
   readonly passing: (kind: RequestKind, client: string, when: Moment['when'], answer?: Buffer) => void;
   /** Runs the server to its end, whatever befalls it. */
   server(): Promise<Ending>;
   /** Runs a client until it has heard the end, or the run is over without it. */
-  client(name: string, url: string): Promise<void>;
+  client(run: PlannedRun, name: string, url: string): Promise<void>;
   /** Kills what still runs. */
   close(): Promise<void>;
 }
 
-/** The processes of a scenario, and whoever kills them. @param over aborted when nothing may start any more */
+/** What a process says whose disk is full. */
+export const NO_ROOM = /no space is left|disk is full|ENOSPC/;
+
+/**
+ * The processes of a scenario, and whoever kills them.
+ * @param over aborted when nothing may start any more; `gone` is told whenever the server's process has ended
+ */
 export function openScene(parts: {
   readonly plan: Plan;
   readonly folder: string;
@@ -42,8 +48,9 @@ export function openScene(parts: {
   readonly lease: number;
   readonly disk: SmallDisk | undefined;
   readonly over: AbortSignal;
+  readonly gone: () => void;
 }): Scene {
-  const { plan, folder, main, lease, disk, over } = parts;
+  const { plan, folder, main, lease, disk, over, gone } = parts;
   const running = new Map<string, Running>();
   const down = new Map<string, number>();
   const damage = new Map<string, string[]>();
@@ -61,8 +68,10 @@ export function openScene(parts: {
   const pause = (ms: number): Promise<unknown> => setTimeout(ms, undefined, { signal: over }).catch(() => undefined);
   const at = (...names: string[]): string => join(folder, ...names);
 
-  function tokenOf(client: string): string | undefined {
-    const path = at('server', 'server', 'tokens', `${client}.token`);
+  const data = ({ name }: PlannedRun): string => at('server', name);
+
+  function tokenOf(run: PlannedRun, client: string): string | undefined {
+    const path = join(data(run), 'server', 'tokens', `${client}.token`);
     return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined;
   }
 
@@ -80,7 +89,7 @@ export function openScene(parts: {
       damage.set(
         who,
         who === SERVER
-          ? [at('server', 'server', 'payloads'), at('server', 'server', 'uploads')]
+          ? plan.runs.flatMap((one) => ['payloads', 'uploads'].map((what) => join(data(one), 'server', what)))
           : [at(who, 'payloads')],
       );
     kill(who, fault.down);
@@ -88,7 +97,7 @@ export function openScene(parts: {
 
   function started(who: string, args: readonly string[], env: Record<string, string>): Running {
     const clock = plan.faults.find((fault) => fault.kind === 'clock jumps' && fault.who === who);
-    const full = who === SERVER && disk === undefined && !roomy ? fill : undefined;
+    const full = fill?.kind === 'full disk' && who === fill.who && disk === undefined && !roomy ? fill : undefined;
     const command: Command = {
       main,
       args,
@@ -96,7 +105,7 @@ export function openScene(parts: {
       env: {
         ...env,
         ...(clock?.kind === 'clock jumps' && { CHAOS_CLOCK: JSON.stringify(clock.jumps) }),
-        ...(full?.kind === 'full disk' && { FULL_DISK_AFTER: String(full.bytes) }),
+        ...(full && { FULL_DISK_AFTER: String(full.bytes) }),
       },
       log: at(`${who}.log`),
     };
@@ -104,6 +113,7 @@ export function openScene(parts: {
     running.set(who, process);
     return process;
   }
+
   function makeRoom(): void {
     if (!roomy) disk?.enlarge();
     roomy = true;
@@ -120,7 +130,7 @@ export function openScene(parts: {
   async function listening(process: Running): Promise<void> {
     const gone = process.ended.then(() => true);
     for (;;) {
-      const found = /^serving on (.*)$/m.exec(process.said())?.[1];
+      const found = /^(?:\w+: )?serving on (\S+?)(?:\/runs\/\w+)?$/m.exec(process.said())?.[1];
       if (found !== undefined) {
         url = found;
         return;
@@ -130,7 +140,7 @@ export function openScene(parts: {
   }
 
   return {
-    url: () => url,
+    url: ({ name }) => (url === undefined || name === '' ? url : `${url}/runs/${name}`),
     token: tokenOf,
     problems,
     kills: () => kills,
@@ -153,11 +163,13 @@ export function openScene(parts: {
     },
     async server() {
       void pause(FULL).then(makeRoom);
+      const files = plan.runs.map((run) => configOf(folder, run));
       for (let resumes = 0; ;) {
-        const process = started(SERVER, ['serve', at('serve.yaml'), '--out', at('server'), '--resume'], {});
+        const process = started(SERVER, ['serve', ...files, '--out', at('server'), '--resume'], {});
         await listening(process);
         const exit = await process.ended;
         url = undefined;
+        gone();
         if (over.aborted) return { how: 'stopped', reason: 'the scenario’s time was over' };
         if (exit.killed) {
           await afterwards(SERVER);
@@ -166,48 +178,44 @@ export function openScene(parts: {
         if (exit.code === 0) return (ended = { how: 'finished', reason: '' });
         const reason = /^(?:error|stopped): ([^]*)/m.exec(exit.said)?.[1]?.split('\nWhere it happened')[0]?.trim();
         if (reason === undefined) problems.push(`the server ended with ${exit.code} and no reason`);
-        if (!roomy) makeRoom();
+        if (!roomy && fill?.kind === 'full disk' && fill.who === SERVER) makeRoom();
         else if (reason === undefined || ++resumes > RESUMES)
           return (ended = { how: 'stopped', reason: reason ?? 'no reason' });
       }
     },
-    async client(name, wire) {
+    async client(run, name, wire) {
+      const who = processOf(run, name);
+      const finished = (): boolean => existsSync(join(data(run), 'summary.json'));
       const going = (): boolean => ended === undefined && !over.aborted;
+      const known = ['--data', at(`${who}.jsonl`), '--model', model, '--threads', '1', '--out', at(who)];
       while (going()) {
         if (url === undefined) {
           await pause(50);
           continue;
         }
         // Whoever was given a token has it still when the server's file is gone.
-        const token = tokenOf(name) ?? given.get(name) ?? '';
-        given.set(name, token);
-        const args = [
-          'join',
-          wire,
-          '--data',
-          at(`${name}.jsonl`),
-          '--model',
-          model,
-          '--threads',
-          '1',
-          '--out',
-          at(name),
-          '--patience',
-          '120',
-        ];
-        const process = started(name, args, token === '' ? {} : { FEDLORA_TOKEN: token });
+        const token = tokenOf(run, name) ?? given.get(who) ?? '';
+        given.set(who, token);
+        const env: Record<string, string> = token === '' ? {} : { FEDLORA_TOKEN: token };
+        const process = started(who, ['join', wire, ...known, '--patience', '120'], env);
         const exit = await process.ended;
         if (exit.code === 0 || over.aborted) return;
         if (exit.killed) {
-          await afterwards(name);
+          await afterwards(who);
           continue;
         }
         // Told that the run stopped: it may be started again, and so is the client.
         if (/the server stopped the run|did not answer for \d+ s/.test(exit.said)) {
-          await pause(500);
+          await pause(plan.runs.length > 1 ? 3000 : 500);
           continue;
         }
-        problems.push(`client ${name} ended with ${exit.code}: ${exit.said.trim().split('\n').slice(-2).join(' ')}`);
+        if (fill?.kind === 'full disk' && fill.who === who && NO_ROOM.test(exit.said)) {
+          makeRoom();
+          continue;
+        }
+        // One of two runs is served no longer once it is finished and the server was started again.
+        if (plan.runs.length > 1 && finished()) return;
+        problems.push(`client ${who} ended with ${exit.code}: ${exit.said.trim().split('\n').slice(-2).join(' ')}`);
         return;
       }
     },

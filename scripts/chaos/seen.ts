@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { UpdateMessage } from '../../src/federation/http/protocol.ts';
+import type { OutcomeMessage, TaskMessage, UpdateMessage } from '../../src/federation/http/protocol.ts';
 import { contentRange } from '../../src/federation/http/ranges.ts';
 
 /** What passed between clients and server, as it was sent: the harness's own record, apart from the server's. */
@@ -8,8 +8,16 @@ export interface Seen {
   readonly sent: Map<string, { readonly client: string; readonly message: UpdateMessage }[]>;
   /** What the server has answered to an update with a yes, also where the answer never arrived. */
   readonly acknowledged: { readonly client: string; readonly task: string; readonly message: UpdateMessage }[];
-  /** Whole payloads that clients sent, by SHA-256. */
+  /** Whole payloads that clients sent, kept for a sum or fetched, by SHA-256. */
   readonly payloads: Map<string, Uint8Array>;
+  /** Of updates that stayed with their clients for a secure sum: the digest of each by its task. */
+  readonly kept: Map<string, string>;
+  /** Tasks as the server told them, by their names. */
+  readonly tasks: Map<string, TaskMessage & { readonly client: string }>;
+  /** Each answer of the server to what has become of an update, also those that never arrived. */
+  readonly outcomes: (OutcomeMessage & { readonly client: string; readonly task: string })[];
+  /** How many tasks came over WebSockets. */
+  overSockets: number;
   /** Enrolment tokens that the server has taken. */
   readonly used: Set<string>;
   /** Requests as they were, for those who send them again: path, headers, body. */
@@ -28,11 +36,15 @@ export const nothingSeen = (): Seen => ({
   sent: new Map(),
   acknowledged: [],
   payloads: new Map(),
+  kept: new Map(),
+  tasks: new Map(),
+  outcomes: [],
+  overSockets: 0,
   used: new Set(),
   requests: [],
 });
 
-const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+export const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /** Notes an update message; gives it with its task. */
 export function noteUpdate(seen: Seen, { client, path, body }: Heard): { task: string; message: UpdateMessage } {
@@ -40,6 +52,14 @@ export function noteUpdate(seen: Seen, { client, path, body }: Heard): { task: s
   const message = JSON.parse(Buffer.from(body).toString('utf8')) as UpdateMessage;
   seen.sent.set(task, [...(seen.sent.get(task) ?? []), { client, message }]);
   return { task, message };
+}
+
+/** Notes what the server told of a next task. */
+export function noteNext(seen: Seen, client: string, answer: Buffer): TaskMessage | undefined {
+  const next = JSON.parse(answer.toString('utf8')) as { readonly kind: string; readonly task?: TaskMessage };
+  if (next.kind !== 'task' || next.task === undefined) return undefined;
+  seen.tasks.set(next.task.id, { ...next.task, client });
+  return next.task;
 }
 
 /** Notes a piece of an upload; a file is kept once all its pieces have been sent. */

@@ -45,6 +45,9 @@ export const totals = (results: readonly Result[]): Result['counts'] & { readonl
     acknowledged: sum(({ counts }) => counts.acknowledged),
     leftOut: sum(({ counts }) => counts.leftOut),
     hostile: sum(({ counts }) => counts.hostile),
+    overSockets: sum(({ counts }) => counts.overSockets),
+    noised: sum(({ counts }) => counts.noised),
+    full: sum(({ counts }) => counts.full),
     seconds: sum(({ seconds }) => seconds),
   };
 };

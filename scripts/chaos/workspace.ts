@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { stringify } from 'yaml';
+import { processOf, type PlannedRun } from './plan.ts';
 import { served, simulated, type SettingName } from './settings.ts';
 
 /** What all scenarios of a series share. */
@@ -33,20 +34,19 @@ export function rowsOf(names: readonly string[]): string {
     .join('');
 }
 
-/** Writes a scenario's configuration and each client's rows. */
-export function prepare(
-  folder: string,
-  name: SettingName,
-  clients: readonly string[],
-  names: readonly string[],
-  lease: number,
-): void {
+/** Where the configuration of a run is. */
+export const configOf = (folder: string, { name }: Pick<PlannedRun, 'name'>): string =>
+  join(folder, `${name === '' ? 'serve' : name}.yaml`);
+
+/** Writes the configuration of a run and each client's rows. @param names of all who may take part */
+export function prepare(folder: string, run: PlannedRun, names: readonly string[], lease: number): void {
+  const { setting, clients } = run;
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'serve.yaml'), stringify(served(name, model, names, lease)));
+  writeFileSync(configOf(folder, run), stringify(served(setting, model, names, lease)));
   const lines = rowsOf(clients).trimEnd().split('\n');
   for (const client of clients) {
     const own = lines.filter((line) => (JSON.parse(line) as { client: string }).client === client);
-    writeFileSync(join(folder, `${client}.jsonl`), `${own.join('\n')}\n`);
+    writeFileSync(join(folder, `${processOf(run, client)}.jsonl`), `${own.join('\n')}\n`);
   }
 }
 

@@ -17,10 +17,12 @@ fs.writeSync = (fd, data, ...rest) => {
 };
 const handle = await promises.open(new URL(import.meta.url));
 const prototype = Object.getPrototypeOf(handle);
-const { writeFile } = prototype;
-prototype.writeFile = async function (data, ...rest) {
-  take(data);
-  return writeFile.call(this, data, ...rest);
-};
+for (const name of ['writeFile', 'appendFile']) {
+  const before = prototype[name];
+  prototype[name] = async function (data, ...rest) {
+    take(data);
+    return before.call(this, data, ...rest);
+  };
+}
 await handle.close();
 syncBuiltinESMExports();
