@@ -7,12 +7,12 @@ client.PIECE = 3000
 once, count = client.Server.once, itertools.count(1)
 
 
-def cut(self, method, path, *more):
+def cut(self, method, path, **content):
     n = next(count) if method == "PUT" else 0
     if n % 6 == 3:
         print("cut before a request", flush=True)
         raise ConnectionResetError("cut before the request")
-    answer = once(self, method, path, *more)
+    answer = once(self, method, path, **content)
     if n and n % 6 == 0:
         print("cut before an answer", flush=True)
         raise ConnectionResetError("cut before the answer")

@@ -30,7 +30,7 @@ tokenizer = AutoTokenizer.from_pretrained(model)
 read = {}
 for name, config in asked["data"].items():
     client.require_supported(config)
-    parts, left = client.read_rows(asked["file"], config, tokenizer, 1)
+    parts, left = client.read_rows(asked["file"], config, tokenizer)
     read[name] = {"rows": [list(row) for part in parts.values() for row in part], "left": left}
 
 refused = {}
