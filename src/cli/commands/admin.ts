@@ -113,9 +113,9 @@ export function statusLines(status: Status): readonly string[] {
 
 export const clientsTable = ({ clients }: ClientsAnswer): string =>
   toText({
-    head: ['client', 'state', 'last heard', 'lease until', 'updates', 'rows', 'revoked'],
-    right: [false, false, false, false, true, true, false],
-    rows: clients.map(({ client, state, heard, lease, updates, data, revoked }) => [
+    head: ['client', 'state', 'last heard', 'lease until', 'updates', 'rows', 'revoked', 'key until'],
+    right: [false, false, false, false, true, true, false, false],
+    rows: clients.map(({ client, state, heard, lease, updates, data, revoked, keyUntil }) => [
       client,
       state,
       heard === null ? '–' : clock(heard),
@@ -123,5 +123,6 @@ export const clientsTable = ({ clients }: ClientsAnswer): string =>
       String(updates),
       data === null ? '–' : String(data.train + data.validation + data.test),
       revoked === null ? '–' : clock(revoked),
+      keyUntil === null ? '–' : clock(keyUntil),
     ]),
   });

@@ -61,6 +61,8 @@ export const clientsSchema = z.strictObject({
       updates: count(),
       data: dataCountsSchema.nullable(),
       revoked: time().nullable(),
+      /** Until when its key is valid (`serve.keyDays`); null where it has none, or for good. */
+      keyUntil: time().nullable(),
     }),
   ),
 });

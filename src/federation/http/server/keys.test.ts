@@ -33,6 +33,7 @@ test('a key is valid for so many days, also over a restart, and a new token rene
   const first = keys(30);
   await first.issue(['ann']);
   const key = await joined(first);
+  expect(first.until('ann')).toBe(clock.now + 30 * day);
   clock.now += 30 * day - 1;
   expect(first.who(key)).toBe('ann');
   const again = keys(30);
@@ -44,6 +45,7 @@ test('a key is valid for so many days, also over a restart, and a new token rene
   await again.issue(['ann']);
   await expect(joined(again)).rejects.toThrow('ENOENT');
   await again.renew('ann');
+  expect(again.until('ann')).toBeUndefined();
   const renewed = await joined(again);
   expect(again.who(renewed)).toBe('ann');
   expect(() => again.who(key)).toThrow('this key is not known here');
@@ -58,7 +60,7 @@ test('without a limit a key is valid for good; a limit set later counts from whe
   const key = await joined(first);
   clock.now += 4000 * day;
   expect(first.who(key)).toBe('ann');
-  expect(first.ended('ann')).toBeUndefined();
+  expect([first.ended('ann'), first.until('ann')]).toEqual([undefined, undefined]);
   expect(() => keys(30).who(key), 'when it joined was noted').toThrow('your key has expired');
   first.revoke('ann');
   expect(() => keys(30).who(key)).toThrow('your part in this run has ended');

@@ -13,6 +13,8 @@ export interface Keys {
   join(token: string, key: string, fedlora: string): Promise<string>;
   /** The client with this key. Refuses all others, and keys that were revoked or have expired. */
   who(key: string): string;
+  /** Until when a client's key is valid, milliseconds since 1970; undefined where it has none, or for good. */
+  until(name: string): number | undefined;
   /** Why a client's key is not valid any more; undefined where it is. */
   ended(name: string): Refusal | undefined;
   /** Makes a new token for a client, whose key and token from before are not valid any more; a revoked one takes part again with it. Refuses names that are not known. */
@@ -67,9 +69,13 @@ export function keysOf(
     gone.add(name);
     for (const listener of listeners) listener(name);
   };
+  const until = (name: string): number | undefined => {
+    const made = set.get(name);
+    return days === Infinity || made === undefined ? undefined : made + days * 86_400_000;
+  };
   const ended = (name: string): Refusal | undefined => {
     if (gone.has(name)) return revoked();
-    return (set.get(name) ?? Infinity) + days * 86_400_000 <= now() ? expired() : undefined;
+    return (until(name) ?? Infinity) <= now() ? expired() : undefined;
   };
   return {
     async issue(names) {
@@ -125,6 +131,7 @@ export function keysOf(
       return name;
     },
     ended,
+    until,
     async renew(name) {
       const row = store.client(name);
       if (row === undefined) throw unknown();
@@ -136,6 +143,7 @@ export function keysOf(
       const before = store.client(name);
       store.renew(name, hashOf(token), expires);
       if (before?.key !== undefined) known.delete(before.key);
+      set.delete(name);
       if (before?.token !== undefined) tokens.delete(before.token);
       tokens.set(hashOf(token), name);
       end(name);

@@ -146,6 +146,7 @@ export function operation(parts: OperationParts): Operation {
             updates: updates.get(name) ?? 0,
             data: data ?? null,
             revoked: isoOrNull(revoked),
+            keyUntil: isoOrNull(keys.until(name)),
           };
         }),
       };
