@@ -5,6 +5,7 @@ rows are in which batch is this program's own draw; what is computed from them i
 """
 import argparse, hashlib, json, math, os, random, re, secrets, sys, time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,42 +31,39 @@ class Refused(Problem):
     def __init__(self, answer):
         told = answer.json()["error"]["message"] if "json" in answer.headers.get("Content-Type", "") else answer.reason
         super().__init__(f"the server refuses: {told}")
-        self.status, self.passes = answer.status_code, answer.status_code == 429 or answer.status_code >= 500
+        self.status = answer.status_code
 
 
 class Server:
     def __init__(self, url, patience):
         if urlsplit(url).scheme != "https" and urlsplit(url).hostname not in ("127.0.0.1", "localhost"):
             raise Problem(f"{url}: use https://, or a server on this machine; keys must not travel unencrypted")
-        self.url, self.patience, self.session = url.rstrip("/"), patience, requests.Session()
+        self.url, self.patience, self.session = f"{url.rstrip('/')}/v1/", patience, requests.Session()
         self.session.auth = lambda request: request  # whatever .netrc says
-
-    def once(self, method, path, **content):
-        """One request. A redirect is refused: a key is for one server."""
-        answer = self.session.request(method, f"{self.url}/v1/{path}", timeout=120, allow_redirects=False, **content)
-        if answer.status_code == 401:  # no task goes on without a key
-            say(f"error: {Refused(answer)}")
-            sys.exit(1)
-        if answer.status_code >= 300:
-            raise Refused(answer)
-        return answer
-
-    def ask(self, method, path, **content):
-        """Tries until there is an answer that will not change, with growing pauses, for `patience` seconds."""
-        until, pause = time.monotonic() + self.patience, 0.2
-        while True:
-            try:
-                return self.once(method, path, **content)
-            except (Refused, OSError) as error:  # what requests throws is an OSError
-                if isinstance(error, Refused) and not error.passes:
-                    raise
-                if time.monotonic() + pause > until:
-                    raise OSError(f"{self.url} did not answer for {self.patience} s: {error}") from None
-            time.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(2 * pause, 15)
 
     def present(self, key):
         self.session.headers["Authorization"] = f"Bearer {key}"
+
+    def ask(self, method, path, **content):
+        """Tries until there is an answer that will not change, with growing pauses, for `patience` seconds."""
+        content |= {"timeout": 120, "allow_redirects": False}  # a key is for one server
+        until, pause = time.monotonic() + self.patience, 0.2
+        while True:
+            try:
+                answer = self.session.request(method, self.url + path, **content)
+                if answer.status_code < 300:
+                    return answer
+                if answer.status_code == 401:  # nothing goes on without a key
+                    sys.exit(printable(f"error: {Refused(answer)}"))
+                if answer.status_code < 500 and answer.status_code != 429:
+                    raise Refused(answer)
+                why = answer.reason
+            except OSError as error:  # requests' own are of this kind
+                why = error
+            if time.monotonic() + pause > until:
+                raise OSError(f"{self.url} did not answer for {self.patience} s: {why}")
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(2 * pause, 15)
 
     def download(self, blob):
         data = self.ask("GET", f"blobs/{blob['digest']}").content
@@ -107,53 +105,47 @@ def model_digest(folder):
 
 
 # ---- own data: a row is token ids, and a 1 for each that the model shall learn to write ------------------------------
-def encoder(data, tokenizer):
-    """Prompt and response → row."""
-    encode = lambda text: tokenizer.encode(text, add_special_tokens=False)
-    end, start = tokenizer.eos_token_id, tokenizer.encode("a")[: -len(encode("a"))]
-    if end is None or encode("Say:\nYes, a word") != encode("Say:\n") + encode("Yes, a word"):
-        raise Problem("this client needs a byte-level tokenizer with an end-of-sequence token: use `fedlora join`")
-    # Templates that ask for the date get a fixed one, so that a run has the same tokens tomorrow.
-    fixed = {"tokenize": False, "strftime_now": lambda form: datetime(2024, 7, 26).strftime(form)}
-
-    def row(prompt, response):
-        if data["template"] == "plain":
-            before, after = start + encode(prompt + data.get("separator", "\n")), encode(response) + [end]
-        else:
-            messages = [{"role": "system", "content": data["system"]}] if "system" in data else []
-            messages += [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-            opening = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, **fixed)
-            whole = tokenizer.apply_chat_template(messages, **fixed).rstrip()
-            if not whole.startswith(opening):
-                raise Problem("the chat template begins a response unlike its prompt for one: use `fedlora join`")
-            before, after = encode(opening), encode(whole[len(opening) :])
-            after += [end] if tokenizer.decode(after[-1:], skip_special_tokens=True) else []
-        labels = [0] * len(before) + [1] * len(after)
-        return before + after, [0, *labels[1:]]  # the first token follows nothing
-
-    return row
+def row_of(prompt, response, data, tokenizer):
+    encode, end = partial(tokenizer.encode, add_special_tokens=False), tokenizer.eos_token_id
+    if data["template"] == "plain":
+        start = tokenizer.encode("a")[: -len(encode("a"))]
+        before, after = start + encode(prompt + data.get("separator", "\n")), encode(response) + [end]
+    else:
+        messages = [{"role": "system", "content": data["system"]}] if "system" in data else []
+        messages += [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+        # Templates that ask for the date get a fixed one, so that a run has the same tokens tomorrow.
+        written = partial(tokenizer.apply_chat_template, tokenize=False, strftime_now=datetime(2024, 7, 26).strftime)
+        opening, whole = written(messages[:-1], add_generation_prompt=True), written(messages).rstrip()
+        if not whole.startswith(opening):
+            raise Problem("the chat template begins a response unlike its prompt for one: use `fedlora join`")
+        before, after = encode(opening), encode(whole[len(opening) :])
+        after += [end] if tokenizer.decode(after[-1:], skip_special_tokens=True) else []
+    labels = [0] * len(before) + [1] * len(after)
+    return before + after, [0, *labels[1:]]  # the first token follows nothing
 
 
 def read_rows(path, config, tokenizer):
     """Own rows divided into train, validation and test, and how many were left out."""
-    row, rows, parts, left = encoder(config["data"], tokenizer), [], {}, 0
-    names = {"prompt": "prompt", "response": "response"} | config["data"].get("columns", {})
+    encode, data, rows, left = partial(tokenizer.encode, add_special_tokens=False), config["data"], [], 0
+    if tokenizer.eos_token_id is None or encode("Say:\nYes, a word") != encode("Say:\n") + encode("Yes, a word"):
+        raise Problem("this client needs a byte-level tokenizer with an end-of-sequence token: use `fedlora join`")
+    names = {"prompt": "prompt", "response": "response"} | data.get("columns", {})
     for number, line in enumerate(Path(path).read_text("utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         try:
             given = json.loads(line)
             prompt, response = given[names["prompt"]], given[names["response"]]
-            ids, labels = row(prompt, response) if response.strip() else ([], [])
+            ids, labels = row_of(prompt, response, data, tokenizer) if response.strip() else ([], [])
         except (ValueError, KeyError, TypeError, AttributeError):
             wanted = f"“{names['prompt']}” and “{names['response']}”"
             raise Problem(f"{path}, line {number}: expected a JSON object with the texts {wanted}") from None
-        if any(labels) and len(ids) <= config["data"]["maxLength"]:
+        if any(labels) and len(ids) <= data["maxLength"]:
             rows.append((ids, labels))
         else:
             left += 1
     random.Random(config["seed"]).shuffle(rows)
-    rows = rows[: config["clients"].get("limit")]
+    rows, parts = rows[: config["clients"].get("limit")], {}
     for part in ("test", "validation"):
         amount = config["clients"]["split"][part]
         amount = max(1, int(amount * len(rows) + 0.5)) if 0 < amount < 1 else amount
@@ -453,9 +445,13 @@ def pack(tensors):
     return save({key: value.cpu().contiguous() for key, value in tensors.items()})
 
 
-def say(text):
+def printable(text):
     """What comes from the server must not steer a terminal."""
-    print("".join(sign if sign.isprintable() else "�" for sign in text), flush=True)
+    return "".join(sign if sign.isprintable() else "�" for sign in text)
+
+
+def say(text):
+    print(printable(text), flush=True)
 
 
 def write(path, data):
