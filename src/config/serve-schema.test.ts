@@ -29,7 +29,7 @@ describe('a configuration with a section serve', () => {
       { data: { format: 'jsonl', path: 'x' } },
       'data.path: has no effect with `serve`: each client brings its own data',
     ],
-    [{ clients: { proxy: 3 } }, 'clients.proxy: has no effect with `serve`'],
+    [{ clients: { proxy: 3 } }, 'clients.proxy: with `serve` no rows of clients can be set aside'],
     [{ clients: { partition: 'column', column: 'c' } }, 'clients.column: has no effect with `serve`'],
     [{ serve: { clients: ['ann', 'ann'] } }, 'serve.clients: expected names that differ'],
     [{ serve: { clients: ['../ann'] } }, 'serve.clients[0]'],
