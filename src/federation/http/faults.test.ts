@@ -2,12 +2,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer, request as ask } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { finished, journalIn, layout, run } from '../../../tests/support/federation.ts';
 import { described, federationTools, names, rounds, three, workerOf } from '../../../tests/support/served.ts';
 import { averaging } from '../../../tests/support/stages.ts';
 import { encodeState } from '../../tensor/encode.ts';
 import { takePart, type TakingPart } from './client/take-part.ts';
+import { noTotals } from './protocol.ts';
 
 // What scripts/chaos has found, each in a few lines.
 const tools = federationTools();
@@ -29,7 +31,7 @@ test('an acknowledged update whose tensors the disk has changed is asked for aga
   const state = await tools.state(served.server, folder, 'ann');
   const taking = takePart({ api, state, worker: workerOf('ann', once()), signal: control.signal, beat: 1 });
   for (let kind = ''; kind !== 'sent';) kind = ((await taking.next()).value as TakingPart).kind;
-  const [{ message }] = state.undecided() as [ReturnType<typeof state.undecided>[number]];
+  const [{ message, id }] = state.undecided() as [ReturnType<typeof state.undecided>[number]];
   control.abort();
   await going;
   await served.close();
@@ -39,6 +41,12 @@ test('an acknowledged update whose tensors the disk has changed is asked for aga
   writeFileSync(path, bytes);
 
   const again = await tools.serve(folder);
+  // Whoever asks in between hears nothing else than that it is here, or open.
+  const heard = new Set<string>();
+  const asking = new AbortController();
+  const asks = (async () => {
+    while (!asking.signal.aborted) heard.add((await tools.api(again.server.url, key).outcome(id)).outcome);
+  })();
   const worked: string[] = [];
   const parts = names.map(async (name, i) => {
     const own = name === 'ann' ? state : await tools.state(again.server, folder, name);
@@ -48,12 +56,69 @@ test('an acknowledged update whose tensors the disk has changed is asked for aga
       if (event.kind === 'task' && event.task.kind === 'train') worked.push(`${name} ${event.task.round + 1}`);
   });
   const { result } = await finished(rounds(again, { stages: once() }));
+  asking.abort();
+  await asks;
   await again.server.end({ how: 'finished', why: '' }, 10);
   await Promise.all(parts);
+  expect([...heard].filter((one) => !['received', 'open', 'accepted'].includes(one))).toEqual([]);
   expect(hex(result.stages[0]!.shared)).toBe(await simulated());
   expect(worked.sort()).toEqual(['ann 2', 'ben 1', 'ben 2', 'cho 1', 'cho 2']);
   expect(again.server.store.auditLines().filter(({ what }) => what === 'damaged')).toMatchObject([{ client: 'ann' }]);
   expect(await again.server.blobs.kept()).toEqual({ files: 0, bytes: 0 });
+});
+
+test('a server that was started again ends no work that it has not come to yet, and takes what was finished meanwhile', async () => {
+  const folder = tools.folder();
+  const served = await tools.serve(folder);
+  const control = new AbortController();
+  const going = finished(rounds(served, { stages: once(), signal: control.signal })).catch((error: unknown) => error);
+  const keys = await Promise.all(names.map(async (name) => (await tools.joined(served.server, name)).key));
+  const worked: string[] = [];
+  const { url } = served.server;
+  const ids = new Map<string, string>();
+  let open!: () => void;
+  const gate = new Promise<void>((done) => (open = done));
+  const taking = names.map(async (name, i) => {
+    const state = await tools.state(served.server, folder, name);
+    const worker = workerOf(name, once());
+    const part = takePart({
+      api: tools.api(url, keys[i]),
+      state,
+      worker: {
+        ...worker,
+        async *train(...task) {
+          const done = yield* worker.train(...task);
+          if (task[0].round === 0) {
+            ids.set(name, task[0].id);
+            await gate;
+          }
+          return done;
+        },
+      },
+      signal: tools.signal,
+      beat: 0.02,
+    });
+    for await (const event of part)
+      if (event.kind === 'task' && event.task.kind === 'train') worked.push(`${name} ${event.task.round + 1}`);
+  });
+  while (ids.size < names.length) await setTimeout(5);
+  control.abort();
+  await going;
+  await served.close();
+  const again = await tools.serve(folder, { port: Number(new URL(url).port) });
+  const early = tools.api(url, keys[0]);
+  const id = ids.get(names[0]!)!;
+  await expect(early.progress(id, noTotals)).rejects.toMatchObject({ status: 425, code: 'early' });
+  await expect(early.outcome(id)).rejects.toMatchObject({ status: 425 });
+  // Signs of life have come by, and then all of it is finished, before the round is under way.
+  await setTimeout(400);
+  open();
+  await setTimeout(300);
+  const { result } = await finished(rounds(again, { stages: once() }));
+  await again.server.end({ how: 'finished', why: '' }, 10);
+  await Promise.all(taking);
+  expect(hex(result.stages[0]!.shared)).toBe(await simulated());
+  expect(worked.sort()).toEqual(names.flatMap((name) => [`${name} 1`, `${name} 2`]));
 });
 
 test('a clock that jumps by a day makes nobody late', async () => {

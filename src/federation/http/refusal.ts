@@ -16,3 +16,6 @@ export class Refusal extends Error {
     this.received = received;
   }
 }
+
+/** The status of a question that a server which was started again cannot answer yet. */
+export const TOO_EARLY = 425;

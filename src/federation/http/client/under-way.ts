@@ -1,13 +1,14 @@
 import type { Totals } from '../protocol.ts';
-import { Refusal } from '../refusal.ts';
+import { Refusal, TOO_EARLY } from '../refusal.ts';
 import type { Api } from './api.ts';
 import type { TakePart } from './take-part.ts';
 
-/** A refusal is an outcome: this work will not be counted. */
+/** A refusal is an outcome: this work will not be counted. One that came too early is none: it is kept, as if it were received. */
 export async function asked(ask: () => ReturnType<Api['outcome']>): ReturnType<Api['outcome']> {
   try {
     return await ask();
   } catch (error) {
+    if (error instanceof Refusal && error.status === TOO_EARLY) return { outcome: 'received' };
     if (error instanceof Refusal && error.status >= 400 && error.status !== 401)
       return { outcome: 'refused', reason: error.message };
     throw error;

@@ -76,6 +76,8 @@ export interface Desk {
   /** The client's next task, waited for at most so many seconds. */
   next(client: string, seconds: number, signal: AbortSignal): Promise<TaskMessage | undefined>;
   open(id: string): Offer | undefined;
+  /** Whether a task of the round under way was offered since the server started. */
+  reached(id: string): boolean;
   /** Every open task of a client. */
   offers(client: string): readonly Offer[];
   progress(id: string, totals: Totals): void;
@@ -113,6 +115,8 @@ export function openDesk(
   // Who was waited for in vain and has not been heard of since: nobody waits a whole lease for them again.
   const missed = new Set<string>();
   const arrivals = bell();
+  let round = '';
+  let reached = new Set<string>();
   let woken = 0;
   const of = (client: string): Entry[] => [...(byClient.get(client) ?? [])];
   const first = (client: string): TaskMessage | undefined =>
@@ -130,6 +134,11 @@ export function openDesk(
   return {
     async *offer(offer, signal) {
       const { message, client } = offer;
+      if (message.kind === 'train') {
+        const at = JSON.stringify([offer.place, offer.round]);
+        if (at !== round) [round, reached] = [at, new Set()];
+        reached.add(message.id);
+      }
       const before = offer.sum === undefined ? store.task(message.id) : undefined;
       if (before?.result !== undefined) return { result: before.result, digest: before.digest };
       if (store.revoked(client) !== undefined) throw new Error(REVOKED);
@@ -188,6 +197,7 @@ export function openDesk(
       }
     },
     open: (id) => entries.get(id)?.offer,
+    reached: (id) => reached.has(id),
     offers: (client) => of(client).map(({ offer }) => offer),
     progress(id, totals) {
       const entry = entries.get(id);

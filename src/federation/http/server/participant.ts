@@ -85,11 +85,11 @@ export function remoteParticipant(parts: {
           if (message.weight === null)
             return { update: new Map(), weight: 0, seconds: (performance.now() - began) / 1000 };
           if (digest !== undefined && !(await blobs.intact(digest))) {
-            // The client has it still, and is asked for it once more.
-            desk.forget(id);
+            // The client has it still, and is asked for it once more; at once, or it would hear that it came too late.
             await blobs.release(digest);
-            offered = desk.offer(offer, signal);
             yield 'awaited';
+            desk.forget(id);
+            offered = desk.offer(offer, signal);
             continue;
           }
           await task.turn?.();

@@ -23,7 +23,7 @@ import type { Keys } from './keys.ts';
 import type { Monitor } from './monitor.ts';
 import type { Store, TaskRow } from './store.ts';
 import { adopted, contribute } from './sums.ts';
-import { late, recordOf } from './task-record.ts';
+import { closed, late, outcomeAs, recordOf } from './task-record.ts';
 import { turns } from './turns.ts';
 import type { Uploads } from './uploads.ts';
 
@@ -103,9 +103,11 @@ export function service(parts: ServiceParts): Service {
 
   function openOffer(row: TaskRow): Offer {
     const offer = desk.open(row.id);
-    if (offer === undefined) throw new Refusal(409, 'late', late(journal, row));
+    if (offer === undefined) throw refusal(row);
     return offer;
   }
+
+  const refusal = (row: TaskRow): Refusal => closed(journal, row, over !== undefined || desk.reached(row.id));
 
   /** Stages of a secure sum are in no record. */
   function opened(client: string, id: string): Offer {
@@ -125,7 +127,7 @@ export function service(parts: ServiceParts): Service {
   }
 
   const stillOpen = (row: TaskRow): OutcomeMessage =>
-    desk.open(row.id) === undefined ? { outcome: 'refused', reason: late(journal, row) } : { outcome: 'open' };
+    desk.open(row.id) === undefined ? outcomeAs(refusal(row)) : { outcome: 'open' };
 
   async function submitted(client: string, id: string, message: UpdateMessage): Promise<OutcomeMessage> {
     const row = own(client, id);

@@ -1,5 +1,7 @@
 import type { Place } from '../../events.ts';
 import type { Journal } from '../../journal.ts';
+import type { OutcomeMessage } from '../protocol.ts';
+import { Refusal, TOO_EARLY } from '../refusal.ts';
 import type { TaskRow } from './store.ts';
 
 /** What the journal says of a client's task. */
@@ -16,6 +18,24 @@ export function recordOf(
   // A stage that sends nothing accepts each client by itself.
   const alone = journal.clients(at, round).find((record) => record.client === client);
   return alone !== undefined && alone.leftOut === undefined ? 'accepted' : 'open';
+}
+
+/**
+ * Why a task is not open: it is too late, or too early where a server was started again and has not come to it yet, whose round is
+ * under way. What was done for it counts then once it is open. @param reached whether it was since the start
+ */
+export function closed(journal: Pick<Journal, 'rounds' | 'clients'>, row: TaskRow, reached: boolean): Refusal {
+  const { kind, place, result } = row;
+  const waits = kind === 'train' && place !== undefined && result === undefined && !reached;
+  return waits && recordOf(journal, place, row) === 'open'
+    ? new Refusal(TOO_EARLY, 'early', 'this server has not come to your task yet: keep what you have, and ask again')
+    : new Refusal(409, 'late', late(journal, row));
+}
+
+/** What a closed task's outcome is. Throws the refusal where that is not known yet. */
+export function outcomeAs(refusal: Refusal): OutcomeMessage {
+  if (refusal.status === TOO_EARLY) throw refusal;
+  return { outcome: 'refused', reason: refusal.message };
 }
 
 /** Why a task is not open any more. */
