@@ -16,6 +16,8 @@ export interface SweepFolder {
   readonly shelf: string;
   readonly results: string;
   readonly csv: string;
+  /** What every stage cost. */
+  readonly stages: string;
   readonly markdown: string;
   readonly report: string;
 }
@@ -26,6 +28,7 @@ export const sweepFolder = (path: string): SweepFolder => ({
   shelf: join(path, 'shelf'),
   results: join(path, 'results.json'),
   csv: join(path, 'results.csv'),
+  stages: join(path, 'stages.csv'),
   markdown: join(path, 'results.md'),
   report: join(path, 'report.html'),
 });

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { sweepFixture } from '../../tests/sweep-fixture.ts';
-import { resultsCsv } from './results-csv.ts';
+import { resultsCsv, stagesCsv } from './results-csv.ts';
 
 /** A reader of RFC 4180 by its grammar, character by character. */
 function parse(text: string): string[][] {
@@ -74,4 +74,35 @@ it('ends every line with CRLF and quotes only where needed', () => {
   expect(text.endsWith('\r\n')).toBe(true);
   expect(text).toContain('"one, ""first""",fedlora-optimizer,3,"two\r\nlines",base,loss,');
   expect(text).toContain('\r\ntwo,fedit,3,plain,base,loss,');
+});
+
+it('has a row per arm, seed and stage of what it cost, which adds up to the run', () => {
+  const [names, ...costs] = parse(stagesCsv(results));
+  const at = (name: string): number => names!.indexOf(name);
+  expect(at('peakMemory')).toBe(names!.length - 1);
+  expect(costs.length).toBe(results.cells.reduce((sum, { method }) => sum + method.stages.length, 0));
+  for (const { arm, seed, method } of results.cells) {
+    const own = costs.filter((row) => row[at('arm')] === arm && row[at('seed')] === String(seed));
+    expect(own.map((row) => row[at('stage')])).toEqual(method.stages.map((_, i) => String(i + 1)));
+    expect(own.map((row) => Number(row[at('rounds')]))).toEqual(method.stages.map(({ rounds }) => rounds.length));
+    const sum = (name: string): number => own.reduce((total, row) => total + Number(row[at(name)]), 0);
+    expect(sum('labelledTokens')).toBe(method.stages.reduce((total, stage) => total + stage.labelledTokens, 0));
+    expect(sum('bytesUp')).toBe(
+      rows
+        .filter((row) => row[0] === arm && row[2] === String(seed) && row[5] === 'bytesUp')
+        .reduce((total, row) => total + Number(row[6]), 0),
+    );
+  }
+});
+
+it('leaves out what the system or private clients do not tell', () => {
+  const [cell] = results.cells;
+  const [stage] = cell!.method.stages;
+  const { peakMemory: _, ...silent } = stage!;
+  const told = (more: object): string[] =>
+    parse(stagesCsv({ ...results, cells: [{ ...cell!, method: { ...cell!.method, ...more } }] }))[1]!;
+  expect(told({ stages: [{ ...stage!, peakMemory: 5e8 }] }).at(-1)).toBe('500000000');
+  expect(told({ stages: [silent] }).at(-1)).toBe('');
+  expect(told({ stages: [silent] })[7]).toBe(String(stage!.labelledTokens));
+  expect(told({ stages: [silent], privacy: {} })[7]).toBe('');
 });

@@ -10,15 +10,47 @@ const head = ['arm', 'method', 'seed', 'client', 'model', 'metric', 'value'];
  * `global` or `personal`, and of clients who took no part `newGlobal` or `newPersonal`. What belongs to no single client (work, time, the pooled loss) has an empty client. Losses are nats
  * per labelled token, shares 0 … 1, bytes over the whole run, seconds. Numbers have all their digits.
  */
-export function resultsCsv(results: SweepResults): string {
-  const lines = results.arms.flatMap(({ label, use }) =>
-    results.seeds.flatMap((seed) =>
-      results.cells
+export const resultsCsv = (results: SweepResults): string => csvOf(results, head, rowsOf);
+
+const stagesHead = [
+  ...['arm', 'method', 'seed', 'stage', 'name', 'rounds', 'seconds', 'labelledTokens'],
+  ...['clients', 'bytesUp', 'bytesDown', 'trained', 'peakMemory'],
+];
+
+/**
+ * What a sweep's stages cost, a row per arm, seed and stage (from 1, in order), with `resultsCsv`'s conventions. `bytesUp` and
+ * `bytesDown` are sums over the stage's rounds and its `clients`, `trained` the numbers that a client trains, `peakMemory` the
+ * most bytes of resident memory of the process that ran the rounds (all clients, in a simulation). Of a stage that arms share,
+ * the cost is that of the one time it was run. Empty: not told, by the system or, of labelled tokens, by private clients.
+ */
+export const stagesCsv = (results: SweepResults): string => csvOf(results, stagesHead, stageRows);
+
+function stageRows({ method }: SweepCell): (string | number)[][] {
+  return method.stages.map((stage, index) => {
+    const traffic = Object.values(stage.traffic);
+    const total = (of: 'up' | 'down'): number => traffic.reduce((sum, each) => sum + each[of], 0);
+    return [
+      ...[index + 1, stage.name, stage.rounds.length, stage.seconds],
+      ...[work(method) === undefined ? '' : stage.labelledTokens, traffic.length, total('up'), total('down')],
+      ...[stage.trained, stage.peakMemory ?? ''],
+    ];
+  });
+}
+
+/** The rows of every cell, in the order of arms and seeds. */
+function csvOf(
+  { arms, seeds, cells }: SweepResults,
+  names: readonly string[],
+  rows: (cell: SweepCell) => readonly (readonly (string | number)[])[],
+): string {
+  const lines = arms.flatMap(({ label, use }) =>
+    seeds.flatMap((seed) =>
+      cells
         .filter((cell) => cell.arm === label && cell.seed === seed)
-        .flatMap((cell) => rowsOf(cell).map((row) => [label, use, seed, ...row])),
+        .flatMap((cell) => rows(cell).map((row) => [label, use, seed, ...row])),
     ),
   );
-  return [head, ...lines].map((row) => `${row.map(field).join(',')}\r\n`).join('');
+  return [names, ...lines].map((row) => `${row.map(field).join(',')}\r\n`).join('');
 }
 
 type Row = readonly [client: string, model: string, metric: string, value: number];

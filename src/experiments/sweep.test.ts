@@ -76,6 +76,7 @@ describe('a sweep', () => {
     const there = JSON.parse(readFileSync(folder.at('out', 'results.json'), 'utf8')) as unknown;
     expect(there).toEqual(JSON.parse(JSON.stringify(results)));
     expect(readFileSync(folder.at('out', 'results.csv'), 'utf8')).toContain('FedIT + local,fedit,2,');
+    expect(readFileSync(folder.at('out', 'stages.csv'), 'utf8')).toContain('FedIT + local,fedit,2,2,local,1,');
     expect(readFileSync(folder.at('out', 'report.html'), 'utf8')).toContain('</html>');
   });
 

@@ -17,7 +17,7 @@ import { sweepArm, sweepCell } from './collect.ts';
 import { ordered, shareable } from './order.ts';
 import { requirePossible } from './possible.ts';
 import { readSweep } from './read-sweep.ts';
-import { resultsCsv } from './results-csv.ts';
+import { resultsCsv, stagesCsv } from './results-csv.ts';
 import { sweepMarkdown } from './sweep-markdown.ts';
 import type { SweepCell, SweepResults, Tried } from './results.ts';
 import { runCells, type CellEvent, type Failed, type Planned, type Runner } from './run-cells.ts';
@@ -186,6 +186,7 @@ const choiceOf = (arm: string, { tried, chosen }: Tuned): SweepEvent => ({
 /** What people look at. */
 async function writeResults(folder: SweepFolder, results: SweepResults): Promise<void> {
   await writeAtomically(folder.csv, resultsCsv(results));
+  await writeAtomically(folder.stages, stagesCsv(results));
   await writeAtomically(folder.markdown, sweepMarkdown(results));
   // Loaded here: plots take longer to load than everything else.
   const { renderSweepReport } = await import('./sweep-report.ts');
