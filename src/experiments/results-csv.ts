@@ -12,10 +12,8 @@ const head = ['arm', 'method', 'seed', 'client', 'model', 'metric', 'value'];
  */
 export const resultsCsv = (results: SweepResults): string => csvOf(results, head, rowsOf);
 
-const stagesHead = [
-  ...['arm', 'method', 'seed', 'stage', 'name', 'rounds', 'seconds', 'labelledTokens'],
-  ...['clients', 'bytesUp', 'bytesDown', 'trained', 'peakMemory'],
-];
+const stagesHead =
+  'arm method seed stage name rounds seconds labelledTokens clients bytesUp bytesDown trained peakMemory'.split(' ');
 
 /**
  * What a sweep's stages cost, a row per arm, seed and stage (from 1, in order), with `resultsCsv`'s conventions. `bytesUp` and
@@ -30,9 +28,16 @@ function stageRows({ method }: SweepCell): (string | number)[][] {
     const traffic = Object.values(stage.traffic);
     const total = (of: 'up' | 'down'): number => traffic.reduce((sum, each) => sum + each[of], 0);
     return [
-      ...[index + 1, stage.name, stage.rounds.length, stage.seconds],
-      ...[work(method) === undefined ? '' : stage.labelledTokens, traffic.length, total('up'), total('down')],
-      ...[stage.trained, stage.peakMemory ?? ''],
+      index + 1,
+      stage.name,
+      stage.rounds.length,
+      stage.seconds,
+      work(method) === undefined ? '' : stage.labelledTokens,
+      traffic.length,
+      total('up'),
+      total('down'),
+      stage.trained,
+      stage.peakMemory ?? '',
     ];
   });
 }
