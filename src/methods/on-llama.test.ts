@@ -157,6 +157,29 @@ describe.each(['flexlora', 'hetlora'])('%s with clients of different ranks', (na
   });
 });
 
+describe('flora with clients of different ranks', () => {
+  it('takes each at its own rank and sends everybody the stack of all: up r_k(m+n), down (m+n)·Σr_j', async () => {
+    const method = methods.find(({ name }) => name === 'flora')!;
+    const ranks: Record<string, number> = { a: 1, b: 3 };
+    const { stages } = await run(method.stages({ ranks }, context()));
+    expect(stages[0]!.leftOut).toEqual([]);
+    const perRank = llama.layout.modules.reduce(
+      (sum, { inFeatures, outFeatures }) => sum + inFeatures + outFeatures,
+      0,
+    );
+    const largest = llama.layout.modules[0]!.rank;
+    const rankOf = (client: string): number => ranks[client] ?? largest;
+    const stack = llama.clients.reduce((sum, { id }) => sum + rankOf(id), 0);
+    expect([largest, stack]).toEqual([4, 8]);
+    expect(stages[0]!.traffic.size).toBe(clientCount);
+    // The fresh start goes down once, at the largest rank; the last round's stack is not sent.
+    for (const [client, { up, down }] of stages[0]!.traffic) {
+      expect(up).toBe(4 * rounds * rankOf(client) * perRank);
+      expect(down).toBe(4 * (largest + (rounds - 1) * stack) * perRank);
+    }
+  });
+});
+
 describe('centralised', () => {
   it('is one client’s training on everybody’s rows, with the steps of all clients', async () => {
     const method = methods.find(({ name }) => name === 'centralised')!;
