@@ -13,7 +13,7 @@ import { fedit } from './fedit.ts';
 import { flexlora } from './flexlora.ts';
 import { flora } from './flora.ts';
 import { floraNa } from './flora-na.ts';
-import { hetlora } from './hetlora.ts';
+import { hetlora, productNorm } from './hetlora.ts';
 import { correctedMean, loraFair } from './lora-fair.ts';
 import type { Method } from './method.ts';
 
@@ -121,8 +121,15 @@ describe('gauge: a client that has (B·Q, Q⁻¹·A) in place of (B, A)', () => 
     expect(await change(method)).toBeLessThan(1e-4);
   });
 
-  it.each([fedit, loraFair, floraNa])('$name, which averages factors, has another', async (method) => {
+  it.each([fedit, hetlora, loraFair, floraNa])('$name, which averages factors, has another', async (method) => {
     expect(await change(method)).toBeGreaterThan(1e-2);
+  });
+
+  it('weighs as much in HetLoRA: its norm is that of the product', () => {
+    for (const [k, factors] of factorsOf(equal).entries()) {
+      expect(productNorm(layout, turned(factors, k))).toBeCloseTo(productNorm(layout, factors), 5);
+      expect(productNorm(layout, factors)).toBeCloseTo(frobenius(product(factors)), 5);
+    }
   });
 });
 
