@@ -77,6 +77,34 @@ describe('a conversation that ends early', () => {
     expect(sessions([...events.values()].flat()).size).toBe(2);
   });
 
+  test('once signed is held anew without those who were not in it, though they are back', async () => {
+    const folder = tools.folder();
+    const served = await tools.serve(folder, { clients: all });
+    const own = await joined(served.server);
+    const events = new Map(all.map((name) => [name, [] as TakingPart[]]));
+    const control = new AbortController();
+    const { signal } = control;
+    const going = finished(rounds(served, { stages: once(), clients: all, secure, signal })).catch((e: unknown) => e);
+    const playing = all.map((name) =>
+      lives({ server: served.server, folder, signal }, name, own.get(name)!, events.get(name)!, {
+        sums: name === 'cho' ? leaving('masked') : same,
+        until: (event) => {
+          // All six have signed.
+          if (isSum('reveal')(event)) control.abort();
+          return signal.aborted;
+        },
+      }),
+    );
+    await Promise.all([going, ...playing]);
+    await served.close();
+
+    const { result } = await resumed(folder, own, events);
+    expect(bits(result)).toEqual(bits(await simulated(seven, without(once(), ['cho']))));
+    expect(result.stages[0]!.leftOut).toMatchObject([
+      { client: 'cho', reason: 'a sum of this round was signed by others while it was away' },
+    ]);
+  });
+
   test('waits for clients no longer than a stage’s deadline, and than their lease where nothing is heard of them', async () => {
     const folder = tools.folder();
     const description = { ...described, lease: 6 };

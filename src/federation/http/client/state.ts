@@ -40,9 +40,10 @@ export interface ClientState {
   drop(work: Undecided): Promise<void>;
   /** Notes that this session of a secure sum is entered, before anything of it is told; false where it was before. */
   enter(session: string): boolean;
-  /** For which set of clients this work's share of a sum was revealed, if for any. */
-  revealed(id: string): string | undefined;
-  reveal(id: string, members: string): void;
+  /** Which set of clients was signed to be in a sum with this work, if any was. */
+  signed(id: string): string | undefined;
+  /** Notes it, durable on return: before the signature is told. */
+  sign(id: string, members: string): void;
   /** Notes what goes into this round's sums, durable on return; false where something else was noted before. */
   pledge(at: Place, round: number, digest: string): boolean;
   /** Where a payload is to be kept for later tasks. */
@@ -104,8 +105,8 @@ export async function openClientState(folder: string, client: string, identity: 
       journal.record(name, true);
       return true;
     },
-    revealed: (id) => journal.recorded(`revealed ${id}`) as string | undefined,
-    reveal: (id, members) => journal.record(`revealed ${id}`, members),
+    signed: (id) => journal.recorded(`signed ${id}`) as string | undefined,
+    sign: (id, members) => journal.record(`signed ${id}`, members),
     pledge({ method, stageIndex }, round, digest) {
       const name = `pledge ${JSON.stringify([method, stageIndex, round])}`;
       const before = journal.recorded(name);

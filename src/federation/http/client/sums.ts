@@ -35,13 +35,13 @@ interface Current {
 
 /**
  * Takes part in one secure sum at a time, whose secrets are in memory only: who is started again has left it. A session is entered
- * once in a client's life, and an update that was revealed in a sum of some clients goes into no sum of others.
+ * once in a client's life, and an update that was signed to be in a sum of some clients goes into no sum of others.
  * @param identity Ed25519; `pinned`: public keys (base64url) of all whom this client will add up with; undefined: whom the server names
  */
 export function sumParty(parts: {
   readonly identity: KeyPair;
   readonly settings: SecureSettings;
-  readonly state: Pick<ClientState, 'undecided' | 'payload' | 'enter' | 'revealed' | 'reveal' | 'pledge'>;
+  readonly state: Pick<ClientState, 'undecided' | 'payload' | 'enter' | 'signed' | 'sign' | 'pledge'>;
   readonly pinned?: ReadonlySet<string> | undefined;
 }): SumParty {
   const { identity, settings, state, pinned } = parts;
@@ -95,7 +95,6 @@ export function sumParty(parts: {
           .join(),
       )
       .digest('hex');
-  let vouched: string | undefined;
 
   return {
     problem: (update, weight, noise) => vectorProblem(update, weight, settings, noise),
@@ -109,13 +108,16 @@ export function sumParty(parts: {
       const update = task.stage === 'masked' ? await updateOf(work) : undefined;
       const made = answered(client, task.stage, received, () => vectorOf(update!, work, setup.identities.length));
       if (task.stage === 'vouch') {
-        vouched = setOf(current, (received as { members: Uint8Array }).members);
-        const before = state.revealed(work.id);
-        // The difference of the two sums would be the updates of the few who are in one of them.
-        if (before !== undefined && before !== vouched)
-          throw new Refused('this update was revealed in a sum of other clients: two sums would tell of single ones');
+        const members = setOf(current, (received as { members: Uint8Array }).members);
+        const before = state.signed(work.id);
+        // The difference of the two sums would be the updates of the few who are in one of them. What counts is the signature:
+        // with it others' shares suffice, whether this client reveals its own or is never asked.
+        if (before !== undefined && before !== members)
+          throw new Refused(
+            'this client signed a sum of this update with other clients: two would tell of single ones',
+          );
+        if (before === undefined) state.sign(work.id, members);
       }
-      if (task.stage === 'reveal') state.reveal(work.id, vouched!);
       if (made.kind !== 'masked') return { answer: toWire(made) as SumAnswer, upload: undefined };
       const { words, ...rest } = made;
       return { answer: { ...rest, digest: digestOf(words) }, upload: words };

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { hold } from '../../secure/conversation.ts';
-import { NOBODY, Refused, SumFailed, type SecureStage } from '../../secure/messages.ts';
+import { membersOf, NOBODY, Refused, SumFailed, type SecureStage } from '../../secure/messages.ts';
 import type { HoldSum } from '../../secure/combiner.ts';
 import { secureServer, type SecureSum } from '../../secure/server.ts';
 import { fromWire, toWire } from '../../secure/wire.ts';
@@ -29,7 +29,7 @@ export function remoteSums(parts: {
   readonly run: string;
   readonly desk: Desk;
   readonly blobs: Blobs;
-  readonly store: Pick<Store, 'identities' | 'audit'>;
+  readonly store: Pick<Store, 'identities' | 'audit' | 'meta' | 'setMeta'>;
   /** The finished training of each client. */
   readonly trained: ReadonlyMap<string, string>;
   /** Seconds for one stage. */
@@ -49,9 +49,20 @@ export function remoteSums(parts: {
     const setup = { identities: toWire(identities), length };
     const place = { method, stage: name, stageIndex };
     const left = new Map<string, string>();
+    const signed = setOfRound(store, place, round);
+    const before = signed.noted();
+    // Those in it sign no other set: who came back since would spoil the sum for all.
+    const able = ready.filter((client) => before === undefined || before.includes(client));
+    for (const client of ready)
+      if (!able.includes(client)) left.set(client, 'a sum of this round was signed by others while it was away');
 
     async function ask(stage: SecureStage, i: number, content: unknown): Promise<void> {
       const client = clients[i]!;
+      // All are asked to sign the same set.
+      if (stage === 'vouch' && signed.noted() === undefined) {
+        const { members } = content as { readonly members: Uint8Array };
+        signed.note(membersOf(members, clients.length).map((member) => clients[member]!));
+      }
       const text = Buffer.from(JSON.stringify(stage === 'advert' ? setup : toWire(content)));
       const message = await blobs.put(() => [text]);
       const id = taskId(run, 'sum', session, stage, client);
@@ -89,7 +100,7 @@ export function remoteSums(parts: {
       left,
       hold(
         server,
-        ready.map((client) => clients.indexOf(client)),
+        able.map((client) => clients.indexOf(client)),
         ask,
       ),
     ).catch((error: unknown) => {
@@ -98,6 +109,22 @@ export function remoteSums(parts: {
     });
     store.audit('secure sum', '', `${told}, of ${members.length} clients`);
     return { words, members: members.map((i) => clients[i]!), left };
+  };
+}
+
+/** Who is in the sum of this round by the first set that clients were asked to sign: kept over a restart, until the next round's. */
+function setOfRound(
+  store: Pick<Store, 'meta' | 'setMeta'>,
+  { method, stageIndex }: { readonly method: string; readonly stageIndex: number },
+  round: number,
+) {
+  const name = `signed ${JSON.stringify([method, stageIndex])}`;
+  return {
+    noted(): readonly string[] | undefined {
+      const kept = JSON.parse(store.meta(name) ?? 'null') as { round: number; members: readonly string[] } | null;
+      return kept?.round === round ? kept.members : undefined;
+    },
+    note: (members: readonly string[]): void => store.setMeta(name, JSON.stringify({ round, members })),
   };
 }
 
