@@ -201,6 +201,10 @@ describe('a WebSocket', () => {
     expect(await closed).toBe(CLOSED.revoked);
     expect(performance.now() - began).toBeGreaterThan(seconds * 1000 - 50);
     await expect(api.next(0)).rejects.toMatchObject({ status: 401, code: 'key-expired' });
+    // Nor is it waited for at the end.
+    const ended = performance.now();
+    await at.server.end({ how: 'finished', why: '' }, 4);
+    expect(performance.now() - ended).toBeLessThan(3000);
   });
 
   test.each([

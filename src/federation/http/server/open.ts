@@ -157,12 +157,12 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
       async end(over, seconds, signal = new AbortController().signal) {
         answers.end(over);
         const deadline = steady() + seconds * 1000;
-        const joined = store
-          .clients()
-          .filter(({ name, key }) => key !== undefined && store.revoked(name) === undefined);
+        const joined = store.clients().flatMap(({ name, key }) => (key === undefined ? [] : [name]));
+        // Whose key is not valid any more cannot be told.
+        const done = (client: string): boolean => keys.ended(client) !== undefined || answers.told(client);
         for (;;) {
           const left = (deadline - steady()) / 1000;
-          if (left <= 0 || signal.aborted || joined.every(({ name }) => answers.told(name))) break;
+          if (left <= 0 || signal.aborted || joined.every(done)) break;
           await desk.arrival(Math.min(1, left), signal);
         }
         if (over.how === 'finished') await Promise.all([blobs.clear(), uploads.clear()]);
