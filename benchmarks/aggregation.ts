@@ -4,7 +4,7 @@
  * same process; GB are 10⁹ bytes of updates read and of one result written, `processor` is seconds of processor time, `memory`
  * the most that the process had resident, in GB. Sums take an update as it comes and let it go, so four different updates stand
  * for a hundred; what needs all of them at once has a hundred different ones. The numbers are those of 76 modules; rules that
- * would take many minutes work module by module, and are measured on the number of modules said beside them.
+ * would take many minutes or gigabytes work module by module, and are measured on the number of modules said beside them.
  * `-- --only METHOD` measures one (`robust`: the robust rules), `--modules N` everything on N modules.
  */
 import { parseArgs } from 'node:util';
@@ -67,24 +67,29 @@ function printSpeed(figure: string, bytes: number, { seconds, processor }: Timed
  * one module of width 4096 has more numbers than the 76 modules' factors.
  */
 const modulesOf: Readonly<Record<string, number>> = { flexlora: 1, 'flora-na': 1, 'lora-fair': 2, 'fed-sb': 1 };
+/** A hundred different updates of all modules, and what a rule makes of them, would take up to 14 GB. */
+const ALL_AT_ONCE = 8;
 const seen = new Set<string>();
 for (const method of methods) {
   if (only !== undefined && method.name !== only) continue;
-  const modules = wantedModules ?? modulesOf[method.name] ?? MODULES;
-  const adapter = modules === whole.layout.modules.length ? whole : adapterOf(modules);
-  let previous: State | undefined;
-  for (const stage of stagesOf(method, adapter.layout)) {
-    if (!atServer(stage)) continue;
+  let before: { readonly modules: number; readonly shared: State } | undefined;
+  for (const [index, wanted] of stagesOf(method, whole.layout).entries()) {
+    if (!atServer(wanted)) continue;
     // FedLoRA-Optimizer may name stages of the same work more than once.
-    const figure = `${method.name}, ${stage.name}`;
+    const figure = `${method.name}, ${wanted.name}`;
     if (seen.has(figure)) continue;
     seen.add(figure);
+    const { combine } = wanted;
+    const modules = wantedModules ?? modulesOf[method.name] ?? (combine === 'each' ? ALL_AT_ONCE : MODULES);
+    const adapter = modules === whole.layout.modules.length ? whole : adapterOf(modules);
+    const previous = before?.modules === modules ? before.shared : undefined;
     globalThis.gc?.();
     memory.lap();
-    const different = stage.combine === 'sum' ? 4 : CLIENTS;
+    const stage = stagesOf(method, adapter.layout)[index]!;
+    const different = combine === 'sum' ? 4 : CLIENTS;
     const round = await serverRound(stage, { adapter, clients: names, different, previous });
-    previous = round.shared;
-    printSpeed(figure, round.bytes, round.time, modules, { combine: stage.combine, numbers: round.numbers });
+    before = { modules, shared: round.shared };
+    printSpeed(figure, round.bytes, round.time, modules, { combine, numbers: round.numbers });
   }
 }
 
