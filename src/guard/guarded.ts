@@ -30,11 +30,20 @@ export function guarded(stage: Stage, guards: Guards, at: GuardedAt): Stage<Guar
   const own = (mine: State | undefined): State | undefined => (holds ? ownOf(mine) : mine);
   const innerOf = (shared: State | undefined): State | undefined => (shared as GuardedShared | undefined)?.inner;
 
+  /** The bound of this round. A server that sends none where it moves would have the update unclipped, and without noise. */
+  function boundIn(received: Tensors): number | undefined {
+    if (adaptive === undefined) return clip?.use === 'clip' ? clip.norm : undefined;
+    const bound = received.get(BOUND)?.data[0];
+    if (bound === undefined) throw new Error('the server sent no clipping bound, which `adaptive-clip` needs');
+    return bound;
+  }
+
   async function* work(
     received: Tensors,
     mine: State | undefined,
     kit: Parameters<Stage['work']>[2],
   ): AsyncGenerator<Progress, Contribution<State>> {
+    const bound = sends ? boundIn(received) : undefined;
     const task = stage.work(without(received, BOUND), own(mine), kit);
     // How far a client is and with what loss is its own affair where there is privacy.
     const done = privacy !== undefined && clients ? await silently(task) : yield* task;
@@ -42,7 +51,6 @@ export function guarded(stage: Stage, guards: Guards, at: GuardedAt): Stage<Guar
     const weight = privacy !== undefined && done.weight > 0 ? 1 : done.weight;
     if (!sends) return { ...done, weight, ...(holds && { mine: withHeld(mine, done.mine, stage.name) }) };
     const uniform = stream(at.seed, 'rounding', stage.name, at.stageIndex, kit.round, kit.client).uniform;
-    const bound = received.get(BOUND)?.data[0] ?? (clip?.use === 'clip' ? clip.norm : undefined);
     const out = outgoing(done.update, holds ? heldFor(mine, stage.name, done.update) : undefined, {
       ...(compress && { compress: compressorOf(compress, uniform) }),
       ...(bound !== undefined && { bound }),

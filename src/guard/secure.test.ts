@@ -9,9 +9,10 @@ import { defaultSecureSettings as secure } from '../federation/secure/combiner.t
 import type { Combined, Stage } from '../methods/stage.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { add, countNumbers, norm, scale, subtract } from '../tensor/tensors.ts';
+import { idleKit } from '../train/idle-kit.ts';
 import { rdpEpsilon } from './accountant/rdp.ts';
 import { updateNoise } from './adaptive-clip.ts';
-import { UNCLIPPED } from './beside.ts';
+import { BOUND, scalar, UNCLIPPED } from './beside.ts';
 import { clip } from './clip.ts';
 import { guarded, type GuardedShared } from './guarded.ts';
 import type { Guards } from './guards.ts';
@@ -34,6 +35,19 @@ const guards: Guards = { clip: fixed, privacy: { ...privacy, noise: 0.05 } };
 const at = (more = {}) => placed({ distributed: true, normal: () => expect.fail('the server draws noise'), ...more });
 const numbers = countNumbers(initial.factors);
 const total = (parts: readonly Tensors[]): Tensors => parts.reduce((sum, part) => add(sum, part));
+
+/** What a client makes of a round whose broadcast has this bound. */
+function worked(own: Guards, bound?: number) {
+  const stage = guarded(plain(1), own, at());
+  const received = new Map([...initial.factors, ...(bound === undefined ? [] : [[BOUND, scalar(bound)] as const])]);
+  return (async () => {
+    const work = stage.work(received, undefined, idleKit('ann', 0));
+    for (;;) {
+      const next = await work.next();
+      if (next.done) return next.value;
+    }
+  })();
+}
 
 /** The norm of noise is √numbers deviations, to a deviation of √½ itself: within six of these. */
 const expectNoise = (noise: Tensors, deviation: number): void =>
@@ -102,6 +116,19 @@ describe('privacy under secure sums', () => {
     const deviation = updateNoise(0.5, 2) * bounds[1]! * Math.sqrt(6 / 3);
     expect(Math.abs(norm(last.sum) - deviation * Math.sqrt(numbers))).toBeLessThan(6 * bounds[1]! + 5 * deviation);
     expect(rounds[1]!.privacy!.epsilon).toBe(rdpEpsilon([{ noise: 0.5, rate: 1, steps: 2 }], 1e-5).epsilon);
+  });
+
+  test.each([
+    ['a fixed bound is the configuration’s, whatever is sent', fixed, 1e9, fixed.norm],
+    ['a moving one is what is sent', adaptive, 0.25, 0.25],
+  ])('%s', async (_, clip, sent, bound) => {
+    const { noise } = await worked({ clip, privacy: { ...privacy, noise: 0.05 } }, sent);
+    expect(noise).toMatchObject({ bound });
+  });
+
+  test('no client works without a bound: nothing would be clipped, and no noise added', async () => {
+    const contribution = worked({ clip: adaptive, privacy: { ...privacy, noise: 0.05 } });
+    await expect(contribution).rejects.toThrow('the server sent no clipping bound');
   });
 
   test('killed between sum and round: the sum is not made again', async () => {
