@@ -172,7 +172,7 @@ function faultsOf(kind: FaultKind, clients: readonly string[], secure: boolean, 
 
 function fullDisk(who: string, random: Random): Fault {
   const injected = random.integer(3) === 0;
-  const [least, most] = injected ? [500, 40_000] : who === SERVER ? [100_000, 900_000] : [20_000, 500_000];
+  const [least, most] = injected ? [500, 40_000] : who === SERVER ? [100_000, 900_000] : [20_000, 200_000];
   return { kind: 'full disk', who, injected, bytes: between(random, least, most) };
 }
 

@@ -9,8 +9,8 @@ import { configOf, model } from './workspace.ts';
 
 /** How often a server that stopped with a reason is started again. */
 const RESUMES = 4;
-/** Milliseconds after which a full disk has room again. */
-const FULL = 9000;
+/** Milliseconds after its process began, after which a full disk has room again. */
+const FULL = { server: 9000, client: 30_000 };
 
 /** How a server's run ended, over all its processes. */
 export interface Ending {
@@ -63,6 +63,7 @@ export function openScene(parts: {
   let ended: Ending | undefined;
   const fill = plan.faults.find(({ kind }) => kind === 'full disk');
   let roomy = fill === undefined;
+  let filling = false;
   let kills = 0;
 
   const pause = (ms: number): Promise<unknown> => setTimeout(ms, undefined, { signal: over }).catch(() => undefined);
@@ -110,6 +111,10 @@ export function openScene(parts: {
       log: at(`${who}.log`),
     };
     const process = run(command);
+    if (fill?.kind === 'full disk' && who === fill.who && !filling) {
+      filling = true;
+      void pause(who === SERVER ? FULL.server : FULL.client).then(makeRoom);
+    }
     running.set(who, process);
     return process;
   }
@@ -162,7 +167,6 @@ export function openScene(parts: {
         kill(client, lease * 1000 + 500);
     },
     async server() {
-      void pause(FULL).then(makeRoom);
       const files = plan.runs.map((run) => configOf(folder, run));
       for (let resumes = 0; ;) {
         const process = started(SERVER, ['serve', ...files, '--out', at('server'), '--resume'], {});
@@ -189,12 +193,13 @@ export function openScene(parts: {
       const going = (): boolean => ended === undefined && !over.aborted;
       const known = ['--data', at(`${who}.jsonl`), '--model', model, '--threads', '1', '--out', at(who)];
       while (going()) {
-        if (url === undefined) {
+        // Whoever was given a token has it still when the server's file is gone.
+        const token = tokenOf(run, name) ?? given.get(who) ?? '';
+        // Of two runs one is served before the other.
+        if (url === undefined || (token === '' && !existsSync(at(who, 'key.json')))) {
           await pause(50);
           continue;
         }
-        // Whoever was given a token has it still when the server's file is gone.
-        const token = tokenOf(run, name) ?? given.get(who) ?? '';
         given.set(who, token);
         const env: Record<string, string> = token === '' ? {} : { FEDLORA_TOKEN: token };
         const process = started(who, ['join', wire, ...known, '--patience', '120'], env);

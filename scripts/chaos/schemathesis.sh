@@ -44,15 +44,19 @@ curl -sf "$url/v1/join" -H "authorization: Bearer $token" -H 'content-type: appl
 
 checks=not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance
 status=0
+attempt() {
+  (cd "$folder" && "$tool" run "$url/openapi.json" --url "$url" --checks "$checks" --phases examples,coverage,fuzzing --seed 1 \
+    --max-examples "${EXAMPLES:-20}" --request-timeout 40 --suppress-health-check all --no-color "$@") || status=1
+}
 for who in ${WHO:-stranger client admin}; do
   echo "── as $who"
   secret=()
-  if [[ $who = client ]]; then secret=(-H "Authorization: Bearer $key"); fi
-  if [[ $who = admin ]]; then secret=(-H "Authorization: Bearer $admin"); fi
-  # Stopping the run would end the server.
-  (cd "$folder" && "$tool" run "$url/openapi.json" --url "$url" --checks "$checks" --phases examples,coverage,fuzzing --seed 1 \
-    --max-examples "${EXAMPLES:-20}" --request-timeout 40 --suppress-health-check all --no-color \
-    --exclude-path /v1/admin/stop "${secret[@]}") || status=1
+  last=()
+  if [[ $who = client ]]; then secret=(-H "Authorization: Bearer $key"); last=(/v1/leave); fi
+  if [[ $who = admin ]]; then secret=(-H "Authorization: Bearer $admin"); last=('/v1/admin/operators/{role}/token'); fi
+  # Stopping the run would end the server; what ends the key or token that is used here comes last.
+  attempt --exclude-path /v1/admin/stop "${last[@]/#/--exclude-path=}" "${secret[@]}"
+  if [[ ${#last[@]} -gt 0 ]]; then attempt --include-path "${last[0]}" "${secret[@]}"; fi
 done
 kill -0 "$server" || { echo 'the server has ended'; cat "$folder/log"; exit 1; }
 if grep -n '^server:' "$folder/log"; then status=1; fi
