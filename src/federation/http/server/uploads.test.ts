@@ -163,6 +163,20 @@ describe('many uploads of one client', () => {
       expect(existsSync(folder) ? readdirSync(folder, { recursive: true }) : []).toEqual([]);
     },
   );
+
+  test('that are deleted while one is written leave alone what the client, back again, sends of the same', async () => {
+    const uploads = openUploads(fresh());
+    const bytes = new Uint8Array(randomBytes(20));
+    const { body: half, go } = slow(bytes);
+    const writing = uploads.append('ann', digestOf(bytes), whole, half, 1e6);
+    await expect.poll(async () => (await uploads.state('ann', digestOf(bytes))).received).toBe(10);
+    await uploads.forget('ann');
+    await send(uploads, bytes, 0, 6);
+    go();
+    await expect(writing).rejects.toMatchObject({ status: 409, code: 'gone' });
+    expect(await uploads.state('ann', digestOf(bytes))).toEqual({ received: 6, complete: false });
+    expect(await send(uploads, bytes, 6, 20)).toEqual({ received: 20, complete: true });
+  });
 });
 
 describe('payloads', () => {

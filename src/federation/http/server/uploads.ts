@@ -40,6 +40,8 @@ interface Open {
   broken: boolean;
 }
 
+const deleted = (): Refusal => new Refusal(409, 'gone', 'this upload was deleted meanwhile');
+
 const partOf = (whole: string): string => `${whole}.part`;
 
 /** Opens a folder of uploads. Unfinished ones go on where they were, also after a kill. */
@@ -74,7 +76,7 @@ export function openUploads(folder: string): Uploads {
   async function named(whole: string): Promise<void> {
     await rename(partOf(whole), whole).catch((error: NodeJS.ErrnoException) => {
       // Its client was revoked, or the run ended, while the last bytes came.
-      if (error.code === 'ENOENT') throw new Refusal(409, 'gone', 'this upload was deleted meanwhile');
+      if (error.code === 'ENOENT') throw deleted();
       throw error;
     });
     await syncFolder(dirname(whole));
@@ -157,6 +159,8 @@ export function openUploads(folder: string): Uploads {
         if (upload.received < start + (end - start + 1))
           throw new Refusal(400, 'cut', 'the request ended early', upload.received);
         if (upload.received < total) return { received: upload.received, complete: false };
+        // Its client was revoked meanwhile: what may lie there by now is another request's.
+        if (open_.get(whole) !== upload) throw deleted();
         const found = upload.hash.digest('hex');
         if (found !== digest) {
           await discard(whole);
@@ -166,7 +170,7 @@ export function openUploads(folder: string): Uploads {
         return { received: total, complete: true };
       } finally {
         upload.busy = false;
-        if (upload.broken) await discard(whole);
+        if (upload.broken && open_.get(whole) === upload) await discard(whole);
       }
     },
   };
