@@ -372,6 +372,8 @@ class Client:
                         self.server.upload(update.read_bytes())
                     answer = self.server.ask("POST", f"tasks/{kept['id']}/update", json=kept["message"]).json()
             except Refused as error:
+                if error.status == 425:  # a server started again has not come to this task yet: keep the work
+                    continue
                 answer = {"outcome": "refused", "reason": str(error)}
                 if error.status in (413, 422):  # it will never take this update: nobody need wait for it
                     self.failed(kept["id"], str(error))
