@@ -30,6 +30,15 @@ export interface Failed {
   readonly reason: string;
 }
 
+/** A line for each of these, every one after a line break. */
+export const failureLines = (failed: readonly Failed[]): string =>
+  failed
+    .map(({ cell: { arm, seed, tried }, reason }) => {
+      const values = tried?.map(({ key, value }) => `${key} ${JSON.stringify(value)}`).join(', ');
+      return `\n  ${arm}, ${values === undefined ? '' : `${values}, `}seed ${seed}: ${reason}`;
+    })
+    .join('');
+
 /** What is told of runs as they go on. `known`: an earlier process had finished it. */
 export type CellEvent =
   | { readonly kind: 'cell started'; readonly cell: Cell; readonly known: boolean }

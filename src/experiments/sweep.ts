@@ -20,7 +20,7 @@ import { readSweep } from './read-sweep.ts';
 import { resultsCsv, stagesCsv } from './results-csv.ts';
 import { sweepMarkdown } from './sweep-markdown.ts';
 import type { SweepCell, SweepResults, Tried } from './results.ts';
-import { runCells, type CellEvent, type Failed, type Planned, type Runner } from './run-cells.ts';
+import { failureLines, runCells, type CellEvent, type Failed, type Planned, type Runner } from './run-cells.ts';
 import { runnerHere } from './runner.ts';
 import { sameInputs } from './same-inputs.ts';
 import { tuneArms, type Tuned } from './tuning.ts';
@@ -121,7 +121,6 @@ async function wholeSweep(sweeping: Sweeping): Promise<SweepResults> {
       });
       return { summaries, failed };
     },
-    noneLeft,
   );
   for (const { label, tune } of arms) if (tune.length > 0) tell(choiceOf(label, tuned.get(label)!));
 
@@ -195,19 +194,5 @@ async function writeResults(folder: SweepFolder, results: SweepResults): Promise
 
 const failure = (failed: readonly Failed[], all: number): Error =>
   new Error(
-    `${failed.length} of ${all} runs failed; the others are done. The same command tries them again.${linesOf(failed)}`,
+    `${failed.length} of ${all} runs failed; the others are done. The same command tries them again.${failureLines(failed)}`,
   );
-
-/** Of an arm whose every try failed. */
-const noneLeft = (failed: readonly Failed[]): Error =>
-  new Error(
-    `every value in the \`tune\` of ${failed[0]!.cell.arm} failed, so that none can be chosen: give others, lower rates for one.${linesOf(failed)}`,
-  );
-
-const linesOf = (failed: readonly Failed[]): string =>
-  failed
-    .map(({ cell: { arm, seed, tried }, reason }) => {
-      const values = tried?.map(({ key, value }) => `${key} ${JSON.stringify(value)}`).join(', ');
-      return `\n  ${arm}, ${values === undefined ? '' : `${values}, `}seed ${seed}: ${reason}`;
-    })
-    .join('');

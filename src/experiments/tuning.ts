@@ -3,7 +3,7 @@ import type { Sweep } from '../config/sweep.ts';
 import type { Summary } from '../report/summary.ts';
 import type { Cell } from './cells.ts';
 import type { Tried } from './results.ts';
-import type { Failed } from './run-cells.ts';
+import { failureLines, type Failed } from './run-cells.ts';
 import { mean } from './statistics.ts';
 
 /** What became of an arm's tries: summaries of those that ended, and why the others failed. */
@@ -29,13 +29,12 @@ interface Try {
 /**
  * Chooses the values of every arm that is tuned: those of the lowest validation loss, the first of equals. Test rows are not
  * touched. Values with which a run diverges or fails lose. Steps of an arm's tuning follow one another, each with what was
- * chosen before. Throws what `none` makes of the failed tries where an arm has no others.
+ * chosen before. Throws an Error with all reasons where every try of an arm failed.
  */
 export async function tuneArms(
   { arms, tuning }: Pick<Sweep, 'arms' | 'tuning'>,
   cellOf: (arm: UnfoldedArm, seed: number, chosen: readonly Choice[]) => Cell,
   run: (cells: readonly Cell[]) => Promise<Tries>,
-  none: (failed: readonly Failed[]) => Error,
 ): Promise<ReadonlyMap<string, Tuned>> {
   const tuned = new Map<string, Tuned>(arms.map(({ label }) => [label, { chosen: [], tried: [] }]));
   if (tuning === undefined) return tuned;
@@ -63,7 +62,10 @@ export async function tuneArms(
       });
       const losses = tried.map((one) => one.validationLoss ?? Infinity);
       const least = losses.indexOf(Math.min(...losses));
-      if (losses[least] === Infinity) throw none(failed.filter(({ cell }) => cell.arm === arm.label));
+      if (losses[least] === Infinity)
+        throw new Error(
+          `every value in the \`tune\` of ${arm.label} failed, so that none can be chosen: give others, lower rates for one.${failureLines(failed.filter(({ cell }) => cell.arm === arm.label))}`,
+        );
       tuned.set(arm.label, { chosen: own[least]!.chosen, tried: [...tuned.get(arm.label)!.tried, ...tried] });
     }
   }

@@ -1,8 +1,5 @@
-import { Interrupted, UserError } from '../errors.ts';
-import { Diverged } from '../evaluate/sums.ts';
-import { RoundFailed } from '../federation/fatal.ts';
 import { runnerHere } from './runner.ts';
-import type { FromWorker, ToWorker } from './workers.ts';
+import { kindOf, type FromWorker, type ToWorker } from './workers.ts';
 
 // A process that does runs for a sweep, one at a time, for as long as the sweep lives.
 // A sweep that was killed hears nothing any more, and `disconnect` ends this process.
@@ -23,17 +20,7 @@ async function work({ cell, shelf }: Extract<ToWorker, { kind: 'run' }>): Promis
     const summary = await runnerHere(shelf).run(cell, (progress) => send({ kind: 'progress', progress }), stop.signal);
     send({ kind: 'done', summary });
   } catch (error) {
-    const kind =
-      error instanceof RoundFailed
-        ? 'round'
-        : error instanceof Diverged
-          ? 'diverged'
-          : error instanceof Interrupted
-            ? 'interrupted'
-            : error instanceof UserError
-              ? 'user'
-              : 'other';
     const { message, stack } = error as Error;
-    send({ kind: 'failed', error: { kind, message, stack: stack ?? message } });
+    send({ kind: 'failed', error: { kind: kindOf(error), message, stack: stack ?? message } });
   }
 }

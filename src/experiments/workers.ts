@@ -17,11 +17,18 @@ export type FromWorker =
   | {
       readonly kind: 'failed';
       readonly error: {
-        readonly kind: 'round' | 'diverged' | 'interrupted' | 'user' | 'other';
+        readonly kind: Kind | 'other';
         readonly message: string;
         readonly stack: string;
       };
     };
+
+/** Errors that keep their kind on the way from one process to another; others are plain. */
+const kinds = { round: RoundFailed, diverged: Diverged, interrupted: Interrupted, user: UserError } as const;
+type Kind = keyof typeof kinds;
+
+export const kindOf = (error: unknown): Kind | 'other' =>
+  (Object.keys(kinds) as Kind[]).find((kind) => error instanceof kinds[kind]) ?? 'other';
 
 /** Does runs in a process of its own, which ends with this one. */
 export function runnerApart(shelf: string): Runner {
@@ -73,16 +80,5 @@ export function runnerApart(shelf: string): Runner {
 }
 
 function errorOf({ kind, message, stack }: Extract<FromWorker, { kind: 'failed' }>['error']): Error {
-  switch (kind) {
-    case 'round':
-      return new RoundFailed(message);
-    case 'diverged':
-      return new Diverged(message);
-    case 'interrupted':
-      return new Interrupted(message);
-    case 'user':
-      return new UserError(message);
-    case 'other':
-      return Object.assign(new Error(message), { stack });
-  }
+  return kind === 'other' ? Object.assign(new Error(message), { stack }) : new kinds[kind](message);
 }
