@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { fedlora } from './support/cli.ts';
-import { deal, joining, readFile, serving, until, work, writeFederation } from './support/processes.ts';
+import { deal, endWell, joining, readFile, serving, until, work, writeFederation } from './support/processes.ts';
 import { contents, joinArguments, workspace } from './support/workspace.ts';
 
 const names = ['aurora', 'birch', 'cobalt'];
@@ -60,12 +60,7 @@ describe('a federation of processes', () => {
       await clients.get('cobalt')!.ended;
       clients.set('cobalt', joining(folder, url, 'cobalt', logs.get('cobalt')!));
 
-      const ended = await again.ended;
-      expect(ended.code, ended.stderr).toBe(0);
-      for (const [name, { ended: over }] of clients) {
-        const { code, stderr } = await over;
-        expect(code, `${name}: ${stderr}`).toBe(0);
-      }
+      await endWell(again, clients);
 
       for (const method of ['fedit', 'fedlora-optimizer']) {
         const global = contents(folder.at('simulation', 'adapters', method, 'global'));

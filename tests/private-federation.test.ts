@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { openDatabase, type Row } from '../src/federation/database.ts';
 import { rdpEpsilon } from '../src/guard/accountant/rdp.ts';
 import { fedlora } from './support/cli.ts';
-import { deal, joining, readFile, serving, until, work, writeFederation } from './support/processes.ts';
+import { deal, endWell, joining, readFile, serving, until, work, writeFederation } from './support/processes.ts';
 import { contents, joinArguments, workspace } from './support/workspace.ts';
 
 const rounds = 8;
@@ -60,12 +60,7 @@ describe('a private federation of processes', () => {
       await clients.get('cobalt')!.ended;
       const again = await serving(folder, log, ['--resume', '--set', `serve.port=${new URL(url).port}`]);
       clients.set('cobalt', joining(folder, url, 'cobalt', logs.get('cobalt')!));
-      const ended = await again.ended;
-      expect(ended.code, ended.stderr).toBe(0);
-      for (const [name, { ended: over }] of clients) {
-        const { code, stderr } = await over;
-        expect(code, `${name}: ${stderr}`).toBe(0);
-      }
+      await endWell(again, clients);
 
       // Each sample and each noise was drawn once; what was drawn is what took part.
       const journal = folder.at('server', 'journal.sqlite');

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { fedlora } from './support/cli.ts';
-import { deal, joining, readFile, serving, until, writeFederation } from './support/processes.ts';
+import { deal, readFile, sumsThroughKills, writeFederation } from './support/processes.ts';
 import { contents, workspace } from './support/workspace.ts';
 
 const names = ['aurora', 'birch', 'cobalt', 'dune'];
@@ -27,37 +27,14 @@ test(
     const simulation = await fedlora(['run', simulated, '--out', folder.at('simulation')], { limit: 400_000 });
     expect(simulation.code, simulation.stderr).toBe(0);
 
-    const log = { text: '' };
-    const first = await serving(folder, log, []);
-    const { url } = first;
-    const logs = new Map(names.map((name) => [name, { text: '' }]));
-    const said = (name: string): string => logs.get(name)!.text;
-    const clients = new Map(names.map((name) => [name, joining(folder, url, name, logs.get(name)!)]));
-
-    // The server dies when the first sum has begun.
-    await until('a sum has begun', () => names.some((name) => said(name).includes('round 1: adding up under masks')));
-    first.child.kill('SIGKILL');
-    await first.ended;
-    const again = await serving(folder, log, ['--resume', '--set', `serve.port=${new URL(url).port}`]);
-
-    // A client dies in the second round, and comes back without its token, adding up only with those it knows.
-    await until('the second round trains', () => said('cobalt').includes('round 2: training'));
-    clients.get('cobalt')!.child.kill('SIGKILL');
-    await clients.get('cobalt')!.ended;
-    const identities = names.map((name) => `${/^identity (.*)$/m.exec(said(name))![1]!} ${name}`);
-    expect(new Set(identities).size).toBe(4);
-    writeFileSync(folder.at('identities'), `# of this run\n${identities.join('\n')}\n`);
-    clients.set(
-      'cobalt',
-      joining(folder, url, 'cobalt', logs.get('cobalt')!, ['--identities', folder.at('identities')]),
-    );
-
-    const ended = await again.ended;
-    expect(ended.code, ended.stderr).toBe(0);
-    for (const [name, { ended: over }] of clients) {
-      const { code, stderr } = await over;
-      expect(code, `${name}: ${stderr}`).toBe(0);
-    }
+    // The client comes back without its token, adding up only with those it knows.
+    const logs = await sumsThroughKills(folder, names, (said) => {
+      const identities = names.map((name) => `${/^identity (.*)$/m.exec(said(name))![1]!} ${name}`);
+      expect(new Set(identities).size).toBe(4);
+      writeFileSync(folder.at('identities'), `# of this run\n${identities.join('\n')}\n`);
+      return ['--identities', folder.at('identities')];
+    });
+    const said = (name: string): string => logs.get(name)!;
 
     const global = contents(folder.at('simulation', 'adapters', 'fedit', 'global'));
     expect(contents(folder.at('server', 'adapters', 'fedit', 'global'))).toEqual(global);
@@ -68,9 +45,7 @@ test(
       // The sum that was cut short was held anew, and nobody trained again for it.
       expect(said(name).match(/federated, round 1: training/g), said(name)).toHaveLength(1);
     }
-    expect([...logs.values()].filter(({ text }) => (text.match(/round 1: adding up/g) ?? []).length > 1)).not.toEqual(
-      [],
-    );
+    expect([...logs.values()].filter((text) => (text.match(/round 1: adding up/g) ?? []).length > 1)).not.toEqual([]);
 
     // The server tells of nobody's steps, and of all together what the simulation does.
     const lines = (out: string): Line[] =>

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { openDatabase, type Row } from '../src/federation/database.ts';
 import { rdpEpsilon } from '../src/guard/accountant/rdp.ts';
-import { deal, joining, readFile, serving, until, work, writeFederation } from './support/processes.ts';
+import { deal, readFile, sumsThroughKills, work, writeFederation } from './support/processes.ts';
 import { workspace } from './support/workspace.ts';
 
 const rounds = 3;
@@ -38,27 +38,8 @@ test(
     using folder = workspace();
     deal(folder, names);
     writeFederation(folder, names, settings, { linger: 20 });
-    const log = { text: '' };
-    const first = await serving(folder, log, []);
-    const { url } = first;
-    const logs = new Map(names.map((name) => [name, { text: '' }]));
-    const said = (name: string): string => logs.get(name)!.text;
-    const clients = new Map(names.map((name) => [name, joining(folder, url, name, logs.get(name)!)]));
-
-    await until('a sum has begun', () => names.some((name) => said(name).includes('round 1: adding up under masks')));
-    first.child.kill('SIGKILL');
-    await first.ended;
-    const again = await serving(folder, log, ['--resume', '--set', `serve.port=${new URL(url).port}`]);
-    await until('the second round trains', () => said('cobalt').includes('round 2: training'));
-    clients.get('cobalt')!.child.kill('SIGKILL');
-    await clients.get('cobalt')!.ended;
-    clients.set('cobalt', joining(folder, url, 'cobalt', logs.get('cobalt')!));
-    const ended = await again.ended;
-    expect(ended.code, ended.stderr).toBe(0);
-    for (const [name, { ended: over }] of clients) {
-      const { code, stderr } = await over;
-      expect(code, `${name}: ${stderr}`).toBe(0);
-    }
+    const logs = await sumsThroughKills(folder, names);
+    const said = (name: string): string => logs.get(name)!;
 
     // Nobody trained again for the sum that was cut short, or gave a round anything but its one vector.
     for (const name of names) {
@@ -74,7 +55,7 @@ test(
       expect(new Set(pledges.map((row) => row['json'])).size).toBe(rounds);
       expect(said(name)).toContain('with noise of its own');
     }
-    expect([...logs.values()].some(({ text }) => (text.match(/round 1: adding up/g) ?? []).length > 1)).toBe(true);
+    expect([...logs.values()].some((text) => (text.match(/round 1: adding up/g) ?? []).length > 1)).toBe(true);
 
     const journal = folder.at('server', 'journal.sqlite');
     const released = rowsOf(journal, `select json from events where kind = 'release' order by round`);

@@ -1,7 +1,7 @@
 import { readFileSync, renameSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { fedlora } from './support/cli.ts';
-import { deal, joining, readFile, serving, until, writeFederation } from './support/processes.ts';
+import { deal, endWell, joining, readFile, serving, until, writeFederation } from './support/processes.ts';
 import { contents, joinArguments, workspace } from './support/workspace.ts';
 
 const names = ['aurora', 'birch'];
@@ -70,12 +70,7 @@ describe('a server with rows of its own', () => {
       await until('the server has begun by itself', () => rounds('fedlora-optimizer', 'global') > 0);
       await again(() => expect(rounds('fedlora-optimizer', 'global')).toBeLessThan(12));
 
-      const ended = await server.ended;
-      expect(ended.code, ended.stderr).toBe(0);
-      for (const [name, { ended: over }] of clients) {
-        const { code, stderr } = await over;
-        expect(code, `${name}: ${stderr}`).toBe(0);
-      }
+      await endWell(server, clients);
       for (const method of ['fedit', 'fedlora-optimizer']) {
         const global = contents(folder.at('simulation', 'adapters', method, 'global'));
         expect(contents(folder.at('server', 'adapters', method, 'global'))).toEqual(global);

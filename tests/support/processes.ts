@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
+import { expect } from 'vitest';
 import { start, type Started } from './cli.ts';
 import { embeddedModel, embeddedTasks, joinArguments, smallConfig, writeConfig, type workspace } from './workspace.ts';
 
@@ -86,6 +87,45 @@ export function joining(
   });
   listening(log, started);
   return started;
+}
+
+/** The server and every client end by themselves, with exit code 0. */
+export async function endWell(server: Started, clients: ReadonlyMap<string, Started>): Promise<void> {
+  const { code, stderr } = await server.ended;
+  expect(code, stderr).toBe(0);
+  for (const [name, { ended }] of clients) {
+    const over = await ended;
+    expect(over.code, `${name}: ${over.stderr}`).toBe(0);
+  }
+}
+
+/**
+ * A federation whose sums are secure, to its end: the server is killed hard when the first sum has begun, cobalt while it trains in
+ * the second round. Gives what each client has said over its lives.
+ * @param back arguments with which cobalt comes back
+ */
+export async function sumsThroughKills(
+  folder: Folder,
+  names: readonly string[],
+  back: (said: (name: string) => string) => readonly string[] = () => [],
+): Promise<ReadonlyMap<string, string>> {
+  const log = { text: '' };
+  const first = await serving(folder, log, []);
+  const { url } = first;
+  const logs = new Map(names.map((name) => [name, { text: '' }]));
+  const said = (name: string): string => logs.get(name)!.text;
+  const clients = new Map(names.map((name) => [name, joining(folder, url, name, logs.get(name)!)]));
+
+  await until('a sum has begun', () => names.some((name) => said(name).includes('round 1: adding up under masks')));
+  first.child.kill('SIGKILL');
+  await first.ended;
+  const again = await serving(folder, log, ['--resume', '--set', `serve.port=${new URL(url).port}`]);
+  await until('the second round trains', () => said('cobalt').includes('round 2: training'));
+  clients.get('cobalt')!.child.kill('SIGKILL');
+  await clients.get('cobalt')!.ended;
+  clients.set('cobalt', joining(folder, url, 'cobalt', logs.get('cobalt')!, back(said)));
+  await endWell(again, clients);
+  return new Map(names.map((name) => [name, said(name)]));
 }
 
 export function readFile(path: string): string | undefined {
