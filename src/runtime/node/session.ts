@@ -1,3 +1,5 @@
+// First: the library reads it when it begins.
+import './no-telemetry.ts';
 import { InferenceSession, listSupportedBackends, Tensor } from 'onnxruntime-node';
 import { UserError } from '../../errors.ts';
 import type { Feed, Session } from '../session.ts';
