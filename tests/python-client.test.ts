@@ -1,20 +1,30 @@
 import { execFile } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  cpSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { checkConfig } from '../src/config/check.ts';
-import type { RunConfig, RunConfigInput } from '../src/config/schema.ts';
 import type { TokenRow } from '../src/data/types.ts';
 import { sumsOf } from '../src/evaluate/score.ts';
 import type { Sums } from '../src/evaluate/sums.ts';
 import { toPayload } from '../src/federation/http/payload.ts';
 import { PROTOCOL } from '../src/federation/http/protocol.ts';
+import { fileDigest, LARGE } from '../src/formats/files/digest.ts';
 import { readTensors } from '../src/formats/files/safetensors.ts';
 import { initAdapter } from '../src/lora/init.ts';
 import type { Stage } from '../src/methods/stage.ts';
 import { knownMethods, layOut } from '../src/run/methods.ts';
-import { engineOf, layoutOf, modelDigest, openData, openModel, type OpenModel } from '../src/run/subject.ts';
+import { modelFiles } from '../src/run/model-digest.ts';
+import { engineOf, layoutOf, openData, openModel, type OpenModel } from '../src/run/subject.ts';
 import { version } from '../src/run/version.ts';
 import type { Engine } from '../src/runtime/engine.ts';
 import { stream } from '../src/tensor/random.ts';
@@ -23,6 +33,7 @@ import type { Tensors } from '../src/tensor/tensor.ts';
 import { getTensor, mapTensors, shapeDifference } from '../src/tensor/tensors.ts';
 import { clientKit } from '../src/train/client-kit.ts';
 import { collect } from './support/collect.ts';
+import { cases, data, refused } from './support/python-cases.ts';
 import { embeddedModel, embeddedTasks, workspace } from './support/workspace.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -54,117 +65,19 @@ describe('the Python client, as a text', () => {
   });
 });
 
-const base: RunConfigInput = {
-  model: { path: embeddedModel },
-  data: { format: 'jsonl', template: 'chat', maxLength: 96 },
-  clients: { split: { validation: 0, test: 0 } },
-  lora: { rank: 4, alpha: 8 },
-  methods: [{ use: 'fedit' }],
-  train: { batchSize: 8, steps: 5, rate: 1e-3 },
-  serve: { clients: ['ann', 'ben'] },
-  seed: 3,
-};
-const configured = (more: Partial<RunConfigInput>): RunConfig => checkConfig({ ...base, ...more }, knownMethods());
-const optimizer = (options: object): Partial<RunConfigInput> => ({
-  methods: [{ use: 'fedlora-optimizer', ...options }],
-});
-
-interface Case {
-  readonly name: string;
-  readonly config: RunConfig;
-  readonly stage: string;
-  /** What may differ: gradients, or numbers after optimizer steps (golden README). */
-  readonly kind: 'gradient' | 'trained';
-}
-
-const training = { batchSize: 8, steps: 5, rate: 1e-3 };
-/** All rows are in every step, so that their order does not matter. */
-const cases: Case[] = [
-  {
-    name: 'fedit',
-    stage: 'federated',
-    kind: 'trained',
-    config: configured({ train: { ...training, clip: 0.1, weightDecay: 0.01, schedule: 'cosine', warmup: 1 } }),
-  },
-  {
-    name: 'micro-batches',
-    stage: 'federated',
-    kind: 'trained',
-    config: configured({ train: { batchSize: 2, accumulate: 3, epochs: 4, rate: 1e-3, clip: 0 } }),
-  },
-  {
-    name: 'fedit-local',
-    stage: 'local',
-    kind: 'trained',
-    config: configured({
-      methods: [{ use: 'fedit', label: 'both', local: { steps: 4, rate: 2e-3 } }],
-      train: { ...training, schedule: 'linear' },
-    }),
-  },
-  {
-    name: 'weights',
-    stage: 'federated',
-    kind: 'trained',
-    config: configured(optimizer({ weights: 'tokens', rounds: 1 })),
-  },
-  ...(['column', 'rank', 'row'] as const).flatMap((axis): Case[] => [
-    {
-      name: `global-${axis}`,
-      stage: 'global',
-      kind: 'gradient',
-      config: configured(optimizer({ axis, global: { rows: 'all' } })),
-    },
-    {
-      name: `local-${axis}`,
-      stage: 'local',
-      kind: 'trained',
-      config: configured(
-        optimizer({ axis, lambda: 0.1, penalty: axis === 'rank' ? 'proximal' : 'coupled', local: { steps: 5 } }),
-      ),
-    },
-  ]),
-  {
-    name: 'global-detach',
-    stage: 'global',
-    kind: 'gradient',
-    config: configured({
-      ...optimizer({ renormalise: 'detach', global: { rows: 8 } }),
-      train: { ...training, batchSize: 2 },
-    }),
-  },
-  {
-    name: 'global-off',
-    stage: 'global',
-    kind: 'gradient',
-    config: configured(optimizer({ axis: 'row', renormalise: 'off' })),
-  },
-];
-
-const refused = {
-  'another method': configured({ methods: [{ use: 'fedit' }, { use: 'scaffold' }] }),
-  'a guard': configured({ guards: [{ use: 'clip', norm: 1 }] }),
-  'a kept optimizer': configured({ methods: [{ use: 'fedit', optimizerState: 'keep' }] }),
-  'an ablation': configured(optimizer({ local: { part: 'direction' } })),
-  'the best of many': configured({ train: { ...training, keepBest: { every: 2 } } }),
-  'another format': configured({ data: { format: 'dolly' } }),
-};
-
 interface Answer {
   readonly cases: readonly { name: string; losses: number[]; weight: number; sent: boolean }[];
   readonly read: Readonly<Record<string, { rows: [number[], number[]][]; left: number }>>;
   readonly refused: Readonly<Record<string, string | null>>;
-  readonly digest: string;
+  /** What was said of each model; null where it is the run's. */
+  readonly models: readonly (string | null)[];
+  readonly large: readonly string[];
   readonly sums: Sums;
 }
 
-const data = {
-  chat: configured({}),
-  plain: configured({ data: { format: 'jsonl', template: 'plain', separator: ' => ', maxLength: 96 } }),
-};
-
 describe.skipIf(python === undefined)(`the Python client computes what this project computes ${withPython}`, () => {
   const space = workspace();
-  const at = (name: string): string => space.at(name);
+  const at = (...parts: string[]): string => space.at(...parts);
   let model: OpenModel;
   let engine: Engine;
   let rows: TokenRow[];
@@ -177,6 +90,32 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
       shape,
       data: x.map((value) => value + size * (2 * random.uniform() - 1)),
     }));
+  };
+
+  /** Folders with the base model and with others, and two large files of which a hash is kept: it is of neither, and one has changed. */
+  const otherModels = async (): Promise<object> => {
+    const { signal } = new AbortController();
+    const { result: files } = await collect(modelFiles(model, signal));
+    const folders = Object.entries({ same: '', flipped: 'model.safetensors', configured: 'config.json' });
+    for (const [name, file] of folders) {
+      cpSync(embeddedModel, at(name), { recursive: true });
+      if (file === '') continue;
+      const bytes = readFileSync(at(name, file));
+      // A digit in config.json, some bit of a weight in the other.
+      bytes[bytes.length >> 1]! ^= 1;
+      writeFileSync(at(name, file), bytes);
+    }
+    for (const name of ['kept', 'changed']) {
+      writeFileSync(at(name), '');
+      truncateSync(at(name), LARGE);
+      await collect(fileDigest(at(name), signal, at('cache', 'fedlora', 'sha256')));
+    }
+    for (const name of readdirSync(at('cache', 'fedlora', 'sha256')))
+      writeFileSync(at('cache', 'fedlora', 'sha256', name), 'f'.repeat(64));
+    const handle = openSync(at('changed'), 'r+');
+    writeSync(handle, Uint8Array.of(1), 0, 1, LARGE >> 1);
+    closeSync(handle);
+    return { files, models: folders.map(([name]) => at(name)), large: [at('kept'), at('changed')] };
   };
 
   beforeAll(async () => {
@@ -213,12 +152,13 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
       })),
       data,
       refused,
+      ...(await otherModels()),
       file: at('rows.jsonl'),
     };
     writeFileSync(at('asked.json'), JSON.stringify(asked));
     const script = resolve(root, 'tests/support/python_work.py');
     await promisify(execFile)(python!, [script, space.path], {
-      env: { ...process.env, PYTHONPATH: folder, PYTHONDONTWRITEBYTECODE: '1' },
+      env: { ...process.env, PYTHONPATH: folder, PYTHONDONTWRITEBYTECODE: '1', XDG_CACHE_HOME: at('cache') },
       timeout: 220_000,
     });
     answer = JSON.parse(readFileSync(at('answer.json'), 'utf8')) as Answer;
@@ -284,8 +224,16 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
     expect(Math.abs(answer.sums.nll - ours.nll) / ours.nll).toBeLessThan(1e-4);
   });
 
-  test('the base model has the same digest', async () => {
-    expect(answer.digest).toBe(await modelDigest(model));
+  test('a base model with another byte in the middle of its weights, or another config.json, is refused by the file’s name', () => {
+    const other = (name: string, file: string): string =>
+      `${at(name)} is not the base model of this run (m): other bytes in ${file}`;
+    expect(answer.models).toEqual([null, other('flipped', 'model.safetensors'), other('configured', 'config.json')]);
+  });
+
+  test('the hash of a large file is kept where this project keeps it, and not believed once the file has changed', () => {
+    const changed = new Uint8Array(LARGE);
+    changed[LARGE >> 1] = 1;
+    expect(answer.large).toEqual(['f'.repeat(64), createHash('sha256').update(changed).digest('hex')]);
   });
 
   test.each([

@@ -35,7 +35,7 @@ const server = await openServer({
   description: {
     protocol: PROTOCOL,
     fedlora: 'benchmark',
-    model: { name: 'none', digest: '0'.repeat(64) },
+    model: { name: 'none', files: [{ name: 'config.json', bytes: 0, sha256: '0'.repeat(64) }] },
     clients: count,
     lease: 600,
     config: {},

@@ -89,19 +89,34 @@ def digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
-def model_digest(folder):
-    """Of config.json and of each weight file: name, size, first and last MiB."""
+def sha256_of(path):
+    """Of a whole file. A large one's is kept where `fedlora` keeps it, for as long as the file is the same."""
+    about = path.stat()
+    stamp = (path.resolve(), about.st_size, about.st_ino, about.st_mtime_ns, about.st_ctime_ns)
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    kept = Path(home) / "fedlora" / "sha256" / digest("\n".join(map(str, stamp)).encode())
+    large = about.st_size >= 64 * 2**20
+    if large and kept.exists():
+        return kept.read_text()
+    if large:
+        say(f"reading {path.name} for its hash: {about.st_size:,} bytes, this once")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if large:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write(kept, found.encode())
+    return found
+
+
+def require_model(folder, name, wanted):
+    """Refuses a base model of which config.json or a weight file has not the very bytes of the run's."""
     index = folder / "model.safetensors.index.json"
-    names = sorted({*json.loads(index.read_text())["weight_map"].values()}) if index.exists() else ["model.safetensors"]
-    total = hashlib.sha256()
-    for path in [folder / name for name in ("config.json", *names)]:
-        size = path.stat().st_size
-        total.update(json.dumps([path.name, size], separators=(",", ":"), ensure_ascii=False).encode())
-        with path.open("rb") as file:
-            for position in (0, max(0, size - 2**20)):
-                file.seek(position)
-                total.update(file.read(2**20))
-    return total.hexdigest()
+    names = {*json.loads(index.read_text())["weight_map"].values()} if index.exists() else {"model.safetensors"}
+    own = {file: (os.path.getsize(folder / file), sha256_of(folder / file)) for file in {"config.json", *names}}
+    theirs = {file["name"]: (file["bytes"], file["sha256"]) for file in wanted}
+    other = [file for file in sorted(own.keys() | theirs.keys()) if own.get(file) != theirs.get(file)]
+    if other:
+        raise Problem(f"{folder} is not the base model of this run ({name}): other bytes in {', '.join(other)}")
 
 
 # ---- own data: a row is token ids, and a 1 for each that the model shall learn to write ------------------------------
@@ -503,8 +518,7 @@ def main():
     if theirs != (PROTOCOL, FEDLORA):
         raise Problem(f"the server has protocol and version {theirs}; this client is for {(PROTOCOL, FEDLORA)}")
     require_supported(config)
-    if model_digest(options.model) != description["model"]["digest"]:
-        raise Problem(f"{options.model} is not the base model of this run ({description['model']['name']})")
+    require_model(options.model, description["model"]["name"], description["model"]["files"])
     learner = Learner(options.model, config["lora"], options.device)
     parts, left = read_rows(options.data, config, AutoTokenizer.from_pretrained(options.model))
     counts = {part: len(rows) for part, rows in parts.items()} | {"labelledTokens": labelled(parts["train"])}

@@ -1,11 +1,13 @@
 import type { AnalyzeEvent } from '../experiments/analyze.ts';
 import { bytes, duration, loss, percent } from '../report/format.ts';
+import { tellChecking } from './checking.ts';
 import { liveLine, type Screen } from './live-line.ts';
 import { printable, type Paint } from './style.ts';
 
 /** Shows an analysis: a line a client, and on a terminal a live line with what is left. */
 export function analysisView(screen: Screen, paint: Paint, now: () => number = () => performance.now()) {
-  const { line, draw, clear } = liveLine(screen, now);
+  const live = liveLine(screen, now);
+  const { line, draw, clear } = live;
   let steps = 0;
   let done = 0;
   // Steps of this process, and since when: what tells how long the others will take.
@@ -29,6 +31,8 @@ export function analysisView(screen: Screen, paint: Paint, now: () => number = (
         fetching = what;
         return draw(() => `fetching ${what}: ${bytes(progress.done)} of ${bytes(progress.total)}`);
       }
+      case 'checking':
+        return tellChecking(event, live, screen);
       case 'opened': {
         for (const { client, steps: each } of event.clients) planned.set(client, each);
         steps = [...planned.values()].reduce((sum, each) => sum + each, 0);

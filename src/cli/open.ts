@@ -1,4 +1,5 @@
 import type { RunConfig } from '../config/schema.ts';
+import type { Checking } from '../formats/files/digest.ts';
 import { located, openModel, type OpenModel } from '../run/subject.ts';
 import type { Terminal } from './context.ts';
 import { progressView } from './progress.ts';
@@ -13,6 +14,20 @@ export async function fetched(
   const view = progressView(terminal.log, terminal.paint);
   try {
     return await located(kind, source, signal, (fetching) => view.tell(fetching));
+  } finally {
+    view.clear();
+  }
+}
+
+/** Runs what tells how far it is in reading large files, and shows it. */
+export async function shown<T>(steps: AsyncGenerator<Checking, T>, terminal: Terminal): Promise<T> {
+  const view = progressView(terminal.log, terminal.paint);
+  try {
+    for (;;) {
+      const next = await steps.next();
+      if (next.done) return next.value;
+      view.tell(next.value);
+    }
   } finally {
     view.clear();
   }

@@ -1,5 +1,6 @@
 import { bytes, duration, epsilon, loss, percent, short } from '../report/format.ts';
 import type { Progress } from '../run/events.ts';
+import { tellChecking } from './checking.ts';
 import { liveLine, type Screen } from './live-line.ts';
 import { printable, type Paint } from './style.ts';
 import { timeLeft } from './time-left.ts';
@@ -53,6 +54,8 @@ export function progressView(screen: Screen, paint: Paint, now: () => number = (
           `fetching ${what}: ${bytes(progress.done)} of ${bytes(progress.total)} (${printable(progress.file)})`,
         );
       }
+      case 'checking':
+        return tellChecking(event, live, screen);
       case 'opened':
         return draw('evaluating the base model');
       case 'base evaluated':

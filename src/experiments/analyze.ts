@@ -2,6 +2,7 @@ import type { RunConfig } from '../config/schema.ts';
 import type { LoadedData } from '../data/load.ts';
 import type { ClientData } from '../data/types.ts';
 import { Interrupted, UserError } from '../errors.ts';
+import type { Checking } from '../formats/files/digest.ts';
 import { writeAdapter } from '../formats/files/peft.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import { factors } from '../lora/factors.ts';
@@ -9,13 +10,13 @@ import { initAdapter } from '../lora/init.ts';
 import { times } from '../methods/local-only.ts';
 import { projectionsOf } from '../models/weights.ts';
 import { trainSettings } from '../run/methods.ts';
+import { modelDigest } from '../run/model-digest.ts';
 import { threadsOf } from '../run/environment.ts';
 import {
   dataDigest,
   engineOf,
   layoutOf,
   locate,
-  modelDigest,
   openData,
   openModel,
   type Fetching,
@@ -45,6 +46,7 @@ export interface AnalyzeOptions {
 
 export type AnalyzeEvent =
   | Fetching
+  | Checking
   | {
       readonly kind: 'opened';
       readonly model: string;
@@ -76,7 +78,7 @@ export async function* analyze(
   });
   const folder = await openAnalysis(
     options.out,
-    { settings: settingsOf(config, train, at), model: await modelDigest(model), data: dataDigest(data) },
+    { settings: settingsOf(config, train, at), model: yield* modelDigest(model, signal), data: dataDigest(data) },
     data.clients.map(({ id }) => id),
     options.resume ?? false,
   );
@@ -161,7 +163,7 @@ async function* trainClient(
   const { layout } = initial;
   const began = performance.now();
   // The names of `local-only`: with the same work this is its training, bit for bit.
-  const kit = clientKit({ client, engine, seed, stage: 'local', round: 0, signal });
+  const kit = clientKit({ client, engine, seed, stage: 'local', round: 0, rounds: 1, signal });
   const parametrisation = factors();
   const losses: { readonly sum: number; readonly tokens: number }[] = [];
   let from: Tensors | undefined;
@@ -169,7 +171,7 @@ async function* trainClient(
     const steps = kit.train({
       from: initial,
       parametrisation,
-      ...training(train, kit.examples),
+      ...training(train, kit),
       afterStep(params, step) {
         if (step === checkpoint - 1) from = requireB({ layout, factors: params }, client.id, checkpoint);
         return params;

@@ -1,5 +1,6 @@
 import type { Segment } from '../data/describe.ts';
 import type { Place, RunEvent } from '../federation/events.ts';
+import type { Checking } from '../formats/files/digest.ts';
 import type { LoraLayout } from '../lora/adapter.ts';
 import type {
   MethodSummary,
@@ -45,6 +46,7 @@ export interface Opening {
 export type Progress =
   | RunEvent
   | Fetching
+  | Checking
   | Opening
   | {
       readonly kind: 'base evaluated';

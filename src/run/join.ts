@@ -11,6 +11,7 @@ import { sumParty } from '../federation/http/client/sums.ts';
 import { PROTOCOL, type Description, type Self } from '../federation/http/protocol.ts';
 import { Refusal } from '../federation/http/refusal.ts';
 import { newSecret } from '../federation/http/server/keys.ts';
+import type { Checking } from '../formats/files/digest.ts';
 import { writeMix } from '../formats/files/mix.ts';
 import { trainableCount } from '../lora/count.ts';
 import { initAdapter } from '../lora/init.ts';
@@ -25,13 +26,13 @@ import { fileNames } from './file-names.ts';
 import { secureOf } from './secure.ts';
 import { isSilent, withGuards } from './guards.ts';
 import { knownMethods, layOut, type LaidOut } from './methods.ts';
+import { differences, modelFiles } from './model-digest.ts';
 import { withRanks } from './own-ranks.ts';
 import {
   dataDigest,
   engineOf,
   layoutOf,
   locate,
-  modelDigest,
   openData,
   openModel,
   type Fetching,
@@ -69,6 +70,7 @@ export interface JoinOptions {
 
 export type Joining =
   | Fetching
+  | Checking
   | TakingPart
   | JoinPlan
   | {
@@ -111,7 +113,7 @@ export async function* join(
       '--identities: sums of this run are not secure (`combine: secure`): the server sees each update',
     );
   const model = await openModel(yield* locate('model', source, signal), source.hub);
-  await requireModel(model, description);
+  yield* requireModel(model, description, signal);
   const layout = layoutOf(model, config.lora);
   const known = knownMethods();
   // A client's part of the guards depends on how many there are, not on who.
@@ -239,10 +241,15 @@ function configOf(description: Description, model: RunConfig['model'], { data, t
   );
 }
 
-async function requireModel(model: OpenModel, { model: { digest, name } }: Description): Promise<void> {
-  if ((await modelDigest(model)) === digest) return;
+async function* requireModel(
+  model: OpenModel,
+  { model: { files, name } }: Description,
+  signal: AbortSignal,
+): AsyncGenerator<Checking, void> {
+  const differing = differences(yield* modelFiles(model, signal), files);
+  if (differing.length === 0) return;
   throw new UserError(
-    `${model.folder} is not the base model of this run (${name}): config.json or the weight files differ. Give the same model with --model`,
+    `${model.folder} is not the base model of this run (${name}): ${differing.join('; ')}. Give the same model with --model`,
   );
 }
 

@@ -27,13 +27,13 @@ import { checkRobust, robustOf } from './robust.ts';
 import { checkSecure, secureOf } from './secure.ts';
 import { runMetrics } from './run-metrics.ts';
 import { besideOthers } from './shelf.ts';
+import { modelDigest } from './model-digest.ts';
 import { knownMethods, layOut, planOf, type LaidOut } from './methods.ts';
 import {
   dataDigest,
   engineOf,
   layoutOf,
   locate,
-  modelDigest,
   openData,
   tensorsDigest,
   openModel,
@@ -119,7 +119,7 @@ async function* wholeRun(
   const methods = withGuards(config, laidOut, { clients: data.clients.map(({ id }) => id), proxy, known });
   const identity = {
     configuration: runKey(config),
-    model: await modelDigest(model),
+    model: yield* modelDigest(model, signal),
     data: dataDigest(data),
     start: options.adapter === undefined ? FRESH : tensorsDigest(initial.factors),
   };

@@ -9,15 +9,17 @@ import { PROXY, proxyShared, serverSide } from '../federation/federation.ts';
 import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
 import { developmentCertificate } from '../federation/http/server/certificate.ts';
 import type { ListenOptions } from '../federation/http/server/listener.ts';
+import type { Checking } from '../formats/files/digest.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import { initAdapter } from '../lora/init.ts';
 import { runFolder, stateOf, type FolderState, type RunFolder } from './folder.ts';
 import { withGuards } from './guards.ts';
+import { modelFiles, type ModelFile } from './model-digest.ts';
 import { knownMethods, layOut, type LaidOut } from './methods.ts';
 import { withoutRanks } from './own-ranks.ts';
 import { checkRobust } from './robust.ts';
 import { checkSecure } from './secure.ts';
-import { layoutOf, locate, modelDigest, openModel, openServerRows, type Fetching, type OpenModel } from './subject.ts';
+import { layoutOf, locate, openModel, openServerRows, type Fetching, type OpenModel } from './subject.ts';
 import { version } from './version.ts';
 
 type Settings = NonNullable<RunConfig['serve']>;
@@ -30,7 +32,8 @@ export interface Prepared {
   readonly state: Exclude<FolderState['state'], 'finished'>;
   readonly formerKey: string | undefined;
   readonly model: OpenModel;
-  readonly digest: string;
+  /** The base model's, with their hashes. */
+  readonly files: readonly ModelFile[];
   readonly initial: Adapter;
   /** Of the clients, sorted. */
   readonly names: readonly string[];
@@ -43,7 +46,7 @@ export interface Prepared {
 export async function* prepareToServe(
   given: RunConfigInput,
   options: { readonly out: string; readonly resume?: boolean; readonly signal?: AbortSignal },
-): AsyncGenerator<Fetching, Prepared | { readonly state: 'finished'; readonly folder: RunFolder }> {
+): AsyncGenerator<Fetching | Checking, Prepared | { readonly state: 'finished'; readonly folder: RunFolder }> {
   const signal = options.signal ?? new AbortController().signal;
   const known = knownMethods();
   const config = checkConfig(given, known);
@@ -72,7 +75,7 @@ export async function* prepareToServe(
     state,
     formerKey,
     model,
-    digest: await modelDigest(model),
+    files: yield* modelFiles(model, signal),
     initial,
     names,
     methods,
@@ -132,7 +135,7 @@ function requireParticipants(
 export function describe(
   { model: { hub, revision }, runtime: _runtime, serve: _serve, clients: { proxy, ...clientRows }, ...rest }: RunConfig,
   model: OpenModel,
-  digest: string,
+  files: readonly ModelFile[],
   clients: number,
   lease: number,
 ): Omit<Description, 'run'> {
@@ -141,7 +144,7 @@ export function describe(
     fedlora: version,
     model: {
       name: model.name,
-      digest,
+      files: [...files],
       ...(hub !== undefined && { hub }),
       ...(revision !== undefined && { revision }),
     },

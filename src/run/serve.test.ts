@@ -1,4 +1,5 @@
-import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { cpSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { get } from 'node:https';
 import { join as joinPath } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -196,4 +197,31 @@ test('with a certificate made on the spot it is known by its fingerprint, the sa
   await expect(
     join({ url: 'http://127.0.0.1:1', data: 'rows.jsonl', patience: 1, fingerprint: seen[0]! }).next(),
   ).rejects.toThrow('there is no certificate to compare');
+});
+
+test('a client whose base model is another by one byte in the middle of its weights is told where', async () => {
+  const control = new AbortController();
+  const events = serve({ ...base, serve: { ...base.serve!, gather: 60 } }, options({ signal: control.signal }));
+  const first = await events.next();
+  if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
+  const { url } = first.value;
+  const waiting = events.next();
+  const path = joinPath(mkdtempSync(joinPath(root, 'm-')), 'model');
+  cpSync(embeddedModel, path, { recursive: true });
+  const asked = (): Promise<unknown> =>
+    join({ url, data: 'rows.jsonl', model: { path }, patience: 1, dryRun: true }).next();
+  // The same model gets as far as its own data, which are not there.
+  await expect(asked()).rejects.toThrow('rows.jsonl');
+  const weights = joinPath(path, 'model.safetensors');
+  const bytes = readFileSync(weights);
+  bytes[bytes.length >> 1]! ^= 1;
+  writeFileSync(weights, bytes);
+  const [ours, theirs] = [weights, joinPath(embeddedModel, 'model.safetensors')].map((file) =>
+    createHash('sha256').update(readFileSync(file)).digest('hex').slice(0, 12),
+  );
+  await expect(asked()).rejects.toThrow(
+    `${path} is not the base model of this run (model): model.safetensors has other bytes (SHA-256 ${ours}…, the run's ${theirs}…). Give the same model with --model`,
+  );
+  control.abort();
+  await expect(waiting).rejects.toThrow('can be resumed');
 });

@@ -19,6 +19,7 @@ import { farEvaluation } from './far-evaluation.ts';
 import { configText, FRESH, runKey } from './folder.ts';
 import { memoryMeter } from './memory.ts';
 import { planOf, type LaidOut } from './methods.ts';
+import { digestOf } from './model-digest.ts';
 import { ranksOf } from './own-ranks.ts';
 import { robustOf } from './robust.ts';
 import { runMetrics } from './run-metrics.ts';
@@ -119,11 +120,11 @@ export async function* serveRun(
     readonly signal?: AbortSignal;
   },
 ): AsyncGenerator<Progress | Serving, Summary | UnmeasuredSummary> {
-  const { config, settings, folder, state, formerKey, model, digest, initial, names, methods, own } = prepared;
+  const { config, settings, folder, state, formerKey, model, files, initial, names, methods, own } = prepared;
   const { listener, name, closing } = place;
   const stopped = new AbortController();
   const signal = AbortSignal.any([stopped.signal, ...(place.signal ? [place.signal] : [])]);
-  const identity = { configuration: runKey(config), model: digest, data: dataAt(own?.rows), start: FRESH };
+  const identity = { configuration: runKey(config), model: digestOf(files), data: dataAt(own?.rows), start: FRESH };
   if (state === 'fresh') await writeAtomically(folder.config, configText(config));
   const journal = openJournal({
     path: folder.journal,
@@ -146,7 +147,7 @@ export async function* serveRun(
   const server: FederationServer = await serveAt(listener, name, {
     folder: join(folder.path, 'server'),
     journal,
-    description: describe(config, model, digest, names.length, settings.lease),
+    description: describe(config, model, files, names.length, settings.lease),
     clients: names,
     ranks: (client) => ranksOf(config.methods, client),
     tokenHours: settings.tokens,

@@ -1,6 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { open } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import type { RunConfig } from '../config/schema.ts';
 import { loadClients, type LoadedData } from '../data/load.ts';
 import { readServerRows, type ServerRows } from '../data/server-rows.ts';
@@ -176,30 +175,6 @@ export function tensorsDigest(tensors: Tensors): string {
   const hash = createHash('sha256');
   for (const [name, { shape, data }] of tensors) {
     hash.update(JSON.stringify([name, shape])).update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  }
-  return hash.digest('hex');
-}
-
-const sample = 2 ** 20;
-
-/**
- * A digest of config.json and of each weight file's size, first and last MiB: reading all of a large model would take minutes,
- * at each start. Against mistakes, not against someone who changes a file's middle (docs/protocol.md).
- */
-export async function modelDigest(model: OpenModel): Promise<string> {
-  const hash = createHash('sha256');
-  for (const path of [join(model.folder, 'config.json'), ...model.store.files.toSorted()]) {
-    const file = await open(path, 'r');
-    try {
-      const { size } = await file.stat();
-      hash.update(JSON.stringify([basename(path), size]));
-      for (const position of [0, Math.max(0, size - sample)]) {
-        const { buffer, bytesRead } = await file.read({ buffer: new Uint8Array(sample), position });
-        hash.update(buffer.subarray(0, bytesRead));
-      }
-    } finally {
-      await file.close();
-    }
   }
   return hash.digest('hex');
 }

@@ -41,12 +41,20 @@ for name, config in asked["refused"].items():
     except client.Problem as problem:
         refused[name] = str(problem)
 
+models = []
+for path in asked["models"]:
+    try:
+        models.append(client.require_model(Path(path), "m", asked["files"]))
+    except client.Problem as problem:
+        models.append(str(problem))
+
 global_factors = load_file(folder / "factors.safetensors")
 answer = {
     "cases": losses,
     "read": read,
     "refused": refused,
-    "digest": client.model_digest(model),
+    "models": models,
+    "large": [client.sha256_of(Path(path)) for path in asked["large"]],
     "sums": learner.sums(global_factors, rows, 2),
 }
 (folder / "answer.json").write_text(json.dumps(answer))

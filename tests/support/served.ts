@@ -48,7 +48,7 @@ const seed = 3;
 export const described: ServerOptions['description'] = {
   protocol: PROTOCOL,
   fedlora: '1',
-  model: { name: 'm', digest: '0'.repeat(64) },
+  model: { name: 'm', files: [{ name: 'config.json', bytes: 0, sha256: '0'.repeat(64) }] },
   clients: 3,
   lease: 60,
   config: {},

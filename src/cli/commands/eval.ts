@@ -10,7 +10,7 @@ import { requireSameBaseOf } from '../../run/same-base.ts';
 import { engineOf, layoutOf, openData, withFiniteWeights } from '../../run/subject.ts';
 import type { Terminal } from '../context.ts';
 import { onInterrupt } from '../exit.ts';
-import { fetched, openedModel } from '../open.ts';
+import { fetched, openedModel, shown } from '../open.ts';
 
 export interface EvalFlags {
   readonly adapter: readonly string[];
@@ -25,7 +25,7 @@ export async function evalCommand(file: string, flags: EvalFlags, terminal: Term
   const { signal } = interrupt;
   try {
     const model = await openedModel(config.model, terminal, signal);
-    for (const folder of flags.adapter) await requireSameBaseOf(folder, config.model, model);
+    for (const folder of flags.adapter) await shown(requireSameBaseOf(folder, config.model, model, signal), terminal);
     const projections = projectionsOf(model.config);
     const adapters = await Promise.all(
       flags.adapter.map(async (folder) => ({ folder, mix: await readMix(folder, projections) })),

@@ -18,7 +18,7 @@ import { loraSchema, runtimeSchema, type RunConfig } from '../../config/schema.t
 import type { Terminal } from '../context.ts';
 import { onInterrupt } from '../exit.ts';
 import { numberFlag } from '../flags.ts';
-import { modelSource, openedModel } from '../open.ts';
+import { modelSource, openedModel, shown } from '../open.ts';
 
 export interface GenerateFlags {
   readonly model?: string;
@@ -58,7 +58,7 @@ export async function generateCommand(
   const { signal } = interrupt;
   try {
     const model = await openedModel(speaker.model, terminal, signal);
-    if (flags.run !== undefined) await requireSameBase(flags.run, model);
+    if (flags.run !== undefined) await shown(requireSameBase(flags.run, model, signal), terminal);
     const mix: AdapterMix =
       speaker.adapter === undefined
         ? // B = 0: the base model itself.

@@ -7,6 +7,7 @@ import type { Terminal } from '../context.ts';
 import { onInterrupt } from '../exit.ts';
 import { amountFlag, numberFlag } from '../flags.ts';
 import { modelSource } from '../open.ts';
+import { progressView } from '../progress.ts';
 import { printable } from '../style.ts';
 
 export interface JoinFlags {
@@ -29,6 +30,7 @@ export async function joinCommand(url: string, flags: JoinFlags, terminal: Termi
   const interrupt = onInterrupt(say);
   const token = flags.token ?? process.env['FEDLORA_TOKEN'];
   const fingerprint = flags.fingerprint ?? process.env['FEDLORA_FINGERPRINT'];
+  const view = progressView(terminal.log, terminal.paint);
   try {
     const events = join({
       url,
@@ -57,6 +59,11 @@ export async function joinCommand(url: string, flags: JoinFlags, terminal: Termi
         for (const folder of folders) print(`your personal adapter: ${relative('.', folder)}`);
         return;
       }
+      if (next.value.kind === 'fetching' || next.value.kind === 'checking') {
+        view.tell(next.value);
+        continue;
+      }
+      view.clear();
       if (next.value.kind === 'kept') folders.add(next.value.folder);
       for (const line of told(next.value)) (next.value.kind === 'plan' && flags.dryRun === true ? print : say)(line);
     }
@@ -64,6 +71,7 @@ export async function joinCommand(url: string, flags: JoinFlags, terminal: Termi
     if (!interrupt.signal.aborted) throw error;
     throw new Interrupted('nothing is lost. To go on: the same command', { cause: error });
   } finally {
+    view.clear();
     interrupt.release();
   }
 }
@@ -108,6 +116,7 @@ function told(event: Joining): string[] {
     case 'polling':
       return [`no WebSocket (${printable(event.why)}); the server is asked again and again instead`];
     case 'fetching':
+    case 'checking':
     case 'kept':
       return [];
   }

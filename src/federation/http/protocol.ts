@@ -57,13 +57,17 @@ export const blobSchema = z.strictObject({ digest: digestSchema, size: count() }
 export type BlobRef = z.output<typeof blobSchema>;
 
 /** What anybody may know of a run before taking part: no names of clients, no paths. */
+/** A file of the base model: its name, its size and the SHA-256 of all its bytes. */
+const modelFileSchema = z.strictObject({ name: z.string().max(300), bytes: count(), sha256: digestSchema });
+
 export const descriptionSchema = z.strictObject({
   protocol: z.number().int(),
   fedlora: z.string().max(100),
   run: z.string().regex(/^[0-9a-f]{32}$/),
   model: z.strictObject({
     name: z.string().max(300),
-    digest: digestSchema,
+    /** config.json and the weight files, of which a client must have the same bytes. */
+    files: z.array(modelFileSchema).min(1).max(2000),
     hub: z.string().max(300).exactOptional(),
     revision: z.string().max(300).exactOptional(),
   }),
