@@ -32,7 +32,7 @@ export function updateProblem({ update, weight }: Omit<ClientUpdate, 'client'>, 
   }
   const unlike = shapeProblem(update, broadcast);
   if (unlike !== undefined) return unlike;
-  const bad = looksFinite(update) ? undefined : allFinite(update);
+  const bad = allFinite(update);
   return bad === undefined ? undefined : `tensor “${bad}” of its update holds NaN or infinity`;
 }
 
@@ -45,26 +45,6 @@ export function shapeProblem(update: Shapes, broadcast: Shapes): string | undefi
   }
   return undefined;
 }
-
-/** Whether all numbers are finite, for the usual case that they are: only these have exponents below the last, and or-ing them stalls on nothing. */
-const looksFinite = (update: Tensors): boolean => [...update.values()].every(({ data }) => exponentsBelowLast(data));
-
-function exponentsBelowLast(data: Float32Array): boolean {
-  const bits = new Int32Array(data.buffer, data.byteOffset, data.length);
-  const { length } = bits;
-  // The exponent of NaN and infinity, all ones, carries into the sign when one is added; no other does.
-  let [a, b] = [0, 0];
-  let i = 0;
-  for (; i + 1 < length; i += 2) {
-    a |= (bits[i]! & EXPONENT) + ONE;
-    b |= (bits[i + 1]! & EXPONENT) + ONE;
-  }
-  if (i < length) a |= (bits[i]! & EXPONENT) + ONE;
-  return (a | b) >= 0;
-}
-
-const EXPONENT = 0x7f800000;
-const ONE = 0x00800000;
 
 /** Keeps every update, in order. */
 export function each(): Combiner {

@@ -1,5 +1,6 @@
+import { select } from '../../tensor/select.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
-import { coordinateWise, meanOf, medianOf } from './coordinate-wise.ts';
+import { coordinateWise, medianOf } from './coordinate-wise.ts';
 import { squaredDistances, type Distances } from './distances.ts';
 import { krumScores, scoresAmong } from './krum.ts';
 import { requireBad, requireEnough, requireUpdates } from './updates.ts';
@@ -14,7 +15,8 @@ export function bulyan(updates: readonly Tensors[], bad: number, distances = squ
   requireUpdates(updates);
   const nearest = updates.length - 4 * bad;
   const chosen = bulyanChoice(distances, bad).map((i) => updates[i]!);
-  return coordinateWise(chosen, (sorted) => meanNearMedian(sorted, nearest));
+  const apart = new Float64Array(chosen.length);
+  return coordinateWise(chosen, (values) => meanNearMedian(values, nearest, apart));
 }
 
 /** The indices of the θ updates of the first step, in the order in which they are chosen. */
@@ -37,14 +39,25 @@ export function bulyanChoice(distances: Distances, bad: number): number[] {
   return chosen;
 }
 
-/** The mean of the `keep` values nearest to the median: in sorted values a window; of two equally far ones the larger goes. */
-export function meanNearMedian(sorted: Float64Array, keep: number): number {
-  const middle = medianOf(sorted);
-  let from = 0;
-  let to = sorted.length;
-  while (to - from > keep) {
-    if (middle - sorted[from]! > sorted[to - 1]! - middle) from++;
-    else to--;
+/** The mean of the `keep` values nearest to the median; of two equally far ones the larger goes. Reorders the values; `apart` is for as many. */
+export function meanNearMedian(values: Float64Array, keep: number, apart = new Float64Array(values.length)): number {
+  const middle = medianOf(values);
+  for (let i = 0; i < values.length; i++) apart[i] = Math.abs(values[i]! - middle);
+  select(apart, 0, apart.length, keep - 1);
+  const farthest = apart[keep - 1]!;
+  let [sum, kept] = [0, 0];
+  for (let i = 0; i < values.length; i++) {
+    const nearer = Number(Math.abs(values[i]! - middle) < farthest);
+    sum += nearer * values[i]!;
+    kept += nearer;
   }
-  return meanOf(sorted, from, to);
+  for (const side of [-1, 1]) {
+    for (let i = 0; i < values.length && kept < keep; i++) {
+      const from = values[i]! - middle;
+      if (side * from !== farthest || (side > 0 && from === 0)) continue;
+      sum += values[i]!;
+      kept++;
+    }
+  }
+  return sum / keep;
 }

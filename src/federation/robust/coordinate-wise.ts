@@ -1,12 +1,13 @@
 import { UserError } from '../../errors.ts';
+import { select } from '../../tensor/select.ts';
 import type { Tensor, Tensors } from '../../tensor/tensor.ts';
 import { requireUpdates } from './updates.ts';
 
-/** A statistic of the values of one coordinate, given in ascending order. */
-export type OfSorted = (sorted: Float64Array) => number;
+/** A statistic of the values of one coordinate, in any order; it may reorder them. */
+export type OfValues = (values: Float64Array) => number;
 
 /** A statistic of every coordinate over all updates, rounded to float32 once. */
-export function coordinateWise(updates: readonly Tensors[], statistic: OfSorted): Tensors {
+export function coordinateWise(updates: readonly Tensors[], statistic: OfValues): Tensors {
   requireUpdates(updates);
   const values = new Float64Array(updates.length);
   const out = new Map<string, Tensor>();
@@ -15,7 +16,6 @@ export function coordinateWise(updates: readonly Tensors[], statistic: OfSorted)
     const result = new Float32Array(data.length);
     for (let i = 0; i < result.length; i++) {
       for (let k = 0; k < values.length; k++) values[k] = all[k]![i]!;
-      sort(values);
       result[i] = statistic(values);
     }
     out.set(name, { shape, data: result });
@@ -23,32 +23,15 @@ export function coordinateWise(updates: readonly Tensors[], statistic: OfSorted)
   return out;
 }
 
-/** By insertion where there are few: calls of the built-in sort would take most of the time. */
-function sort(values: Float64Array): void {
-  if (values.length > 48) {
-    values.sort();
-    return;
-  }
-  for (let i = 1; i < values.length; i++) {
-    const value = values[i]!;
-    let j = i - 1;
-    for (; j >= 0 && values[j]! > value; j--) values[j + 1] = values[j]!;
-    values[j + 1] = value;
-  }
-}
-
 /** The middle value; of an even number the mean of the two in the middle. */
-export const medianOf: OfSorted = (sorted) => {
-  const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+export const medianOf: OfValues = (values) => {
+  const half = values.length >> 1;
+  select(values, 0, values.length, half);
+  if (values.length % 2 === 1) return values[half]!;
+  let below = values[0]!;
+  for (let i = 1; i < half; i++) if (values[i]! > below) below = values[i]!;
+  return (below + values[half]!) / 2;
 };
-
-/** The mean of sorted[from … to − 1]. */
-export function meanOf(sorted: Float64Array, from: number, to: number): number {
-  let sum = 0;
-  for (let i = from; i < to; i++) sum += sorted[i]!;
-  return sum / (to - from);
-}
 
 /** The coordinate-wise median. Withstands fewer than half of the updates: each coordinate stays among the others' values. */
 export const median = (updates: readonly Tensors[]): Tensors => coordinateWise(updates, medianOf);
@@ -70,5 +53,17 @@ export function cutOf(share: number, count: number): number {
  */
 export function trimmedMean(updates: readonly Tensors[], share: number): Tensors {
   const cut = cutOf(share, updates.length);
-  return coordinateWise(updates, (sorted) => meanOf(sorted, cut, sorted.length - cut));
+  return coordinateWise(updates, (values) => meanWithout(values, cut));
+}
+
+/** The mean without the `cut` largest and smallest. */
+function meanWithout(values: Float64Array, cut: number): number {
+  const { length } = values;
+  if (cut > 0) {
+    select(values, 0, length, cut);
+    select(values, cut, length, length - cut);
+  }
+  let sum = 0;
+  for (let i = cut; i < length - cut; i++) sum += values[i]!;
+  return sum / (length - 2 * cut);
 }

@@ -1,3 +1,4 @@
+import { addInnerProducts, allPairs, noPairs } from '../../tensor/pairwise.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
 import { subtract } from '../../tensor/tensors.ts';
 import { weightedSum } from '../../tensor/weighted.ts';
@@ -12,8 +13,7 @@ import { requireUpdates } from './updates.ts';
 export function geometricMedian(updates: readonly Tensors[]): Tensors {
   requireUpdates(updates);
   // Seen from a robust centre, inner products keep their digits however far the bad ones are.
-  const centre = median(updates);
-  const weights = medianWeights(gram(updates.map((update) => subtract(update, centre))));
+  const weights = medianWeights(gramAround(updates, median(updates)));
   return weightedSum(updates.map((tensors, i) => ({ tensors, weight: weights[i]! })));
 }
 
@@ -23,21 +23,17 @@ interface Gram {
   readonly at: (i: number, j: number) => number;
 }
 
-function gram(vectors: readonly Tensors[]): Gram {
-  const count = vectors.length;
-  const values = new Float64Array(count * count);
-  for (const name of vectors[0]!.keys()) {
-    const data = vectors.map((vector) => vector.get(name)!.data);
-    for (let i = 0; i < count; i++) {
-      for (let j = i; j < count; j++) {
-        const [x, y] = [data[i]!, data[j]!];
-        let sum = 0;
-        for (let k = 0; k < x.length; k++) sum += x[k]! * y[k]!;
-        values[i * count + j]! += sum;
-      }
-    }
+/** Of the updates' differences to a centre, tensor by tensor: no second copy of all updates. */
+function gramAround(updates: readonly Tensors[], centre: Tensors): Gram {
+  const count = updates.length;
+  const pairs = noPairs(count);
+  for (const [name, tensor] of centre) {
+    const at = new Map([[name, tensor]]);
+    const differences = updates.map((update) => subtract(new Map([[name, update.get(name)!]]), at).get(name)!.data);
+    addInnerProducts(pairs, differences);
   }
-  return { count, at: (i, j) => values[Math.min(i, j) * count + Math.max(i, j)]! };
+  const values = allPairs(pairs);
+  return { count, at: (i, j) => values[i * count + j]! };
 }
 
 /**
