@@ -14,6 +14,7 @@ import {
   type Sent,
   type Upgrade,
 } from './call.ts';
+import { roomOf, watchConnections, type Connections, type Room } from './connections.ts';
 import { rateLimiter, roomFor, type Rate } from './limits.ts';
 import { mountAt, type Mount, type WholeServer } from './mounts.ts';
 import { openApiRoute } from './openapi.ts';
@@ -27,6 +28,8 @@ export interface HttpOptions {
   /** PEM texts; without them the server speaks plain HTTP. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly fingerprint?: string };
   readonly rate?: Rate;
+  /** Connections at a time. Default: by the descriptors of this process. */
+  readonly room?: Room;
   /** Milliseconds in which a connection has to move while it is answered. Default: 120,000. */
   readonly stall?: number;
   /** Told of errors that are the server's own. */
@@ -46,15 +49,17 @@ const ofServer = compiled<WholeServer>([...serverRoutes, openApiRoute]);
 /** A server of these runs, not yet listening. Every answer is JSON but payloads; every refusal says why. */
 export function httpServer(
   mounts: readonly Mount[],
-  { tls, rate, stall = 120_000, onError }: HttpOptions,
+  { tls, rate, room = roomOf(), stall = 120_000, onError }: HttpOptions,
 ): { readonly http: Server; readonly traffic: () => Traffic } {
   const limiter = rateLimiter(rate ?? { perSecond: 100, burst: 400 });
   const limits = { ...limiter, ...roomFor(AT_ONCE) };
   const listener = (request: IncomingMessage, response: ServerResponse, upgrade?: UpgradeRequest): void => {
-    handle({ request, response, ...(upgrade && { upgrade }) }, { mounts, traffic }, limits).catch((error: unknown) => {
-      if (!(error instanceof Refusal) && !gone(request, response)) onError(error);
-      fail(error, request, response);
-    });
+    handle({ request, response, ...(upgrade && { upgrade }) }, { mounts, traffic }, { ...limits, connections }).catch(
+      (error: unknown) => {
+        if (!(error instanceof Refusal) && !gone(request, response)) onError(error);
+        fail(error, request, response);
+      },
+    );
   };
   const ordinary = (request: IncomingMessage, response: ServerResponse): void => listener(request, response);
   const http = tls === undefined ? createPlain(ordinary) : createSecure(tls, ordinary);
@@ -62,6 +67,7 @@ export function httpServer(
     listener(request, responseOn(request, socket), { socket, head, onError }),
   );
   const traffic = trafficOf(http);
+  const connections = watchConnections(http, room);
   // A request is read within these limits, or its connection is closed.
   http.headersTimeout = 20_000;
   http.requestTimeout = 600_000;
@@ -97,7 +103,7 @@ const delayOf = (limiter: ReturnType<typeof rateLimiter>, name: string) => (): n
 async function handle(
   { request, response, upgrade }: Pick<Call, 'request' | 'response'> & { readonly upgrade?: UpgradeRequest },
   server: WholeServer,
-  limits: ReturnType<typeof rateLimiter> & ReturnType<typeof roomFor>,
+  limits: ReturnType<typeof rateLimiter> & ReturnType<typeof roomFor> & { readonly connections: Connections },
 ): Promise<void> {
   const url = parsed(request.url ?? '/');
   const found = mountAt(server.mounts, url.pathname);
@@ -106,6 +112,7 @@ async function handle(
   response.on('close', () => found?.mount.open.delete(response));
   try {
     const name = parts === undefined ? address(request) : caller(request, found!.mount, parts);
+    if (name !== address(request)) limits.connections.known(request.socket, name);
     const leave = limits.enter(name);
     if (leave === undefined) {
       response.setHeader('retry-after', 1);
