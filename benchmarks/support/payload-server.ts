@@ -64,6 +64,7 @@ try {
       ...place,
       round: 0,
       draw: 0,
+      rounds: 1,
       client: 'ann',
       received: factors,
       frozen: new Map(),

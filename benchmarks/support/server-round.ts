@@ -72,6 +72,7 @@ async function updateOf(
     seed: 1,
     stage: stage.name,
     round: 0,
+    rounds: 1,
     signal,
   });
   const received = new Map([...(stage.frozen?.(shared, 0) ?? []), ...stage.broadcast(shared, client, 0)]);

@@ -64,6 +64,7 @@ const rules: readonly Rule[] = [
   only(['combine.robust.bad', 'combine.robust.distance'], 'combine.robust.rule', counting),
   only(['combine.robust.keep'], 'combine.robust.rule', ['multi-krum']),
   only(['combine.robust.share'], 'combine.robust.rule', ['trimmed-mean']),
+  only(['train.floor'], 'train.overRounds', ['linear', 'cosine'], 'constant'),
   only(['data.columns'], 'data.format', ['jsonl']),
   only(['data.naturalInstructions'], 'data.format', ['natural-instructions']),
   only(['data.separator'], 'data.template', ['plain'], 'chat'),

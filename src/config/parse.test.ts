@@ -181,6 +181,11 @@ train: { steps: 1, epochs: 1 }
       'rounds.fraction: has no effect with `sampling: all`',
     ],
     [
+      'a floor of a rate that does not fall',
+      `${minimal}train: { floor: 0.1 }\n`,
+      'train.floor: has no effect with `overRounds: constant`: it goes with `overRounds: linear` or `overRounds: cosine` only',
+    ],
+    [
       'a setting of another partition',
       `${minimal}clients: { partition: iid, count: 3, alpha: 0.5 }\n`,
       'clients.alpha: has no effect with `partition: iid`: it goes with `partition: dirichlet` only',

@@ -78,6 +78,20 @@ export const trainSchema = z
       .enum(['constant', 'linear', 'cosine'])
       .default('constant')
       .describe("How the rate falls over a round's steps."),
+    overRounds: z
+      .enum(['constant', 'linear', 'cosine'])
+      .exactOptional()
+      .describe(
+        'How the rate falls over the rounds of a stage: round t of T, counted from 0, has floor + (1 − floor)·(1 − t/T) of it, or with `cosine` floor + (1 − floor)·½(1 + cos πt/T). It holds for every training at a client in such a round, also of what stays there and with a rate of a method’s own; a stage of one round has all of the rate. Default: `constant`.',
+      ),
+    floor: z
+      .number()
+      .min(0)
+      .max(1)
+      .exactOptional()
+      .describe(
+        '`overRounds: linear` or `cosine`: the share of the rate that a round after the last would have. Default: 0.',
+      ),
     warmup: whole(0).default(0).describe("Steps at a round's start in which the rate rises from 0."),
     weightDecay: z.number().min(0).default(0).describe('Decoupled weight decay.'),
     clip: z.number().min(0).default(1).describe('Largest global norm of a gradient; 0: no clipping.'),

@@ -12,7 +12,7 @@ export function shareable(config: RunConfig, known: ReadonlyMap<string, Method>,
   if ((config.guards ?? []).length > 0) return [];
   const { stages } = layOut(config, known, layoutOf(model, config.lora))[0]!;
   const identity = { model: JSON.stringify(config.model), data: JSON.stringify([config.data, config.clients]) };
-  return stageFamilies(startKey({ config, identity }, stages), stages).map((family, i) => ({
+  return stageFamilies(startKey({ config, identity }, stages), stages, config).map((family, i) => ({
     family,
     rounds: stages[i]!.rounds,
   }));

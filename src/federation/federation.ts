@@ -32,6 +32,10 @@ export function atServer(
   return serverSide(stage) ?? (stage.combine !== 'none' && proxyShared(stages, hasProxy) ? PROXY : undefined);
 }
 
+/** Rounds of all stages of one name: what `draw` counts, and how far a rate that falls over rounds has come. */
+export const roundsNamed = (stages: readonly Pick<Stage, 'name' | 'rounds'>[], name: string): number =>
+  stages.filter((stage) => stage.name === name).reduce((sum, { rounds }) => sum + rounds, 0);
+
 export interface Federation {
   /** Unique in the run; names what the journal keeps. */
   readonly label: string;

@@ -10,6 +10,8 @@ export interface Task extends Place {
   readonly round: number;
   /** The round counted over all the method's stages of this name: what random draws are named by, the same for every method. */
   readonly draw: number;
+  /** How many such rounds there are in all. */
+  readonly rounds: number;
   readonly client: string;
   /** The server's own rows: work of this process, whatever carries the clients' tasks. */
   readonly server?: true;

@@ -5,7 +5,7 @@ import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { sortedNames } from './clients.ts';
 import type { MethodResult, Place, RunEvent } from './events.ts';
-import { atServer, PROXY, proxyShared, serverSide, type Federation } from './federation.ts';
+import { atServer, PROXY, proxyShared, roundsNamed, serverSide, type Federation } from './federation.ts';
 import { stageResult } from './result.ts';
 import { runRound } from './round.ts';
 import { interrupted } from './task.ts';
@@ -28,7 +28,7 @@ export async function* runRounds(run: Federation): AsyncGenerator<RunEvent, Meth
       yield { ...at, kind: 'stage started', rounds: stage.rounds, resumedAt: committed };
       journal.forgetKept(at);
       const provided = providedBefore(run, stage, at, shared, committed);
-      const earlier = roundsBefore(stages, index);
+      const earlier = roundsNamed(stages.slice(0, index), stage.name);
       for (let round = committed; round < stage.rounds; round++) {
         if (signal.aborted) throw interrupted();
         const frozen = frozenAt(stage, shared, round);
@@ -97,12 +97,6 @@ function single(mix: AdapterMix, at: Place): Adapter {
   }
   return only.adapter;
 }
-
-const roundsBefore = (stages: readonly Stage[], index: number): number =>
-  stages
-    .slice(0, index)
-    .filter(({ name }) => name === stages[index]!.name)
-    .reduce((sum, { rounds }) => sum + rounds, 0);
 
 function checkServerSide(run: Federation): void {
   const { label, stages, clients, hasProxy } = run;

@@ -12,6 +12,7 @@ const task: Task = {
   stageIndex: 0,
   round: 0,
   draw: 0,
+  rounds: 1,
   client: 'a',
   received: new Map(),
   frozen: new Map(),

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { Tensors } from '../tensor/tensor.ts';
 import { byteSize } from '../tensor/tensors.ts';
 import { Fatal } from './fatal.ts';
-import { atServer } from './federation.ts';
+import { atServer, roundsNamed } from './federation.ts';
 import { merge } from './merge.ts';
 import type { Round } from './round.ts';
 import { performTask, type TaskStep } from './task.ts';
@@ -70,6 +70,7 @@ async function* task(
     ...at,
     round,
     draw,
+    rounds: roundsNamed(run.stages, stage.name),
     client,
     received,
     frozen,

@@ -113,6 +113,7 @@ function kitEndingIn(factors: Tensors, examples: number): Parameters<Stage['work
   return {
     client: 'c',
     round: 0,
+    overall: { round: 0, rounds: 1 },
     examples,
     labelledTokens: examples,
     signal: new AbortController().signal,

@@ -62,7 +62,7 @@ export async function* trainFactors(
   const trained = yield* kit.train({
     from,
     parametrisation,
-    ...training(train, kit.examples),
+    ...training(train, kit),
     ...keptOptimizer(mine, name),
     ...(correct && { correct: correct(start) }),
   });

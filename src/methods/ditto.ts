@@ -59,7 +59,7 @@ function pulled(options: Pulled): Stage<Tensors, PrivateState> {
         from: { layout, factors: received },
         parametrisation,
         params: before.personal ?? received,
-        ...training(personal, kit.examples),
+        ...training(personal, kit),
         ...keptOptimizer(before, 'personal'),
         ...(lambda > 0 && { correct: proximalGradient(received, lambda) }),
       });

@@ -141,7 +141,7 @@ function cores(layout: LoraLayout, rounds: number, train: TrainSettings, weights
         from: { layout, factors },
         parametrisation,
         params,
-        ...training(train, kit.examples),
+        ...training(train, kit),
       });
       return { update: subtract(trained.params, params), weight: weightOf(weights, kit), mine: null };
     },

@@ -70,7 +70,7 @@ function individual(options: Individual): Stage<Sums, PrivateState> {
         from: { layout, factors: own ?? start },
         parametrisation: gatedBeside({ layout, factors: restOfWorld(sum, count(received), own) }),
         ...(before.personal && { params: before.personal }),
-        ...training(train, kit.examples),
+        ...training(train, kit),
         ...keptOptimizer(before, name),
       });
       const ended = factorsOf(trained.params, start);

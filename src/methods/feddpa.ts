@@ -100,7 +100,7 @@ async function* trainLocal(
   const trained = yield* kit.train({
     from: { layout, factors: privateState(mine).personal ?? fresh(layout, received) },
     parametrisation: beside(allFactors(), [{ adapter: global, weight: 1 - mix }], mix),
-    ...training(train, kit.examples),
+    ...training(train, kit),
   });
   const personal = trained.params;
   if (likeness === undefined) return { personal };

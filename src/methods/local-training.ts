@@ -36,7 +36,7 @@ export function localTraining(options: LocalTraining): Stage<Tensors, PrivateSta
       const trained = yield* kit.train({
         from: { layout, factors: received },
         parametrisation,
-        ...training(options.train, kit.examples),
+        ...training(options.train, kit),
         ...options.extra?.(kit),
       });
       return { update: new Map(), weight: 1, mine: { ...privateState(mine), personal: trained.params } };

@@ -77,7 +77,7 @@ function controlled({ rounds, layout, train, serverRate }: Controlled): Stage<Sc
       const own = (mine as Variate | undefined)?.variate ?? zerosLike(start);
       const drift = subtract(variate, own);
       const steps = stepsOf(train.length, kit.examples, train);
-      const rate = scheduleOf(train, steps);
+      const rate = scheduleOf(train, kit);
       const { params } = yield* kit.train({
         from: { layout, factors: start },
         parametrisation,
@@ -87,7 +87,7 @@ function controlled({ rounds, layout, train, serverRate }: Controlled): Stage<Sc
         batchSize: train.batchSize,
         accumulate: train.accumulate,
       });
-      // Στη: the rates of all steps, so that a schedule keeps c_k a mean gradient.
+      // Στη: the rates of all steps, so that a schedule, and a rate that falls over rounds, keep c_k a mean gradient.
       const travelled = Array.from({ length: steps }, (_, step) => rate(step)).reduce((sum, each) => sum + each, 0);
       const moved = subtract(params, start);
       const change = scale(addScaled(scale(moved, 1 / travelled), variate, 1), -1);

@@ -32,3 +32,21 @@ export const warmupCosine =
   (rate: number, warmup: number, steps: number): Schedule =>
   (step) =>
     rate * (step < warmup ? ramp(step, warmup) : 0.5 * (1 + Math.cos(Math.PI * progress(step, warmup, steps))));
+
+/** How a rate falls over the rounds of a federation. */
+export interface OverRounds {
+  readonly schedule: 'linear' | 'cosine';
+  /** The share of the rate towards which it falls, 0 … 1. */
+  readonly floor: number;
+}
+
+/**
+ * The share of the rate that round t (from 0) of T has: floor + (1 − floor)·(1 − t/T), or with a cosine floor +
+ * (1 − floor)·½(1 + cos πt/T). The first round has all of it; at `floor` a round after the last would be, so that none is for nothing.
+ * OpenFedLLM's `cosine_learning_rate`, with floor = min_lr/initial_lr. Throws where there is no such round.
+ */
+export function shareOfRound({ schedule, floor }: OverRounds, round: number, rounds: number): number {
+  if (!(round >= 0 && round < rounds)) throw new Error(`round ${round + 1} of ${rounds} has no learning rate`);
+  const passed = round / rounds;
+  return 1 - (1 - floor) * (schedule === 'linear' ? passed : 0.5 * (1 - Math.cos(Math.PI * passed)));
+}

@@ -46,11 +46,15 @@ export function layOut(config: RunConfig, known: ReadonlyMap<string, Method>, la
   });
 }
 
-export const trainSettings = ({ steps, epochs, keepBest, ...train }: RunConfig['train']): TrainSettings => ({
-  ...train,
-  length: steps === undefined ? { epochs: epochs ?? 1 } : { steps },
-  keepBest,
-});
+export function trainSettings(given: RunConfig['train']): TrainSettings {
+  const { steps, epochs, keepBest, overRounds = 'constant', floor = 0, ...train } = given;
+  return {
+    ...train,
+    length: steps === undefined ? { epochs: epochs ?? 1 } : { steps },
+    keepBest,
+    ...(overRounds !== 'constant' && { overRounds: { schedule: overRounds, floor } }),
+  };
+}
 
 /** What there is to do, for a display of what is left; `proxy`: whether the server has rows of its own. */
 export function planOf(

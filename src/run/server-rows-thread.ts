@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { ClientData } from '../data/types.ts';
-import { PROXY } from '../federation/federation.ts';
+import { PROXY, roundsNamed } from '../federation/federation.ts';
 import { initAdapter } from '../lora/init.ts';
 import { clientKit } from '../train/client-kit.ts';
 import { withGuards } from './guards.ts';
@@ -41,7 +41,8 @@ async function work(
 ): Promise<void> {
   try {
     const { method, stage: name, stageIndex } = place;
-    const stage = methods.find(({ label }) => label === method)!.stages[stageIndex]!;
+    const { stages } = methods.find(({ label }) => label === method)!;
+    const stage = stages[stageIndex]!;
     const kit = clientKit({
       client: own,
       engine,
@@ -49,6 +50,7 @@ async function work(
       stage: name,
       round,
       draw,
+      rounds: roundsNamed(stages, name),
       signal,
       server: true,
     });

@@ -47,6 +47,8 @@ describe('runs beside others', () => {
       'other local': [config({ ...fedlora, axis: 'row', lambda: 1, local: { steps: 3 } }, 2), 6],
       column: [config({ ...fedlora, axis: 'column', local: { skip: true } }, 2), 8],
       'another rate': [config({ use: 'fedit' }, 2, { train: { batchSize: 2, steps: 2, rate: 2e-3 } }), 8],
+      falling: [config({ use: 'fedit' }, 2, { train: { batchSize: 2, steps: 2, overRounds: 'linear' } }), 8],
+      'falling longer': [config({ use: 'fedit' }, 3, { train: { batchSize: 2, steps: 2, overRounds: 'linear' } }), 12],
       'another seed': [config({ use: 'fedit' }, 2, { seed: 6 }), 8],
       prox: [config({ use: 'fedprox' }, 2), 8],
     };

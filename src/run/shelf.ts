@@ -4,6 +4,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunConfig } from '../config/schema.ts';
 import type { Place } from '../federation/events.ts';
+import { roundsNamed } from '../federation/federation.ts';
 import type { Identity, Journal } from '../federation/journal.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
 import { identityOf } from '../lora/identity.ts';
@@ -36,7 +37,9 @@ export async function* besideOthers<T>(run: Beside, events: AsyncGenerator<Progr
   const base = join(shelf, `base-${baseKey(run)}.json`);
   if (journal.recorded(baseRecord) === undefined && existsSync(base))
     journal.record(baseRecord, JSON.parse(await readFile(base, 'utf8')));
-  const families = new Map(methods.map(({ label, stages }) => [label, stageFamilies(startKey(run, stages), stages)]));
+  const families = new Map(
+    methods.map(({ label, stages }) => [label, stageFamilies(startKey(run, stages), stages, run.config)]),
+  );
   for (const method of methods) takeStages(run, method, families.get(method.label)!);
 
   for (;;) {
@@ -83,16 +86,22 @@ export function longest(shelf: string, family: string, wanted: number): number |
 
 /**
  * For each stage, as far as it can be told, a name of everything that decides its rounds beside their number: where the method
- * starts, the stages before it with their rounds, and the stage itself. Rounds do not depend on how many follow.
+ * starts, the stages before it with their rounds, and the stage itself. Rounds do not depend on how many follow, unless the rate
+ * falls over all of them.
  */
-export function stageFamilies(start: string, stages: readonly Stage[]): readonly string[] {
+export function stageFamilies(
+  start: string,
+  stages: readonly Stage[],
+  { train: { overRounds = 'constant' } }: Pick<RunConfig, 'train'>,
+): readonly string[] {
   const before: unknown[] = [];
   const families: string[] = [];
   for (const stage of stages) {
     const identity = identityOf(stage);
     if (identity === undefined) break;
-    families.push(digest([start, before, identity]));
-    before.push([identity, stage.rounds]);
+    const decides = overRounds === 'constant' ? identity : [identity, roundsNamed(stages, stage.name)];
+    families.push(digest([start, before, decides]));
+    before.push([decides, stage.rounds]);
   }
   return families;
 }

@@ -2,6 +2,7 @@ import type { ClientData } from '../data/types.ts';
 import type { EvaluationOptions } from '../evaluate/options.ts';
 import { scoreRows, sumsOf } from '../evaluate/score.ts';
 import type { Sums } from '../evaluate/sums.ts';
+import { roundsNamed } from '../federation/federation.ts';
 import type { Worker } from '../federation/http/client/take-part.ts';
 import type { AdapterMix } from '../lora/adapter.ts';
 import { stack } from '../lora/mix.ts';
@@ -48,7 +49,8 @@ export function clientWorker({ stages, client, engine, seed, options, silent, ke
         throw new Error(
           `stage “${place.stage}” of “${place.method}” has ${stage.rounds} round(s), and not ${round + 1}`,
         );
-      const kit = clientKit({ client, engine, seed, stage: place.stage, round, draw, signal });
+      const rounds = roundsNamed(stages(place.method)!, stage.name);
+      const kit = clientKit({ client, engine, seed, stage: stage.name, round, draw, rounds, signal });
       return stage.work(received, mine, kit);
     },
     async evaluate({ of, rows, place }, model, mine, signal) {

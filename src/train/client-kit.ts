@@ -7,10 +7,11 @@ import { train } from './trainer.ts';
 
 /** What a client can do with its own data in one round of a stage. Its random draws depend on seed, stage, round and client only. */
 export function clientKit(context: WorkContext): ClientKit {
-  const { client, round, signal, server } = context;
+  const { client, round, draw = round, rounds, signal, server } = context;
   return {
     client: client.id,
     round,
+    overall: { round: draw, rounds },
     ...(server && { server }),
     examples: client.train.length,
     labelledTokens: client.train.reduce((sum, row) => sum + labelledTokens(row), 0),

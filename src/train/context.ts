@@ -14,6 +14,8 @@ export interface WorkContext {
   readonly round: number;
   /** The round counted over all the method's stages of this name; default: `round`. */
   readonly draw?: number;
+  /** How many such rounds there are in all. */
+  readonly rounds: number;
   readonly signal: AbortSignal;
   /** The server's own rows; default: a client's. */
   readonly server?: true;

@@ -14,6 +14,7 @@ export function idleKit(
   return {
     client,
     round,
+    overall: { round, rounds: round + 1 },
     examples: 1,
     labelledTokens: 1,
     signal: new AbortController().signal,

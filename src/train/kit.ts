@@ -77,6 +77,8 @@ export interface ClientKit {
   readonly server?: true;
   /** Round within the stage, from 0. */
   readonly round: number;
+  /** The same round and its number of rounds, counted over all the method's stages of this name: what a rate that falls over rounds goes by. */
+  readonly overall: { readonly round: number; readonly rounds: number };
   /** n_k: training examples. */
   readonly examples: number;
   /** N_k: labelled tokens of the training rows. */

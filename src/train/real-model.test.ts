@@ -16,7 +16,15 @@ beforeAll(async () => {
 afterAll(() => small.engine.close());
 
 const kitOf = (client: ClientData): ClientKit =>
-  clientKit({ client, engine: small.engine, seed: 1, stage: 's', round: 0, signal: new AbortController().signal });
+  clientKit({
+    client,
+    engine: small.engine,
+    seed: 1,
+    stage: 's',
+    round: 0,
+    rounds: 1,
+    signal: new AbortController().signal,
+  });
 
 const relative = (a: Tensors, b: Tensors): number => norm(subtract(a, b)) / norm(b);
 

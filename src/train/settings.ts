@@ -2,8 +2,8 @@ import { adamw } from '../optim/adamw.ts';
 import { chain } from '../optim/chain.ts';
 import { clipByGlobalNorm } from '../optim/clip.ts';
 import type { Schedule } from '../optim/optimizer.ts';
-import { constant, warmupCosine, warmupLinear } from '../optim/schedules.ts';
-import type { TrainRequest } from './kit.ts';
+import { constant, shareOfRound, warmupCosine, warmupLinear, type OverRounds } from '../optim/schedules.ts';
+import type { ClientKit, TrainRequest } from './kit.ts';
 
 /** Local work: optimizer steps, or whole passes over the client's training rows. */
 export type Length = { readonly steps: number } | { readonly epochs: number };
@@ -18,6 +18,8 @@ export interface TrainSettings {
   readonly schedule: 'constant' | 'linear' | 'cosine';
   /** Warm-up steps at the start of each round's schedule. */
   readonly warmup: number;
+  /** How the rate falls over the rounds of a stage. Default: every round has the same. */
+  readonly overRounds?: OverRounds | undefined;
   readonly weightDecay: number;
   /** Largest global norm of a gradient; 0 for none. */
   readonly clip: number;
@@ -34,24 +36,31 @@ export function stepsOf(
   return length.epochs * Math.ceil(Math.ceil(rows / settings.batchSize) / settings.accumulate);
 }
 
-/** The learning rate over one task of so many steps. */
-export function scheduleOf(settings: Pick<TrainSettings, 'rate' | 'schedule' | 'warmup'>, steps: number): Schedule {
-  switch (settings.schedule) {
+/** What a learning rate goes by beside the settings: rows, and where the round stands. */
+export type Placed = Pick<ClientKit, 'examples' | 'overall'>;
+
+/** The learning rate of each step of one client's task. */
+export function scheduleOf(settings: TrainSettings, kit: Placed): Schedule {
+  const { schedule, warmup, overRounds } = settings;
+  const share = overRounds ? shareOfRound(overRounds, kit.overall.round, kit.overall.rounds) : 1;
+  const rate = settings.rate * share;
+  const steps = stepsOf(settings.length, kit.examples, settings);
+  switch (schedule) {
     case 'constant':
-      return constant(settings.rate, settings.warmup);
+      return constant(rate, warmup);
     case 'linear':
-      return warmupLinear(settings.rate, settings.warmup, steps);
+      return warmupLinear(rate, warmup, steps);
     case 'cosine':
-      return warmupCosine(settings.rate, settings.warmup, steps);
+      return warmupCosine(rate, warmup, steps);
   }
 }
 
-/** AdamW with the settings' schedule and clipping: the parts of a train request that every method shares. */
+/** AdamW with the settings' rate in this round, schedule and clipping: the parts of a train request that every method shares. */
 export function training(
   settings: TrainSettings,
-  rows: number,
+  kit: Placed,
 ): Pick<TrainRequest, 'optimizer' | 'length' | 'batchSize' | 'accumulate'> & Partial<Pick<TrainRequest, 'keepBest'>> {
-  const rate = scheduleOf(settings, stepsOf(settings.length, rows, settings));
+  const rate = scheduleOf(settings, kit);
   const step = adamw({ rate, weightDecay: settings.weightDecay });
   return {
     optimizer: settings.clip > 0 ? chain(clipByGlobalNorm(settings.clip), step) : step,

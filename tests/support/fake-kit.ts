@@ -17,6 +17,7 @@ export const kitsOf =
       seed: 5,
       stage: 's',
       round: 0,
+      rounds: 1,
       signal: new AbortController().signal,
       ...more,
     });

@@ -34,14 +34,22 @@ export const contextOf = (layout: LoraLayout, more: Partial<MethodContext> = {})
 interface KitOptions {
   readonly client?: string;
   readonly round?: number;
+  /** Rounds in all; default: this is the last. */
+  readonly rounds?: number;
   readonly examples?: number;
 }
 
-const identity = ({ client = 'c', round = 0, examples = 1 }: KitOptions): Omit<ClientKit, 'train' | 'gradient'> => ({
+const identity = ({
+  client = 'c',
+  round = 0,
+  rounds = round + 1,
+  examples = 1,
+}: KitOptions): Omit<ClientKit, 'train' | 'gradient'> => ({
   // Every prompt looks the same here.
   represent: async ({ prompts }) => ({ shape: [prompts, 1], data: new Float32Array(prompts).fill(1) }),
   client,
   round,
+  overall: { round, rounds },
   examples,
   labelledTokens: examples,
   signal: new AbortController().signal,

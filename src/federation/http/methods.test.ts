@@ -10,7 +10,15 @@ import { serverSide } from '../federation.ts';
 const tools = federationTools();
 const hex = (state: Parameters<typeof encodeState>[0]): string => Buffer.from(encodeState(state)).toString('hex');
 
-const train = { ...plainTraining, batchSize: 2, length: { steps: 2 }, rate: 1e-2, clip: 1 };
+const train = {
+  ...plainTraining,
+  batchSize: 2,
+  length: { steps: 2 },
+  rate: 1e-2,
+  clip: 1,
+  // Every client has to know how far its stage has come.
+  overRounds: { schedule: 'cosine', floor: 0.2 },
+} as const;
 
 /** Options that make a method do what sets it apart: state that is kept, ranks of their own, stages in turn. */
 const options: Readonly<Record<string, object>> = {

@@ -18,8 +18,8 @@ export interface InProcess {
 export function processParticipant({ clientData, engine, journal, seed }: InProcess): Participant {
   return workingHere(journal, async (task, mine, signal) => {
     const client = await clientData(task.client);
-    const { stage, round, draw, server } = task;
-    const kit = clientKit({ client, engine, seed, stage, round, draw, signal, ...(server && { server }) });
+    const { stage, round, draw, rounds, server } = task;
+    const kit = clientKit({ client, engine, seed, stage, round, draw, rounds, signal, ...(server && { server }) });
     return task.work(task.received, mine, kit);
   });
 }

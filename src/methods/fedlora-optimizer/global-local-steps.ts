@@ -29,7 +29,7 @@ export function globalLocalSteps(options: GlobalLocalSteps): Stage<Omit<GlobalSt
         from: { layout, factors },
         parametrisation,
         params: delta,
-        ...training(options.train, kit.examples),
+        ...training(options.train, kit),
       });
       return {
         update: asDelta(subtract(trained.params, delta)),

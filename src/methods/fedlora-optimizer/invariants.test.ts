@@ -119,6 +119,7 @@ describe('the global optimizer’s gradient (invariant 8)', () => {
         seed: 1,
         stage: 'global',
         round: 0,
+        rounds: 1,
         signal: new AbortController().signal,
       });
       const { result } = await collect(

@@ -1,7 +1,7 @@
 import type { LoraLayout } from '../../lora/adapter.ts';
 import type { Parametrisation } from '../../lora/parametrisation.ts';
 import { addPenalty, proximalStep } from '../../optim/penalty.ts';
-import { scheduleOf, stepsOf, type TrainSettings } from '../../train/settings.ts';
+import { scheduleOf, type TrainSettings } from '../../train/settings.ts';
 import { localTraining } from '../local-training.ts';
 import type { PrivateState } from '../private-state.ts';
 import type { Stage } from '../stage.ts';
@@ -35,7 +35,7 @@ export function localOptimizers({
     extra: (kit) => {
       if (lambda === 0) return {};
       if (penalty === 'coupled') return { correct: addPenalty(lambda) };
-      const rate = scheduleOf(train, stepsOf(train.length, kit.examples, train));
+      const rate = scheduleOf(train, kit);
       return { afterStep: (delta, step) => proximalStep(delta, rate(step), lambda) };
     },
   });

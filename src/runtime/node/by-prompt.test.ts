@@ -91,6 +91,7 @@ describe('a mix weighed prompt by prompt', () => {
       seed: 1,
       stage: 's',
       round: 0,
+      rounds: 1,
       signal: new AbortController().signal,
     };
     const all = await represent(context, { from: local, prompts: 99 });
