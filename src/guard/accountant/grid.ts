@@ -41,5 +41,7 @@ export function gridFor(history: readonly Spending[], delta: number, precision?:
   const half = reach + margin + wanted;
   const size = Math.min(mostPoints, 2 ** Math.max(10, Math.ceil(Math.log2((2 * half * spread) / wanted))));
   const mesh = (2 * half) / size;
-  return { size, mesh, epsilonError: mesh * spread, deltaError, floatError: size * 2 ** -52, margin };
+  // What rounding does to a transform's entry, its power of `rounds` multiplies: at rate 1 δ is off by 1e-16 to 2e-16 a round.
+  const floatError = (size + 8 * rounds) * 2 ** -52;
+  return { size, mesh, epsilonError: mesh * spread, deltaError, floatError, margin };
 }

@@ -1,4 +1,5 @@
 import { UserError } from '../../errors.ts';
+import { gridFor } from './grid.ts';
 import { prvEpsilon, type EpsilonBounds } from './prv.ts';
 import { rdpEpsilon } from './rdp.ts';
 import { leastNoise, mostNoise, requireDelta, requireEpsilon, requireRate, requireSteps } from './spending.ts';
@@ -18,7 +19,7 @@ export interface NoiseQuestion {
 
 /**
  * The least noise multiplier, to about a thousandth, whose ε (for `prv` its upper bound) is at most the wanted one, and that ε.
- * Throws UserError where no noise between `leastNoise` and `mostNoise` does it.
+ * Throws UserError where no noise between `leastNoise` and `mostNoise` does it, or the accountant cannot show that it does.
  */
 export function noiseFor({ epsilon: wanted, delta, rate, steps, accountant }: NoiseQuestion): {
   readonly noise: number;
@@ -36,6 +37,12 @@ export function noiseFor({ epsilon: wanted, delta, rate, steps, accountant }: No
     prvEpsilon([{ noise, rate, steps }], delta, precision);
   // The estimate hardly depends on the mesh: search on a coarse one, then hold what was found to the bound of the fine one.
   const coarse = (noise: number): number => prv(noise, 8 * precision).estimate + precision;
+  // The grid has an end: bounds that stay wide would be paid for in noise, step by step for hours.
+  if (gridFor([{ noise: byRdp.noise, rate, steps }], delta, precision).epsilonError > wanted / 50) {
+    throw new UserError(
+      `epsilon: ${wanted} is finer than the PRV accountant can tell over ${steps} rounds; use the RDP accountant, or a larger ε`,
+    );
+  }
   for (let { noise } = search(coarse, wanted, byRdp.noise); ; noise *= 1.0005) {
     const epsilon = prv(noise, precision).upper;
     if (epsilon <= wanted) return { noise: roundedUp(noise), epsilon };
@@ -60,7 +67,9 @@ function search(epsilonAt: (noise: number) => number, wanted: number, guess: num
   let low = high;
   while (high.epsilon > wanted) {
     if (high.noise >= mostNoise) {
-      throw new UserError(`epsilon: ${wanted} cannot be reached with any noise multiplier up to ${mostNoise}`);
+      throw new UserError(
+        `epsilon: ${wanted} cannot be shown with any noise multiplier up to ${mostNoise}: the accountant’s bound there is ${high.epsilon.toPrecision(3)}`,
+      );
     }
     low = high;
     high = at(Math.min(mostNoise, high.noise * 1.3));

@@ -100,6 +100,16 @@ describe('PRV', () => {
     }
   });
 
+  it('encloses it over 10⁸ rounds, or says that δ is too small for its arithmetic, whose errors add up', () => {
+    // Without an allowance by rounds it said “at least 6.14” at 1e-8, where the exact ε is 5.776.
+    const rounds = one(1e4, 1, 1e8);
+    const { lower, upper } = prvEpsilon(rounds, 1e-5, 0.2);
+    const exact = gaussianEpsilon(1e4, 1e8, 1e-5);
+    expect(lower).toBeLessThan(exact);
+    expect(upper).toBeGreaterThan(exact);
+    expect(() => prvEpsilon(rounds, 1e-8, 0.2)).toThrow('use the RDP accountant');
+  });
+
   it('encloses the closed form of a single sampled round', () => {
     for (const [noise, rate, delta] of [
       [1, 0.1, 1e-5],
@@ -153,6 +163,35 @@ describe('PRV', () => {
   });
 });
 
+describe('the noise for a small ε', () => {
+  it('is found by RDP where orders up to 1024 would show none', () => {
+    // Whatever the noise, order 1024 says no less than 0.0035 at δ = 1e-5.
+    const plan = { delta: 1e-5, rate: 0.01, steps: 1000 } as const;
+    const { noise, epsilon } = noiseFor({ ...plan, epsilon: 1e-3, accountant: 'rdp' });
+    expect(rdpEpsilon(one(noise, plan.rate, plan.steps), plan.delta).epsilon).toBeLessThanOrEqual(1e-3);
+    expect(epsilon).toBeGreaterThan(0.98e-3);
+    // It is an upper bound: less noise would do, as PRV knows.
+    expect(prvEpsilon(one(noise, plan.rate, plan.steps), plan.delta).upper).toBeLessThan(1e-3);
+  });
+
+  it('ends in words where PRV’s bounds stay too wide for it', () => {
+    const plan = { delta: 1e-3, rate: 0.01, steps: 1e9, accountant: 'prv' } as const;
+    expect(() => noiseFor({ ...plan, epsilon: 0.05 })).toThrow('finer than the PRV accountant can tell');
+  });
+
+  it('exists: ε falls with the noise wherever one looks', () => {
+    for (const [rate, steps, delta] of [
+      [0.1, 30, 1e-5],
+      [1e-4, 2000, 1e-7],
+      [1, 1, 0.5],
+    ] as const) {
+      const noises = Array.from({ length: 40 }, (_, i) => 0.05 * 1.5 ** i);
+      const found = noises.map((noise) => rdpEpsilon(one(noise, rate, steps), delta).epsilon);
+      for (let i = 1; i < found.length; i++) expect(found[i], `noise ${noises[i]}`).toBeLessThanOrEqual(found[i - 1]!);
+    }
+  });
+});
+
 describe('what cannot be accounted is refused by name', () => {
   it.each([
     [{ noise: 0 }, 'noise: expected a multiplier from 0.01 to 1000000 (without noise there is no differential privacy'],
@@ -174,7 +213,7 @@ describe('what cannot be accounted is refused by name', () => {
     const question = { delta: 1e-5, rate: 0.1, steps: 10, accountant: 'rdp' } as const;
     expect(() => noiseFor({ ...question, epsilon: 0 })).toThrow('epsilon: expected a number above 0, got 0');
     expect(() => noiseFor({ ...question, epsilon: 1e9 })).toThrow('promises nothing');
-    expect(() => noiseFor({ ...question, steps: 1e12, rate: 1, epsilon: 1e-6 })).toThrow('cannot be reached');
+    expect(() => noiseFor({ ...question, steps: 1e12, rate: 1, epsilon: 1e-6 })).toThrow('cannot be shown');
   });
 
   it('a delta that float64 could hide from PRV, with the way out', () => {

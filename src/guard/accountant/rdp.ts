@@ -1,9 +1,14 @@
 import { UserError } from '../../errors.ts';
 import { requireDelta, requireNoise, requireRate, requireSpending, type Spending } from './spending.ts';
 
-const farOrders = [64, 72, 80, 96, 112, 128, 160, 192, 256, 384, 512, 768, 1024];
+const farOrders = [
+  64, 72, 80, 96, 112, 128, 160, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536,
+];
 
-/** 1.1 … 10.9 and 12 … 63 as Opacus has them; a few beyond for very small and very large ε. */
+/**
+ * 1.1 … 10.9 and 12 … 63 as Opacus has them; a few beyond for very small and very large ε. Whatever the noise, an order says no less
+ * than about −ln(δ·order)/order: orders up to 1024 would say no ε below 0.003 at δ = 1e-5.
+ */
 export const defaultOrders: readonly number[] = [
   1.01,
   1.02,
