@@ -4,8 +4,8 @@ import { RoundFailed } from '../federation/fatal.ts';
 import type { Summary } from '../report/summary.ts';
 import { runCells, type CellEvent, type CellProgress, type Planned, type Runner } from './run-cells.ts';
 
-const cell = (arm: string, stages: Planned['stages'] = []): Planned =>
-  ({ arm, seed: 1, config: {}, out: `/nowhere/${arm}`, stages }) as unknown as Planned;
+const planned = (arm: string, stages: Planned['stages'] = []): Planned =>
+  ({ cell: { arm, seed: 1, config: {}, out: `/nowhere/${arm}` }, stages }) as unknown as Planned;
 
 const summary = {} as Summary;
 const runner = (run: Runner['run']): Runner => ({ run, close: () => undefined });
@@ -25,7 +25,7 @@ describe('runs of a sweep', () => {
       const tell = (event: CellEvent): void => {
         if (event.kind === kind) throw new Error('the display is broken');
       };
-      const all = runCells([cell('a'), cell('b')], [one], tell, async () => undefined, never);
+      const all = runCells([planned('a'), planned('b')], [one], tell, async () => undefined, never);
       await expect(all).rejects.toThrow('the display is broken');
       expect(asked.length).toBeLessThan(2);
     },
@@ -43,7 +43,7 @@ describe('runs of a sweep', () => {
     const tell = ({ kind }: CellEvent): void => {
       if (kind === 'cell progress') throw new Error('the display is broken');
     };
-    const all = runCells([cell('a')], [apart], tell, async () => undefined, never);
+    const all = runCells([planned('a')], [apart], tell, async () => undefined, never);
     // As from the handler of a message, where nobody would catch it.
     expect(() => news!({ share: 0.5, stages: 0 })).not.toThrow();
     await expect(all).rejects.toThrow('the display is broken');
@@ -57,7 +57,7 @@ describe('runs of a sweep', () => {
       });
     const diverged = new Diverged('the loss is not finite');
     const all = runCells(
-      [cell('a'), cell('b')],
+      [planned('a'), planned('b')],
       [failing(diverged)],
       () => undefined,
       async () => undefined,
@@ -65,7 +65,7 @@ describe('runs of a sweep', () => {
     );
     expect(await all).toMatchObject([{ cell: { arm: 'a' }, reason: diverged.message }]);
     const stopped = runCells(
-      [cell('a')],
+      [planned('a')],
       [failing(new Error('no disk'))],
       () => undefined,
       async () => undefined,
@@ -86,7 +86,7 @@ describe('runs of a sweep', () => {
         return summary;
       }),
     );
-    const cells = [cell('a', shared), cell('b', shared), cell('c', [{ family: 'other', rounds: 2 }])];
+    const cells = [planned('a', shared), planned('b', shared), planned('c', [{ family: 'other', rounds: 2 }])];
     const failed = await runCells(
       cells,
       both,

@@ -21,7 +21,9 @@ export interface Runner {
   close(): void;
 }
 
-export interface Planned extends Cell {
+/** A run that is to be done, and the stages that others may share with it. */
+export interface Planned {
+  readonly cell: Cell;
   readonly stages: Shareable;
 }
 
@@ -51,37 +53,38 @@ export type CellEvent =
  * whose rounds fail or whose model diverges is left and the others go on; any other error stops them all.
  */
 export async function runCells(
-  cells: readonly Planned[],
+  planned: readonly Planned[],
   runners: readonly Runner[],
   tell: (event: CellEvent) => void,
-  finished: (cell: Planned, summary: Summary) => Promise<void>,
+  finished: (cell: Cell, summary: Summary) => Promise<void>,
   signal: AbortSignal,
 ): Promise<readonly Failed[]> {
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
-  const waiting = [...cells];
+  const waiting = [...planned];
   const free = [...runners];
   const busy = new Map<Planned, CellProgress>();
   const failed: Failed[] = [];
   const change = latch();
 
   const progressOf =
-    (cell: Planned) =>
+    (one: Planned) =>
     (now: CellProgress): void => {
-      if (now.stages !== busy.get(cell)?.stages) change.now();
-      busy.set(cell, now);
+      if (now.stages !== busy.get(one)?.stages) change.now();
+      busy.set(one, now);
       // It may come from the handler of a message, where nobody would catch a listener's error.
       try {
-        tell({ kind: 'cell progress', cell, progress: now });
+        tell({ kind: 'cell progress', cell: one.cell, progress: now });
       } catch (error) {
         stop.abort(error);
       }
     };
 
-  const attempt = async (cell: Planned, runner: Runner): Promise<void> => {
+  const attempt = async (one: Planned, runner: Runner): Promise<void> => {
+    const { cell } = one;
     tell({ kind: 'cell started', cell, known: isDone(cell) });
     try {
-      const summary = await runner.run(cell, progressOf(cell), either);
+      const summary = await runner.run(cell, progressOf(one), either);
       await finished(cell, summary);
       tell({ kind: 'cell done', cell, summary });
     } catch (error) {
@@ -91,14 +94,14 @@ export async function runCells(
     }
   };
 
-  const begin = async (cell: Planned, runner: Runner): Promise<void> => {
-    busy.set(cell, { share: 0, stages: 0 });
+  const begin = async (one: Planned, runner: Runner): Promise<void> => {
+    busy.set(one, { share: 0, stages: 0 });
     try {
-      await attempt(cell, runner);
+      await attempt(one, runner);
     } catch (error) {
       stop.abort(error);
     } finally {
-      busy.delete(cell);
+      busy.delete(one);
       free.push(runner);
       change.now();
     }
@@ -106,10 +109,10 @@ export async function runCells(
 
   for (;;) {
     while (free.length > 0 && !stop.signal.aborted) {
-      const next = waiting.findIndex((cell) => !mustWait(cell, waiting, busy));
+      const next = waiting.findIndex((one) => !mustWait(one, waiting, busy));
       if (next < 0) break;
-      const [cell] = waiting.splice(next, 1);
-      void begin(cell!, free.pop()!);
+      const [one] = waiting.splice(next, 1);
+      void begin(one!, free.pop()!);
     }
     if (busy.size === 0) break;
     await change.wait();
@@ -120,10 +123,10 @@ export async function runCells(
 }
 
 /** Whether another run is about to leave what this one can begin with. */
-function mustWait(cell: Planned, waiting: readonly Planned[], busy: ReadonlyMap<Planned, CellProgress>): boolean {
-  if (waiting.some((other) => comesAfter(cell.stages, other.stages))) return true;
+function mustWait({ stages }: Planned, waiting: readonly Planned[], busy: ReadonlyMap<Planned, CellProgress>): boolean {
+  if (waiting.some((other) => comesAfter(stages, other.stages))) return true;
   return [...busy].some(([other, { stages: passed }]) =>
-    cell.stages.some(({ family, rounds }, i) => {
+    stages.some(({ family, rounds }, i) => {
       const theirs = other.stages[i];
       return theirs?.family === family && theirs.rounds <= rounds && passed <= i;
     }),

@@ -156,22 +156,10 @@ async function planner({ checked, runners, signal, methods, tell }: Sweeping): P
   const model = await openedModel(checked.config(checked.arms[0]!, checked.seeds[0]!).model, signal);
   requirePossible(checked, known, model);
   return async (cells, finished) => {
-    const origins = new Map<Cell, Cell>();
-    const planned = cells.map((cell): Planned => {
-      const one = { ...cell, stages: shareable(cell.config, known, model) };
-      origins.set(one, cell);
-      return one;
-    });
+    const planned = cells.map((cell): Planned => ({ cell, stages: shareable(cell.config, known, model) }));
     const seeds = [...new Set(cells.map(({ seed }) => seed))];
-    const inOrder = seeds.flatMap((seed) => ordered(planned.filter((one) => one.seed === seed)));
-    const failed = await runCells(
-      inOrder,
-      runners,
-      tell,
-      (one, summary) => finished(origins.get(one)!, summary),
-      signal,
-    );
-    return failed.map(({ cell, reason }) => ({ cell: origins.get(cell)!, reason }));
+    const inOrder = seeds.flatMap((seed) => ordered(planned.filter(({ cell }) => cell.seed === seed)));
+    return runCells(inOrder, runners, tell, finished, signal);
   };
 }
 
