@@ -30,6 +30,7 @@ import { joining } from './joining.ts';
 import { beside, serverRowsParticipant } from './server-rows.ts';
 import { dataAt, summariseServed } from './served-data.ts';
 import { summariseModel } from './summarise.ts';
+import { toldWhy } from './told-why.ts';
 import { readServedSummary } from './summary-schema.ts';
 import { runUnmeasured } from './unmeasured.ts';
 
@@ -244,7 +245,8 @@ export async function* serveRun(
       throw new Interrupted('stopped on request; the run can be resumed', { cause: error });
     }
     // Clients of a server that is only interrupted wait for it to come back.
-    if (!signal.aborted) await server.end({ how: 'stopped', why: reasonOf(error) }, Math.min(10, settings.linger));
+    if (!signal.aborted)
+      await server.end({ how: 'stopped', why: toldWhy(error, isSilent(config)) }, Math.min(10, settings.linger));
     throw error;
   }
 }
@@ -264,8 +266,6 @@ function codeOf({ fedlora, commit, node, onnxruntime, identity }: Environment, b
     .flatMap(([what, version]) => (version === undefined ? [] : [`${what} ${version}`]))
     .join(', ');
 }
-
-const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error)).slice(0, 1500);
 
 /** Payloads of a round's updates go when the round is committed; between rounds an operator may hold the run. */
 async function* watched(

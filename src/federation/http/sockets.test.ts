@@ -222,11 +222,15 @@ describe('a WebSocket', () => {
     expect(await api.next(0)).toEqual({ kind: 'wait', why: 'nothing to do at present' });
   });
 
-  test('that says too much too fast is closed', async () => {
+  test.each([
+    ['says', (ws: WebSocket) => ws.send('{"kind":"next"}')],
+    ['pings', (ws: WebSocket) => ws.ping()],
+    ['answers, unasked,', (ws: WebSocket) => ws.pong()],
+  ])('that %s too much too fast is closed', async (_, say) => {
     const { server } = await tools.serve(tools.folder(), { rate: { perSecond: 1, burst: 10 } });
     const { key } = await tools.joined(server, 'ann');
     const { ws, closed } = await raw(server.url, key);
-    for (let i = 0; i < 20; i++) ws.send('{"kind":"next"}');
+    for (let i = 0; i < 20; i++) say(ws);
     expect(await closed).toBe(CLOSED.slow);
   });
 

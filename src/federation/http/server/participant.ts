@@ -5,6 +5,7 @@ import type { Tensors } from '../../../tensor/tensor.ts';
 import { getTensor, shapesOf, type Shapes } from '../../../tensor/tensors.ts';
 import { idleKit } from '../../../train/idle-kit.ts';
 import type { Progress } from '../../../train/kit.ts';
+import { Fatal } from '../../fatal.ts';
 import type { Participant, Task } from '../../participant.ts';
 import { payloadChunks, unpacked } from '../payload.ts';
 import { updateSchema, type BlobRef, type Totals } from '../protocol.ts';
@@ -49,9 +50,9 @@ export function remoteParticipant(parts: {
     async *perform(task, signal) {
       const { method, stage, stageIndex, round, draw, client } = task;
       const place = { method, stage, stageIndex };
-      const frozen = await piecesOf(task);
+      const frozen = await ownDisk(piecesOf(task));
       const own = new Map([...task.received].filter(([name]) => !task.frozen.has(name)));
-      const sent = own.size > 0 ? await put(own, task) : null;
+      const sent = own.size > 0 ? await ownDisk(put(own, task)) : null;
       try {
         const id = taskId(run, 'train', method, stageIndex, round, client, digestOf(task.received, task).value);
         const expected = await expectedUpdate(task);
@@ -84,7 +85,7 @@ export function remoteParticipant(parts: {
           // How long it worked is its own affair.
           if (message.weight === null)
             return { update: new Map(), weight: 0, seconds: (performance.now() - began) / 1000 };
-          if (digest !== undefined && !(await blobs.intact(digest))) {
+          if (digest !== undefined && !(await ownDisk(blobs.intact(digest)))) {
             // The client has it still, and is asked for it once more; at once, or it would hear that it came too late.
             await blobs.release(digest);
             yield 'awaited';
@@ -97,8 +98,8 @@ export function remoteParticipant(parts: {
             digest === undefined
               ? new Map()
               : task.packing === undefined
-                ? await readTensors(blobs.path(digest))
-                : unpacked(await blobs.read(digest), `the update of ${client}`, expected, task.packing);
+                ? await ownDisk(readTensors(blobs.path(digest)))
+                : unpacked(await ownDisk(blobs.read(digest)), `the update of ${client}`, expected, task.packing);
           return { update: inOrder(update, expected), weight: message.weight, seconds: message.seconds };
         }
       } finally {
@@ -106,6 +107,15 @@ export function remoteParticipant(parts: {
       }
     },
   };
+}
+
+/** What the server cannot write or read is no client's failure, and none is left out for it or told of the server's paths. */
+async function ownDisk<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw new Fatal(error instanceof Error ? error.message : String(error), { cause: error });
+  }
 }
 
 /** Makes something of tensors, once for a round's clients who are sent the very same ones. */

@@ -16,6 +16,7 @@ import { requireCounts, requireFitting } from './admission.ts';
 import type { Blobs } from './blobs.ts';
 import { requireSums } from './check-sums.ts';
 import { checkUpdate, requireWeight } from './check-update.ts';
+import { codesOf } from './codes.ts';
 import { payloadLimitOf, type Desk, type Offer } from './desk.ts';
 import type { Gate } from './gate.ts';
 import { register } from './identities.ts';
@@ -78,8 +79,7 @@ const LEFT = 'it has left the run';
 export function service(parts: ServiceParts): Service {
   const { description, store, keys, desk, blobs, uploads, gate, monitor, journal } = parts;
   const told = new Set<string>();
-  /** What clients have said since the server started that they are computed by. */
-  const codes = new Map<string, string>();
+  const codes = codesOf((what, client, detail) => store.audit(what, client, detail));
   /** Updates whose client has not heard yet what became of them. */
   const owed = new Map<string, Set<string>>();
   /** Once an answer is written: who waits for what is noted may close the connections then. */
@@ -205,7 +205,7 @@ export function service(parts: ServiceParts): Service {
       requireFitting(description, message);
       const { key, fedlora, identity, code } = message;
       const client = await keys.join(token, key, code === undefined ? fedlora : `${fedlora} (${code})`);
-      if (code !== undefined) codes.set(client, code);
+      codes.joined(client, code);
       if (identity !== undefined) register(store, client, identity);
       return { client };
     },
@@ -213,8 +213,7 @@ export function service(parts: ServiceParts): Service {
       const before = store.client(client)?.data;
       requireCounts(silent, data, before);
       if (before === undefined) store.setData(client, data);
-      if (code !== undefined && codes.get(client) !== code) store.audit('code', client, code);
-      if (code !== undefined) codes.set(client, code);
+      codes.told(client, code);
       desk.heard(client);
     },
     async next(client, seconds, signal) {

@@ -184,13 +184,19 @@ export function openSockets({ keys, service, desk, monitor, lease }: SocketParts
     ws.on('close', () => one.close());
     // The library closes the connection by itself, with the code that says why.
     ws.on('error', () => monitor.refused(400, 'socket'));
+    const slow = (): void => refuse(CLOSED.slow, 429, 'too many messages; come again a little later');
+    // Answered by the library.
+    ws.on('ping', () => {
+      if (delay() > 0) slow();
+    });
     ws.on('pong', () => {
+      if (delay() > 0) return slow();
       one.alive = true;
       desk.heard(client);
     });
     ws.on('message', (data: Buffer, isBinary) => {
       if (ws.readyState !== ws.OPEN) return;
-      if (delay() > 0) return refuse(CLOSED.slow, 429, 'too many messages; come again a little later');
+      if (delay() > 0) return slow();
       if (isBinary) return refuse(CLOSED.notText, 415, 'messages are JSON text');
       const said = read(data);
       if (said === undefined) return refuse(CLOSED.notAsked, 422, 'this is no message of this protocol');

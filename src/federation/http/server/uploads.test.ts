@@ -45,6 +45,20 @@ describe('an upload', () => {
     expect(readFileSync((await uploads.file('ann', digestOf(bytes)))!).equals(bytes)).toBe(true);
   });
 
+  test('takes no more room than two, however many are begun at the same time', async () => {
+    const folder = fresh();
+    const uploads = openUploads(folder);
+    const begun = await Promise.allSettled(
+      Array.from({ length: 40 }, () => send(uploads, new Uint8Array(randomBytes(100)), 0, 60)),
+    );
+    expect(begun.some(({ status }) => status === 'fulfilled')).toBe(true);
+    const [home] = readdirSync(folder);
+    expect(readdirSync(join(folder, home!)).length).toBe(2);
+    // And others have theirs.
+    const bytes = new Uint8Array(randomBytes(100));
+    expect(await send(uploads, bytes, 0, 100, 'ben')).toEqual({ received: 100, complete: true });
+  });
+
   test('arrives whole in pieces of any size, over restarts at any moment', async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -6,6 +6,7 @@ import type { UploadState } from '../protocol.ts';
 import type { Bytes } from '../ranges.ts';
 import { Refusal } from '../refusal.ts';
 import { hashFile } from './blobs.ts';
+import { turns } from './turns.ts';
 
 /** Files that clients are sending, each client's in a folder of its own: whole and verified, or as much as has come. */
 export interface Uploads {
@@ -48,6 +49,7 @@ const partOf = (whole: string): string => `${whole}.part`;
 export function openUploads(folder: string): Uploads {
   const open_ = new Map<string, Open>();
   const opening = new Map<string, Promise<Open>>();
+  const inTurn = turns();
   // A client's name never becomes part of a path.
   const homeOf = (client: string): string =>
     join(folder, createHash('sha256').update(client).digest('hex').slice(0, 32));
@@ -119,6 +121,25 @@ export function openUploads(folder: string): Uploads {
     }
   }
 
+  /** An upload that this request alone writes, from this byte on. One at a time for each client: else many at once find room. */
+  async function claimed(client: string, digest: string, start: number): Promise<Open> {
+    const whole = wholeOf(client, digest);
+    await makeRoom(client, digest);
+    const upload = await opened(whole);
+    if (upload.busy) throw new Refusal(409, 'busy', 'another request is writing this upload', upload.received);
+    if (start !== upload.received)
+      throw new Refusal(
+        409,
+        'order',
+        `the next byte of this upload is ${upload.received}, not ${start}`,
+        upload.received,
+      );
+    // Its place is taken from now on.
+    await (await open(partOf(whole), 'a')).close();
+    upload.busy = true;
+    return upload;
+  }
+
   async function discard(whole: string): Promise<void> {
     open_.delete(whole);
     await rm(partOf(whole), { force: true });
@@ -143,17 +164,7 @@ export function openUploads(folder: string): Uploads {
       const whole = wholeOf(client, digest);
       const before = await state(client, digest);
       if (before.complete) return before;
-      await makeRoom(client, digest);
-      const upload = await opened(whole);
-      if (upload.busy) throw new Refusal(409, 'busy', 'another request is writing this upload', upload.received);
-      if (start !== upload.received)
-        throw new Refusal(
-          409,
-          'order',
-          `the next byte of this upload is ${upload.received}, not ${start}`,
-          upload.received,
-        );
-      upload.busy = true;
+      const upload = await inTurn(client, () => claimed(client, digest, start));
       try {
         await write(partOf(whole), upload, end - start + 1, body);
         if (upload.received < start + (end - start + 1))
