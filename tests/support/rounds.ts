@@ -37,6 +37,8 @@ interface KitOptions {
   /** Rounds in all; default: this is the last. */
   readonly rounds?: number;
   readonly examples?: number;
+  /** Labelled tokens; default: as many as examples. */
+  readonly tokens?: number;
 }
 
 const identity = ({
@@ -44,6 +46,7 @@ const identity = ({
   round = 0,
   rounds = round + 1,
   examples = 1,
+  tokens = examples,
 }: KitOptions): Omit<ClientKit, 'train' | 'gradient'> => ({
   // Every prompt looks the same here.
   represent: async ({ prompts }) => ({ shape: [prompts, 1], data: new Float32Array(prompts).fill(1) }),
@@ -51,7 +54,7 @@ const identity = ({
   round,
   overall: { round, rounds },
   examples,
-  labelledTokens: examples,
+  labelledTokens: tokens,
   signal: new AbortController().signal,
 });
 
@@ -84,7 +87,7 @@ export function exactKit(gradientAt: (factors: Tensors) => Tensors, options: Kit
       let state = request.optimizerState ?? optimizer.init(params);
       for (let step = 0; step < steps; step++) {
         const own = point.pullback(gradientAt(point.toFactors(params)), params);
-        const [updates, next] = optimizer.update(correct ? correct(own, params) : own, state, params);
+        const [updates, next] = optimizer.update(correct ? correct(own, params) : own, state, params, step);
         state = next;
         params = add(params, updates);
         if (afterStep) params = afterStep(params, step);
