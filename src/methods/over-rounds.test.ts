@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { begin, contextOf, exactKit, oneRound, plainTraining, type Member } from '../../tests/support/rounds.ts';
 import { collect } from '../../tests/support/collect.ts';
+import { finished, journalIn, layout as fake, run } from '../../tests/support/federation.ts';
+import { temporaryFolder } from '../../tests/support/temporary.ts';
 import { layout, names, needed } from '../../tests/support/tried.ts';
 import { toyAdapter } from '../../tests/toy-adapter.ts';
 import { roundsNamed } from '../federation/federation.ts';
@@ -10,6 +12,7 @@ import type { Tensors } from '../tensor/tensor.ts';
 import { mapTensors, zeros } from '../tensor/tensors.ts';
 import { trainSettings } from '../run/methods.ts';
 import type { TrainSettings } from '../train/settings.ts';
+import { ditto } from './ditto.ts';
 import { methods } from './registry.ts';
 import { scaffold, type ScaffoldState, type Variate } from './scaffold.ts';
 import type { Stage } from './stage.ts';
@@ -18,6 +21,7 @@ const train: TrainSettings = { ...plainTraining, length: { steps: 3 }, weightDec
 const falling: TrainSettings = { ...train, overRounds: { schedule: 'linear', floor: 0 } };
 const halved: TrainSettings = { ...train, rate: train.rate / 2 };
 const start = toyAdapter(layout, 1);
+const folder = temporaryFolder();
 
 const stagesOf = (name: string, options: object, settings: TrainSettings): readonly Stage[] =>
   methods
@@ -110,6 +114,25 @@ describe('a rate that falls over two rounds, 1 and ½', () => {
     }
     expect(halves > 0).toBe(use !== 'local-only');
   });
+});
+
+it('goes on where a run was left, with the same bits', async () => {
+  const settings = { ...falling, batchSize: 2 };
+  const [stages, still] = [settings, { ...settings, overRounds: undefined }].map((of) =>
+    ditto.stages({ optimizerState: 'keep' }, contextOf(fake, { rounds: 4, train: of })),
+  ) as [readonly Stage[], readonly Stage[]];
+  const whole = await finished(run(journalIn(folder), { stages }));
+  expect(whole.print).not.toBe((await finished(run(journalIn(folder), { stages: still }))).print);
+  const journal = journalIn(folder, 'left.sqlite');
+  const left = run(journal, { stages });
+  for (;;) {
+    const next = await left.next();
+    if (next.done) throw new Error('left too late');
+    if (next.value.kind === 'round done' && next.value.round === 1) break;
+  }
+  await left.return(undefined as never);
+  journal.close();
+  expect((await finished(run(journalIn(folder, 'left.sqlite'), { stages }))).print).toBe(whole.print);
 });
 
 describe('SCAFFOLD', () => {

@@ -38,10 +38,10 @@ export function adamw({
 }: AdamWOptions): Optimizer<AdamState> {
   return {
     init: (params) => ({ step: 0, first: zerosLike(params), second: zerosLike(params) }),
-    update(gradients, { step, first, second }, params) {
+    update(gradients, { step, first, second }, params, scheduled = step) {
       requireSameShapes(gradients, params, 'the gradients and the params');
       requireSameShapes(first, params, 'the optimizer state and the params');
-      const now = rateAt(rate, step);
+      const now = rateAt(rate, scheduled);
       const t = step + 1;
       const size = now / (1 - beta1 ** t);
       const root = Math.sqrt(1 - beta2 ** t);

@@ -5,13 +5,13 @@ import type { Optimizer } from './optimizer.ts';
 export function chain(...parts: readonly Optimizer[]): Optimizer<readonly State[]> {
   return {
     init: (params) => parts.map((part) => part.init(params)),
-    update(gradients, state, params) {
+    update(gradients, state, params, step) {
       if (state.length !== parts.length) {
         throw new Error(`the state is of a chain of ${state.length} optimizers, not of ${parts.length}`);
       }
       let updates = gradients;
       const next = parts.map((part, i) => {
-        const [passed, after] = part.update(updates, state[i]!, params);
+        const [passed, after] = part.update(updates, state[i]!, params, step);
         updates = passed;
         return after;
       });

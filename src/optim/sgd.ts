@@ -13,10 +13,10 @@ export type SgdState = { readonly step: number; readonly velocity: Tensors | nul
 export function sgd({ rate, momentum = 0 }: { rate: number | Schedule; momentum?: number }): Optimizer<SgdState> {
   return {
     init: (params) => ({ step: 0, velocity: momentum === 0 ? null : zerosLike(params) }),
-    update(gradients, { step, velocity }, params) {
+    update(gradients, { step, velocity }, params, scheduled = step) {
       requireSameShapes(gradients, params, 'the gradients and the params');
       const next = velocity === null ? null : addScaled(gradients, velocity, momentum);
-      return [scale(next ?? gradients, -rateAt(rate, step)), { step: step + 1, velocity: next }];
+      return [scale(next ?? gradients, -rateAt(rate, scheduled)), { step: step + 1, velocity: next }];
     },
   };
 }

@@ -7,6 +7,8 @@ import type { ClientData } from '../data/types.ts';
 import { UserError } from '../errors.ts';
 import { factors, onlyB } from '../lora/factors.ts';
 import { adamw } from '../optim/adamw.ts';
+import { chain } from '../optim/chain.ts';
+import { clipByGlobalNorm } from '../optim/clip.ts';
 import { sgd } from '../optim/sgd.ts';
 import type { Engine } from '../runtime/engine.ts';
 import type { Tensors } from '../tensor/tensor.ts';
@@ -118,6 +120,21 @@ describe('training', () => {
     const { params, optimizerState } = first.result;
     const second = await collect(kitFor().train(request({ ...all, length: { steps: 2 }, params, optimizerState })));
     numbers(second.result.params).forEach((value, i) => expect(value).toBeCloseTo(numbers(whole.result.params)[i]!, 6));
+  });
+
+  test('a schedule begins anew with each task, though its optimizer goes on', async () => {
+    const asked: number[] = [];
+    const rate = (step: number): number => {
+      asked.push(step);
+      return 0.1 * (1 - step / 3);
+    };
+    for (const step of [adamw({ rate }), sgd({ rate })]) {
+      asked.length = 0;
+      const task = { length: { steps: 3 }, optimizer: chain(clipByGlobalNorm(1), step) };
+      const { params, optimizerState } = (await collect(kitFor().train(request(task)))).result;
+      await collect(kitFor({ round: 1 }).train(request({ ...task, params, optimizerState })));
+      expect(asked).toEqual([0, 1, 2, 0, 1, 2]);
+    }
   });
 
   test('the best state on validation is kept', async () => {

@@ -36,11 +36,12 @@ export async function* train(context: WorkContext, request: TrainRequest): Async
     }
     const mean = means.mean();
     const own = point.pullback(mean.gradients, params);
-    const [updates, next] = optimizer.update(correct ? correct(own, params) : own, state, params);
+    // The schedule's count: the first step is 0, also where the optimizer goes on from an earlier task.
+    const scheduled = step - 1;
+    const [updates, next] = optimizer.update(correct ? correct(own, params) : own, state, params, scheduled);
     state = next;
     params = add(params, updates);
-    // The schedule's count: the first step is 0.
-    if (afterStep) params = afterStep(params, step - 1);
+    if (afterStep) params = afterStep(params, scheduled);
     requireFinite(step, 'after the update, parameter', params);
     await best?.offer(step, params, state, () => point.toFactors(params));
     tokens += mean.tokens;
