@@ -26,6 +26,7 @@ const small: SweepInput = {
     { use: 'fedit', label: 'FedIT' },
     { use: 'fedit', label: 'FedIT + local', rounds: 3, local: { steps: 2 } },
     { use: 'local-only', label: 'local only' },
+    { use: 'feddpa', label: 'FedDPA-T' },
   ],
 };
 
@@ -35,30 +36,31 @@ describe('the plan of a sweep', () => {
     const out = folder.at('out');
     const plan = await planSweep(small, { out });
     expect(existsSync(out)).toBe(false);
-    // Two clients × two steps: 4 rounds; 3 rounds and 2 local steps; 4 rounds' worth.
+    // Two clients × two steps: 4 rounds; 3 rounds and 2 local steps; 4 rounds' worth; 4 rounds and, from the second, a local training beside.
     expect(plan.arms.map(({ label, steps }) => [label, steps])).toEqual([
       ['FedIT', 16],
       ['FedIT + local', 16],
       ['local only', 16],
+      ['FedDPA-T', 28],
     ]);
-    expect(plan).toMatchObject({ runs: { all: 6, done: 0 }, tries: { all: 0, done: 0 } });
+    expect(plan).toMatchObject({ runs: { all: 8, done: 0 }, tries: { all: 0, done: 0 } });
     expect(plan.basis).toBe('three measured steps and scores of 2 rows');
     // FedIT goes on from the three rounds of the other arm, which comes first.
-    expect(plan.arms.map(({ shared }) => shared)).toEqual([expect.closeTo(0.75, 10), 0, 0]);
+    expect(plan.arms.map(({ shared }) => shared)).toEqual([expect.closeTo(0.75, 10), 0, 0, 0]);
     expect(plan.seconds).toBeGreaterThan(0);
 
     const { cells } = await sweep({ ...small, seeds: [1] }, { out });
-    // One round stands for all, so tokens are near and steps are right.
+    // The second round stands for all later ones, so tokens are near and steps are right.
     for (const { arm, method } of cells) {
       const { labelledTokens } = plan.arms.find(({ label }) => label === arm)!;
       expect(method.labelledTokens / labelledTokens).toBeGreaterThan(0.6);
       expect(method.labelledTokens / labelledTokens).toBeLessThan(1.6);
     }
     const later = await planSweep(small, { out });
-    expect(later).toMatchObject({ runs: { all: 6, done: 3 }, basis: '3 earlier runs in the folder' });
+    expect(later).toMatchObject({ runs: { all: 8, done: 4 }, basis: '4 earlier runs in the folder' });
     expect((await planSweep({ ...small, seeds: [1] }, { out })).seconds).toBe(0);
     expect(planLines(later, 2).at(-1)).toMatch(
-      /^3 of 6 runs to do; about .* of work, .* with 2 jobs, by 3 earlier runs in the folder$/,
+      /^4 of 8 runs to do; about .* of work, .* with 2 jobs, by 4 earlier runs in the folder$/,
     );
   });
 

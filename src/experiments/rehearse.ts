@@ -23,14 +23,15 @@ export interface StageWork {
 }
 
 /**
- * What a method's stages will take: one round of each is gone through with the real clients and batches, and a model that only
- * pretends to compute. Other rounds count as that one; `fraction` is the expected share of the clients in a sampled round.
+ * What a method's stages will take: two rounds of each are gone through with the real clients and batches, and a model that only
+ * pretends to compute. Later rounds count as the second, since a first may differ (FedDPA-T trains nothing personal in it);
+ * `fraction` is the expected share of the clients in a sampled round.
  */
 export async function rehearse(
   stages: readonly Stage[],
   about: {
     readonly layout: LoraLayout;
-    readonly data: LoadedData;
+    readonly data: Pick<LoadedData, 'clients' | 'proxy'>;
     readonly seed: number;
     readonly fraction: number;
     readonly hidden: number;
@@ -43,7 +44,7 @@ export async function rehearse(
     const proxy = { id: PROXY, train: data.proxy, validation: [], test: [], testExamples: [] };
     const events = runMethod({
       label: 'rehearsal',
-      stages: stages.map((stage) => ({ ...stage, rounds: Math.min(1, stage.rounds) })),
+      stages: stages.map((stage) => ({ ...stage, rounds: Math.min(2, stage.rounds) })),
       initial: initAdapter(layout, seed),
       clients: data.clients,
       ...(data.proxy.length > 0 && { proxy }),
@@ -53,15 +54,22 @@ export async function rehearse(
       seed,
     });
     const work: StageWork[] = [];
-    let steps = 0;
+    let steps: number[] = [];
     for await (const event of events) {
-      if (event.kind === 'progress') steps++;
+      if (event.kind === 'progress') steps[event.round] = (steps[event.round] ?? 0) + 1;
       if (event.kind !== 'stage done') continue;
       const { rounds, participants } = stages[event.stageIndex]!;
-      const times = rounds * (participants === 'sampled' ? fraction : 1);
-      const { tokens, processed } = event.result;
-      work.push({ rounds, steps: steps * times, labelledTokens: tokens * times, processedTokens: processed * times });
-      steps = 0;
+      const share = participants === 'sampled' ? fraction : 1;
+      const gone = event.result.rounds;
+      const total = (of: readonly number[]): number =>
+        share * of.reduce((sum, one, round) => sum + one * (round < gone.length - 1 ? 1 : rounds - round), 0);
+      work.push({
+        rounds,
+        steps: total(steps),
+        labelledTokens: total(gone.map(({ tokens }) => tokens)),
+        processedTokens: total(gone.map(({ processed }) => processed)),
+      });
+      steps = [];
     }
     return work;
   } finally {
