@@ -7,7 +7,7 @@ import { openApi, type Api } from '../../src/federation/http/client/api.ts';
 import { openClientState, type ClientState } from '../../src/federation/http/client/state.ts';
 import { takePart, type TakePart, type TakingPart, type Worker } from '../../src/federation/http/client/take-part.ts';
 import { sumParty, type SumParty } from '../../src/federation/http/client/sums.ts';
-import { PROTOCOL, tellsNothing } from '../../src/federation/http/protocol.ts';
+import { PROTOCOL, tellsNothing, type TrainMessage } from '../../src/federation/http/protocol.ts';
 import type { Offer } from '../../src/federation/http/server/desk.ts';
 import { newSecret } from '../../src/federation/http/server/keys.ts';
 import { listen, type Listener } from '../../src/federation/http/server/listener.ts';
@@ -199,6 +199,13 @@ export const workerOf = (name: string, own: readonly Stage[] = stages()): Worker
     seed,
     options: { seed, batchSize: 2 },
   });
+
+/** What the server has to train for this client, once there is something. */
+export async function trainingTask(api: Api): Promise<TrainMessage> {
+  const next = await api.next(20);
+  if (next.kind !== 'task' || next.task.kind !== 'train') throw new Error(`expected a task, got ${next.kind}`);
+  return next.task;
+}
 
 /** The rounds at a server; payloads of committed rounds go. */
 export async function* rounds(

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { finished, initial, journalIn, layout, run } from '../../../tests/support/federation.ts';
 import { adaptive, fixed, placed } from '../../../tests/support/guards.ts';
-import { federationTools, names, rounds, three, workerOf } from '../../../tests/support/served.ts';
+import { federationTools, names, rounds, three, trainingTask, workerOf } from '../../../tests/support/served.ts';
 import { averaging } from '../../../tests/support/stages.ts';
 import { guarded } from '../../guard/guarded.ts';
 import type { Guards } from '../../guard/guards.ts';
@@ -66,9 +66,7 @@ describe('compressed and clipped updates', () => {
     const others = names.slice(1).map((name) => tools.takesPart(served.server, folder, name, { stages }));
     const { api } = await tools.joined(served.server, names[0]!);
     const going = finished(rounds(served, { stages }));
-    const next = await api.next(20);
-    if (next.kind !== 'task' || next.task.kind !== 'train') throw new Error('no task to train');
-    const { id } = next.task;
+    const { id } = await trainingTask(api);
     const plain = toPayload(initial.factors);
     const totals = { step: 0, steps: 0, tokens: 0, processed: 0, lossSum: 0 };
     await api.upload(digestOf(plain), plain);

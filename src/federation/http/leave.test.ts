@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { collect } from '../../../tests/support/collect.ts';
 import { layout } from '../../../tests/support/federation.ts';
-import { described, federationTools, rounds, type Served } from '../../../tests/support/served.ts';
+import { described, federationTools, rounds, trainingTask, type Served } from '../../../tests/support/served.ts';
 import { averaging } from '../../../tests/support/stages.ts';
 import { scale } from '../../tensor/tensors.ts';
 import { enrolled } from '../../run/join-key.ts';
@@ -35,14 +35,13 @@ async function scene() {
   await ann.ready({ train: 3, validation: 0, test: 0, labelledTokens: 100 });
   const control = new AbortController();
   const running = collect(rounds(served, { stages, signal: control.signal })).catch((error: unknown) => error);
-  const next = await ann.next(20);
-  if (next.kind !== 'task' || next.task.kind !== 'train') throw new Error(`expected a task, got ${next.kind}`);
-  const update = toPayload(scale(fromPayload(await ann.download(next.task.sent!), 'sent'), 0.5));
+  const task = await trainingTask(ann);
+  const update = toPayload(scale(fromPayload(await ann.download(task.sent!), 'sent'), 0.5));
   const stop = async (): Promise<void> => {
     control.abort();
     await running;
   };
-  return { ...served, folder, out, ann, task: next.task, update, digest: digestOf(update), running, stop };
+  return { ...served, folder, out, ann, task, update, digest: digestOf(update), running, stop };
 }
 type Scene = Awaited<ReturnType<typeof scene>>;
 

@@ -2,11 +2,19 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { finished, journalIn, run } from '../../../tests/support/federation.ts';
-import { federationTools, names, rounds, stages, three, type Served } from '../../../tests/support/served.ts';
+import {
+  federationTools,
+  names,
+  rounds,
+  stages,
+  three,
+  trainingTask,
+  type Served,
+} from '../../../tests/support/served.ts';
 import { encodeState } from '../../tensor/encode.ts';
 import { fromPayload, toPayload } from './payload.ts';
-import { runsSchema, type TrainMessage } from './protocol.ts';
-import { digestOf, type Api } from './client/api.ts';
+import { runsSchema } from './protocol.ts';
+import { digestOf } from './client/api.ts';
 import type { Listener } from './server/listener.ts';
 
 const tools = federationTools();
@@ -34,12 +42,6 @@ const get = async (url: string, token?: string): Promise<{ readonly status: numb
   const response = await fetch(url, token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } });
   return { status: response.status, text: await response.text() };
 };
-
-async function taskOf(api: Api): Promise<TrainMessage> {
-  const next = await api.next(20);
-  if (next.kind !== 'task' || next.task.kind !== 'train') throw new Error(next.kind);
-  return next.task;
-}
 
 test('two runs on one server both end with the bits of runs of their own; one that ends leaves the other alone', async () => {
   const alone = await finished(run(journalIn(tools.folder()), { stages: stages(), clients: three }));
@@ -70,8 +72,8 @@ test('a key, token, task or payload of one run opens nothing of another', async 
   const running = [a, b].map((at) => finished(rounds(at, { signal: control.signal })).catch((error: unknown) => error));
   const ann = await tools.joined(a.server, 'ann');
   const other = await tools.joined(b.server, 'ann');
-  const task = await taskOf(ann.api);
-  const theirs = await taskOf(other.api);
+  const task = await trainingTask(ann.api);
+  const theirs = await trainingTask(other.api);
   expect(theirs.id).not.toBe(task.id);
 
   // Ann's key of a, at b.
