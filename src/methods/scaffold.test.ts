@@ -143,6 +143,32 @@ it('is needed there: averaging the same clients, by the same plain SGD, settles 
   close(shared as Tensors, [0.604126, 0.604126], 4);
 });
 
+describe('a rate that is not the same at every step', () => {
+  // Losses with the same gradient everywhere: option II's c_k = c_k − c + (x − y)/Στη is that gradient, whatever the rates.
+  const slope = two([0.25, -2]);
+  const round = async (train: object) => {
+    const [stage] = scaffold.stages({ rate: 0.1 }, contextOf(layout, { train: { ...plainTraining, ...train } }));
+    const shared: ScaffoldState = { factors: two([1, 2]), variate: two([0.5, 0.125]), clients: 4 };
+    const mine: Variate = { variate: two([-1, 3]) };
+    const kit = exactKit(() => slope, { client: 'c0' });
+    return oneRound(stage!, shared as unknown as State, [{ kit, mine }]);
+  };
+
+  it.each([
+    { schedule: 'linear', length: { steps: 5 } },
+    { schedule: 'cosine', warmup: 3, length: { steps: 8 } },
+  ])('leaves c_k the mean gradient, and c the mean over all clients: %j', async (train) => {
+    const { mine, shared } = await round(train);
+    close((mine.get('c0') as Variate).variate!, [0.25, -2], 5);
+    // c += (1/4)·(c_k⁺ − c_k).
+    close((shared as ScaffoldState).variate, [0.5 + 1.25 / 4, 0.125 - 5 / 4], 5);
+  });
+
+  it('says so where every step has a rate of 0, of which no gradient can be told', async () => {
+    await expect(round({ warmup: 1 })).rejects.toThrow('the rate of every step is 0');
+  });
+});
+
 it('refuses to keep the best step of a training', () => {
   const train = { ...plainTraining, keepBest: { every: 2 } };
   expect(() => scaffold.stages({}, contextOf(layout, { train }))).toThrow('train.keepBest');

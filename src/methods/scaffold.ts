@@ -89,6 +89,7 @@ function controlled({ rounds, layout, train, serverRate }: Controlled): Stage<Sc
       });
       // Στη: the rates of all steps, so that a schedule, and a rate that falls over rounds, keep c_k a mean gradient.
       const travelled = Array.from({ length: steps }, (_, step) => rate(step)).reduce((sum, each) => sum + each, 0);
+      if (!(travelled > 0)) throw new Error('the rate of every step is 0: train.warmup is as long as the training');
       const moved = subtract(params, start);
       const change = scale(addScaled(scale(moved, 1 / travelled), variate, 1), -1);
       return {

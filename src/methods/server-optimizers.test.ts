@@ -3,7 +3,7 @@ import { golden } from '../../tests/shared.ts';
 import { begin, contextOf, endingAt, oneRound } from '../../tests/support/rounds.ts';
 import { distance, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
 import type { Tensors } from '../tensor/tensor.ts';
-import { add, tensor } from '../tensor/tensors.ts';
+import { add, mapTensors, subtract, tensor } from '../tensor/tensors.ts';
 import { fedit } from './fedit.ts';
 import {
   adaptiveRule,
@@ -113,6 +113,22 @@ describe('as methods', () => {
   it('FedAvgM with β = 0 and rate 1 is FedIT', async () => {
     const [a, b] = [await after(fedavgm, { momentum: 0, rate: 1 }), await after(fedit, {})];
     for (const [key, value] of a) expect(distance(value, b.get(key))).toBeLessThan(1e-6);
+  });
+
+  // Δ = 0.1 everywhere: m = 0.1·Δ and v = 0.01·Δ², but Adagrad's m = Δ and v = Δ²; τ = 1e-3 (ALGORITHMS §1).
+  it.each([
+    [fedavgm, 0.1],
+    [fedadagrad, 0.0990099],
+    [fedadam, 0.0909091],
+    [fedyogi, 0.00909091],
+  ] as const)('$name has its published defaults: a first step of %d for Δ = 0.1', async (method, expected) => {
+    const start = toyAdapter(layout, 7);
+    const ends = mapTensors(start.factors, ({ shape, data }) => ({ shape, data: data.map((x) => x + 0.1) }));
+    const [stage] = method.stages({}, contextOf(layout));
+    const kit = endingAt(ends, { client: 'c0' });
+    const { shared } = await oneRound(stage!, begin(stage!, start), [{ kit }]);
+    const moved = subtract(stage!.models(shared)[0]!.adapter.factors, start.factors);
+    for (const { data } of moved.values()) for (const x of data) expect(x).toBeCloseTo(expected, 6);
   });
 
   it.each([fedadagrad, fedadam, fedyogi])('$name moves every factor towards the clients’ mean', async (method) => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { collect } from '../../../tests/support/collect.ts';
 import { begin, contextOf, exactKit, oneRound, plainTraining } from '../../../tests/support/rounds.ts';
 import { distance, randomFactors, toyAdapter, toyLayout } from '../../../tests/toy-adapter.ts';
 import { keyOfA, keyOfB, type Adapter } from '../../lora/adapter.ts';
@@ -31,10 +32,18 @@ const stagesOf = (options: object, train: Partial<TrainSettings> = {}, rounds = 
 const named = (name: string, options: object, train?: Partial<TrainSettings>): Stage =>
   stagesOf(options, train).find((stage) => stage.name === name)!;
 
-async function runRounds(stage: Stage, shared: State, rounds: number, mine = new Map<string, State>()) {
+/** Rounds of everybody, or of those who are there in a round. */
+async function runRounds(
+  stage: Stage,
+  shared: State,
+  rounds: number,
+  there: (k: number, round: number) => boolean = () => true,
+) {
+  const mine = new Map<string, State>();
   let state = shared;
   for (let round = 0; round < rounds; round++) {
-    const members = kitsOf(round).map((kit) => ({ kit, ...(mine.has(kit.client) && { mine: mine.get(kit.client)! }) }));
+    const kits = kitsOf(round).filter((_, k) => there(k, round));
+    const members = kits.map((kit) => ({ kit, ...(mine.has(kit.client) && { mine: mine.get(kit.client)! }) }));
     const result = await oneRound(stage, state, members, round);
     state = result.shared;
     for (const [client, own] of result.mine) mine.set(client, own);
@@ -82,23 +91,38 @@ describe.each(AXES)('the global stage, axis %s', (axis) => {
       { axis, weights: 'examples', global: { rounds: 3, rate: 0.05 } },
       { weightDecay: 0.3 },
     );
-    const { shared } = await runRounds(stage, begin(stage, start), 3);
+    // With others in each round a sum in place of the mean would weigh rounds by their tokens.
+    const there = (k: number, round: number): boolean => round !== 1 || k > 0;
+    const { shared } = await runRounds(stage, begin(stage, start), 3, there);
     const step = adamByHand(() => 0.05);
     let delta: number[] = [...new Float32Array(start.factors.get(A)!.data.length)];
     for (let round = 0; round < 3; round++) {
-      const all = clients.map(({ goal }) => gradientOf(directionOfA({ axis }), start, goal, A, delta).gradient);
-      delta = step(
-        delta,
-        weighted(
-          all,
-          clients.map(({ tokens }) => tokens),
-        ),
-      );
+      const now = clients.filter((_, k) => there(k, round));
+      const all = now.map(({ goal }) => gradientOf(directionOfA({ axis }), start, goal, A, delta).gradient);
+      const tokens = now.map((each) => each.tokens);
+      delta = step(delta, weighted(all, tokens));
     }
     close(
       stage.models(shared)[0]!.adapter.factors,
       gradientOf(directionOfA({ axis }), start, start.factors, A, delta).factors,
     );
+  });
+
+  it('counts nobody whose rows had no labelled token: there is no gradient of theirs', async () => {
+    const stage = named('global', { axis });
+    const kit = exactKit((fed) => fed, { client: 'c0', tokens: 9 });
+    const without: typeof kit = {
+      ...kit,
+      async *gradient(request) {
+        return { ...(yield* kit.gradient(request)), tokens: 0 };
+      },
+    };
+    const received = new Map([
+      ...stage.frozen!(begin(stage, start), 0),
+      ...stage.broadcast(begin(stage, start), 'c0', 0),
+    ]);
+    const weightOf = async (from: typeof kit) => (await collect(stage.work(received, undefined, from))).result.weight;
+    expect([await weightOf(kit), await weightOf(without)]).toEqual([9, 0]);
   });
 
   it('with `localSteps` is the mean of the clients’ own steps, without decay, by the weights of the averages', async () => {
