@@ -98,7 +98,7 @@ async function onlyBegun(folder: RunFolder): Promise<boolean> {
 const howServed = 'host port tls gather lease sumDeadline linger tokens keyDays operatorTokens metrics'.split(' ');
 
 /** What makes a run this run: not where its inputs lie nor how fast they are computed; the journal knows their contents. */
-function comparable(config: unknown): unknown {
+export function comparable(config: unknown): unknown {
   const plain = JSON.parse(JSON.stringify(config ?? null)) as Record<
     string,
     Record<string, unknown> | undefined
@@ -150,7 +150,8 @@ interface Difference {
   readonly here: string;
 }
 
-function differences(there: unknown, here: unknown, key = ''): Difference[] {
+/** By keys. */
+export function differences(there: unknown, here: unknown, key = ''): Difference[] {
   if (isSection(there) && isSection(here)) {
     const keys = [...new Set([...Object.keys(there), ...Object.keys(here)])];
     return keys.flatMap((name) => differences(there[name], here[name], key === '' ? name : `${key}.${name}`));
