@@ -10,6 +10,7 @@ import { keyOfA, keyOfB } from '../src/lora/adapter.ts';
 import { initAdapter } from '../src/lora/init.ts';
 import { loraLayout } from '../src/lora/layout.ts';
 import { mergeModule } from '../src/lora/merge.ts';
+import { piecesOf } from '../src/methods/combine-factors.ts';
 import { residual } from '../src/methods/fedex-lora.ts';
 import { truncatedMean } from '../src/methods/flexlora.ts';
 import { stream } from '../src/tensor/random.ts';
@@ -28,10 +29,8 @@ const layout = loraLayout([{ name, inFeatures: width, outFeatures: width }], {
 const { factors } = initAdapter(layout, 1);
 /** A common part and a client's own, of equal length: the more a client's differs, the flatter the spectrum. */
 const common = around(factors, 'common');
-const parts = Array.from({ length: clients }, (_, k) => ({
-  factors: around(common, `client ${k}`),
-  share: 1 / clients,
-}));
+const ends = Array.from({ length: clients }, (_, k) => around(common, `client ${k}`));
+const parts = ends.map((end) => ({ of: piecesOf(end), share: 1 / clients }));
 
 function around(centre: Tensors, who: string): Tensors {
   const { normal } = stream(1, 'benchmarks', who);
@@ -47,7 +46,7 @@ const show = (figure: string, { seconds, processor }: Timed): void =>
     ...about,
   });
 show('one client’s dense product', dense);
-const mean = weightedSum(parts.map(({ factors: each, share }) => ({ tensors: each, weight: share })));
+const mean = weightedSum(ends.map((tensors) => ({ tensors, weight: 1 / clients })));
 show(
   'FedEx-LoRA: residual',
   timed(() => residual(layout, parts, mean)),

@@ -5,14 +5,22 @@ import { factors as allFactors } from '../lora/factors.ts';
 import { factorsAtRank, layoutAtRank } from '../lora/ranks.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { add, getTensor } from '../tensor/tensors.ts';
+import { weightedSum } from '../tensor/weighted.ts';
 import { trainFactors, type AveragedTraining } from './average-factors.ts';
+import type { Piece } from './increments.ts';
 import type { Combined, Stage } from './stage.ts';
 
 /** Where a client's training ended, at its own rank, and its share p_k of the weights of the round. */
 export interface ClientFactors {
-  readonly factors: Tensors;
+  /** A module's factors, made when they are asked for: those of all modules and clients would be the updates once more. */
+  readonly of: (module: string) => Piece;
   readonly share: number;
 }
+
+/** The same of factors that are there. */
+export const piecesOf =
+  (factors: Tensors): ClientFactors['of'] =>
+  (module) => ({ a: getTensor(factors, keyOfA(module)), b: getTensor(factors, keyOfB(module)) });
 
 /** How the server makes new factors, at the layout's ranks, of every client's. */
 export type CombineRule = (clients: readonly ClientFactors[], before: Tensors) => Tensors;
@@ -32,7 +40,7 @@ export const ranksOption = z
 /** Rounds in which the server sees every client's own A and B, and sends each the new ones at its rank. */
 export function combineFactors(options: CombinedTraining): Stage<Tensors> {
   const { name, rounds, layout, rule, ranks = {} } = options;
-  const { layoutOf, requireClients } = rankedLayouts(layout, ranks);
+  const { layoutOf, sentTo, requireClients } = rankedLayouts(layout, ranks);
   return {
     name,
     rounds,
@@ -50,11 +58,7 @@ export function combineFactors(options: CombinedTraining): Stage<Tensors> {
       // A client of another rank has a model of its own; its rank is what it has to remember.
       return { update, weight, mine: own === layout ? null : { client: kit.client } };
     },
-    apply: (factors, combined) =>
-      rule(
-        clientFactors(combined, (client) => factorsAtRank(layoutOf(client), factors)),
-        factors,
-      ),
+    apply: (factors, combined) => rule(clientFactors(combined, sentTo(factors)), factors),
     models(factors, mine) {
       const own = mine === undefined ? layout : layoutOf((mine as { client: string }).client);
       return [{ adapter: { layout: own, factors: factorsAtRank(own, factors) }, weight: 1 }];
@@ -62,44 +66,51 @@ export function combineFactors(options: CombinedTraining): Stage<Tensors> {
   } satisfies Stage<Tensors>;
 }
 
-/** Each client's factors and share, from its update relative to what it was sent. */
-export function clientFactors(combined: Combined, sent: (client: string) => Tensors): ClientFactors[] {
+/** Each client's factors and share, from its update relative to what it was sent of a module. */
+export function clientFactors(combined: Combined, sent: (client: string, module: string) => Tensors): ClientFactors[] {
   if (combined.kind !== 'each') throw new Error('this stage applies each client’s update');
   const total = combined.updates.reduce((sum, { weight }) => sum + weight, 0);
   return combined.updates.map(({ client, update, weight }) => ({
-    factors: add(sent(client), update),
+    of: (module) => piecesOf(add(sent(client, module), ofModule(update, module)))(module),
     share: weight / total,
   }));
 }
 
-export interface ModulePart {
-  readonly a: Tensor;
-  readonly b: Tensor;
+/** The factors of one module alone. */
+export const ofModule = (factors: Tensors, module: string): Tensors =>
+  new Map([keyOfA(module), keyOfB(module)].map((key) => [key, getTensor(factors, key)]));
+
+export interface ModulePart extends Piece {
   readonly share: number;
 }
 
 /** A rule that treats each module by itself. */
 export const perModule =
-  (
-    layout: LoraLayout,
-    rule: (
-      parts: readonly ModulePart[],
-      module: LoraModule,
-      before: Omit<ModulePart, 'share'>,
-    ) => Omit<ModulePart, 'share'>,
-  ): CombineRule =>
+  (layout: LoraLayout, rule: (parts: readonly ModulePart[], module: LoraModule, before: Piece) => Piece): CombineRule =>
   (clients, before) => {
     const out = new Map<string, Tensor>();
     for (const module of layout.modules) {
-      const [keyA, keyB] = [keyOfA(module.name), keyOfB(module.name)];
-      const of = (factors: Tensors) => ({ a: getTensor(factors, keyA), b: getTensor(factors, keyB) });
-      const parts = clients.map(({ factors, share }) => ({ ...of(factors), share }));
-      const { a, b } = rule(parts, module, of(before));
-      out.set(keyA, a);
-      out.set(keyB, b);
+      const parts = clients.map(({ of, share }) => ({ ...of(module.name), share }));
+      const { a, b } = rule(parts, module, piecesOf(before)(module.name));
+      out.set(keyOfA(module.name), a);
+      out.set(keyOfB(module.name), b);
     }
     return out;
   };
+
+/** Σ weight·A and Σ weight·B of one module. */
+export function weightedPieces(parts: readonly Piece[], weights: readonly number[]): Piece {
+  const sum = weightedSum(
+    parts.map(({ a, b }, k) => ({
+      tensors: new Map([
+        ['a', a],
+        ['b', b],
+      ]),
+      weight: weights[k]!,
+    })),
+  );
+  return { a: sum.get('a')!, b: sum.get('b')! };
+}
 
 /** Each client's layout at its own rank. Throws UserError where a rank is above the layout's. */
 export function rankedLayouts(layout: LoraLayout, ranks: Ranks) {
@@ -111,9 +122,15 @@ export function rankedLayouts(layout: LoraLayout, ranks: Ranks) {
       );
     }
   }
+  const layoutOf = (client: string): LoraLayout =>
+    Object.hasOwn(ranks, client) ? layoutAtRank(layout, ranks[client]!) : layout;
   return {
-    layoutOf: (client: string): LoraLayout =>
-      Object.hasOwn(ranks, client) ? layoutAtRank(layout, ranks[client]!) : layout,
+    layoutOf,
+    /** What a client was sent of a module. */
+    sentTo: (factors: Tensors) => (client: string, module: string) => {
+      const own = layoutOf(client);
+      return factorsAtRank({ ...own, modules: own.modules.filter(({ name }) => name === module) }, factors);
+    },
     /** Throws UserError where a rank is given to nobody. */
     requireClients: (clients: readonly string[]): void => {
       const unknown = Object.keys(ranks).find((name) => !clients.includes(name));

@@ -12,6 +12,7 @@ import { fedit } from './fedit.ts';
 import { flexlora } from './flexlora.ts';
 import { floraNa } from './flora-na.ts';
 import { hetlora } from './hetlora.ts';
+import { piecesOf } from './combine-factors.ts';
 import { correctedMean, loraFair } from './lora-fair.ts';
 import type { Method } from './method.ts';
 
@@ -60,8 +61,8 @@ describe('FlexLoRA', () => {
 describe('LoRA-FAIR', () => {
   it.each(['0.0', '0.01', '1.0'])('adds ΔB to B̄ (aggregation.json, λ = %s)', (lambda) => {
     const rule = correctedMean(layout, Number(lambda));
-    const clients = factorsOf(equal).map((factors, k) => ({ factors, share: equal.n_k[k]! / 100 }));
-    const result = rule(clients, clients[0]!.factors);
+    const clients = factorsOf(equal).map((factors, k) => ({ of: piecesOf(factors), share: equal.n_k[k]! / 100 }));
+    const result = rule(clients, factorsOf(equal)[0]!);
     const expected = equal.lora_fair_squared_l2[lambda]!;
     expect(distance(result.get(keyOfB('m0')), matrix(expected.B))).toBeLessThan(1e-5);
     expect(distance(result.get(keyOfA('m0')), matrix(equal.fedit.A))).toBeLessThan(1e-5);

@@ -1,12 +1,18 @@
 import { z } from 'zod';
-import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
+import type { LoraLayout } from '../lora/adapter.ts';
 import { beside } from '../lora/beside.ts';
 import { factors as allFactors } from '../lora/factors.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
-import { getTensor } from '../tensor/tensors.ts';
-import { weightedSum } from '../tensor/weighted.ts';
 import { trainFactors, type AveragedTraining } from './average-factors.ts';
-import { clientFactors, type ClientFactors } from './combine-factors.ts';
+import {
+  clientFactors,
+  ofModule,
+  perModule,
+  piecesOf,
+  weightedPieces,
+  type ClientFactors,
+  type CombineRule,
+} from './combine-factors.ts';
 import { gained, gainedBefore, increment, stacked, withoutGained } from './increments.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
@@ -52,28 +58,41 @@ function exact(options: Omit<AveragedTraining, 'parametrisation' | 'optimizerSta
       return { ...(yield* trainFactors(training, withoutGained(received), {}, kit)), mine: null };
     },
     apply({ factors, log }, combined, round) {
-      const clients = clientFactors(combined, () => factors);
-      const mean = weightedSum(clients.map((client) => ({ tensors: client.factors, weight: client.share })));
+      const clients = clientFactors(combined, (_, module) => ofModule(factors, module));
+      const mean = plainMean(layout)(clients, factors);
       return { factors: mean, log: new Map([...log, ...increment(round, residual(layout, clients, mean))]) };
     },
     models: ({ factors, log }) => [{ adapter: { layout, factors }, weight: 1 }, ...gained(layout, log)],
   };
 }
 
+/** Ā and B̄. */
+const plainMean = (layout: LoraLayout): CombineRule =>
+  perModule(layout, (parts) =>
+    weightedPieces(
+      parts,
+      parts.map(({ share }) => share),
+    ),
+  );
+
 /**
  * Factors of Σ p_k·B_k·A_k − B̄·Ā = Σ p_k·(B_k − B̄)(A_k − A_K): since Σ p_k·(B_k − B̄) = 0, any A may be taken off, and with
  * the last client's the last term vanishes. (K − 1)·r in rank; none where one client took part.
  */
 export function residual(layout: LoraLayout, clients: readonly ClientFactors[], mean: Tensors): Tensors {
-  const last = clients.at(-1)!.factors;
-  const pieces = clients.slice(0, -1).map(({ factors, share }) => (module: string) => ({
-    a: difference(factors, last, keyOfA(module), 1),
-    b: difference(factors, mean, keyOfB(module), share),
-  }));
-  return pieces.length === 0 ? new Map() : stacked(layout, pieces);
+  if (clients.length === 1) return new Map();
+  return stacked(layout, (module) => {
+    const last = clients.at(-1)!.of(module).a;
+    const { b: meanB } = piecesOf(mean)(module);
+    return clients.slice(0, -1).map(({ of, share }) => {
+      const { a, b } = of(module);
+      return { a: difference(a, last, 1), b: difference(b, meanB, share) };
+    });
+  });
 }
 
-function difference(x: Tensors, y: Tensors, key: string, factor: number): Tensor {
-  const [{ shape, data }, other] = [getTensor(x, key), getTensor(y, key).data];
-  return { shape, data: data.map((value, i) => factor * (value - other[i]!)) };
+function difference({ shape, data }: Tensor, { data: other }: Tensor, factor: number): Tensor {
+  const out = new Float32Array(data.length);
+  for (let i = 0; i < out.length; i++) out[i] = factor * (data[i]! - other[i]!);
+  return { shape, data: out };
 }

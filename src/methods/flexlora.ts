@@ -46,7 +46,7 @@ export const flexlora = defineMethod({
 export const truncatedMean = (layout: LoraLayout, split: 'B' | 'both'): CombineRule =>
   perModule(layout, (parts, { rank, inFeatures, outFeatures }, before) => {
     const { u, sigma, v } = leadingSvdOfProduct(
-      parts.flatMap(({ b, share }) => columnsOf(b).map((column) => column.map((x) => share * x))),
+      parts.flatMap(({ b, share }) => columnsOf(b, share)),
       parts.flatMap(({ a }) => rowsOf(a)),
       rank,
     );

@@ -1,9 +1,8 @@
 import { z } from 'zod';
 import type { LoraLayout } from '../lora/adapter.ts';
 import { columnsOf, inner, rowsOf, solveRows } from '../tensor/linalg.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { weightedSum } from '../tensor/weighted.ts';
-import { combineFactors, perModule, type CombineRule, type ModulePart } from './combine-factors.ts';
+import { gram } from '../tensor/pairwise.ts';
+import { combineFactors, perModule, weightedPieces, type CombineRule } from './combine-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { federatedRounds, ownRounds } from './options.ts';
@@ -32,8 +31,8 @@ export const floraNa = defineMethod({
 export const nearlyAccurate = (layout: LoraLayout, iterations: number): CombineRule =>
   perModule(layout, (parts) => {
     const shares = parts.map(({ share }) => share);
-    const ofB = grams(parts.map(({ b }) => columnsOf(b)));
-    const ofA = grams(parts.map(({ a }) => rowsOf(a)));
+    const ofB = gram(parts.flatMap(({ b }) => columnsOf(b)));
+    const ofA = gram(parts.flatMap(({ a }) => rowsOf(a)));
     let [p, q] = [shares, shares];
     for (let i = 0; i < iterations; i++) {
       p = bestWeights(ofB, ofA, p, q, shares);
@@ -42,55 +41,65 @@ export const nearlyAccurate = (layout: LoraLayout, iterations: number): CombineR
       // The product does not see c·P and Q/c.
       if (Math.abs(total) > 1e-6) [p, q] = [p.map((x) => x * total), q.map((x) => x / total)];
     }
-    return { a: weighted(parts, 'a', q), b: weighted(parts, 'b', p) };
+    return { a: weightedPieces(parts, q).a, b: weightedPieces(parts, p).b };
   });
-
-const weighted = (parts: readonly ModulePart[], of: 'a' | 'b', weights: readonly number[]): Tensor =>
-  weightedSum(parts.map((part, k) => ({ tensors: new Map([['x', part[of]]]), weight: weights[k]! }))).get('x')!;
-
-/** All r × r products of two clients' factors: grams[u][v] = X_u·X_vᵀ, flattened. */
-type Grams = readonly (readonly Float64Array[])[];
-function grams(factors: readonly (readonly Float64Array[])[]): Grams {
-  const all = factors.map((): Float64Array[] => []);
-  for (const [u, x] of factors.entries()) {
-    for (let v = 0; v <= u; v++) {
-      const y = factors[v]!;
-      const product = Float64Array.from(x.flatMap((row) => y.map((other) => inner(row, other))));
-      all[u]![v] = product;
-      // X_v·X_uᵀ is its transpose.
-      if (v < u) all[v]![u] = product.map((_, i) => product[(i % x.length) * y.length + Math.floor(i / x.length)]!);
-    }
-  }
-  return all;
-}
 
 /**
  * The weights w of one factor, least squares for the other's weights `other`: the Gram matrix of the products is
- * G_uv = ⟨own_uv, Σ other_s·other_t·others_st⟩, the right side ⟨own_uk, Σ other_s·others_sk⟩·p_k summed over k. A little of
- * the former weights is held on to, so that equal clients leave it solvable; each step still brings the product no farther.
+ * G_uv = ⟨own_uv, Σ other_s·other_t·others_st⟩, the right side ⟨own_uk, Σ other_s·others_sk⟩·p_k summed over k. `own` and `others`
+ * are the inner products of all clients' vectors, K·r in number, and own_uv the r × r block of clients u and v. A little of the
+ * former weights is held on to, so that equal clients leave it solvable; each step still brings the product no farther.
  */
 function bestWeights(
-  own: Grams,
-  others: Grams,
+  own: Float64Array,
+  others: Float64Array,
   before: readonly number[],
   other: readonly number[],
   shares: readonly number[],
 ): number[] {
-  const mixed = (k: number): Float64Array =>
-    sum(
-      others.map((row) => row[k]!),
-      other,
-    );
-  const withEach = others.map((_, k) => mixed(k));
-  const whole = sum(withEach, other);
-  const gram = own.map((row) => Float64Array.from(row, (each) => inner(each, whole)));
+  const rank = Math.sqrt(own.length) / shares.length;
+  const withEach = blockSums(others, other);
+  const whole = blockSum(withEach, rank, other);
+  const gram = shares.map((_, u) => Float64Array.from(shares, (_, v) => (v <= u ? block(own, rank, u, v, whole) : 0)));
+  for (const [u, row] of gram.entries()) for (let v = 0; v < u; v++) gram[v]![u] = row[v]!;
   const hold = 1e-9 * (gram.reduce((trace, row, u) => trace + row[u]!, 0) / gram.length) + Number.MIN_VALUE * 2 ** 60;
-  const right = own.map((row, u) =>
-    row.reduce((total, each, k) => total + shares[k]! * inner(each, withEach[k]!), hold * before[u]!),
+  const aim = weightBlocks(withEach, rank, shares);
+  const right = before.map(
+    (weight, u) => hold * weight + inner(own.subarray(u * aim.length, (u + 1) * aim.length), aim),
   );
   const held = gram.map((row, u) => row.map((x, v) => (u === v ? x + hold : x)));
   return [...solveRows([Float64Array.from(right)], held)[0]!];
 }
 
-const sum = (parts: readonly Float64Array[], weights: readonly number[]): Float64Array =>
-  parts[0]!.map((_, i) => parts.reduce((total, part, k) => total + weights[k]! * part[i]!, 0));
+/** Σ_s weights[s]·X_sk for every k, beside each other: r rows of K·r numbers. */
+function blockSums(all: Float64Array, weights: readonly number[]): Float64Array {
+  const out = new Float64Array(all.length / weights.length);
+  for (const [s, weight] of weights.entries()) {
+    for (let i = 0, at = s * out.length; i < out.length; i++, at++) out[i] = out[i]! + weight * all[at]!;
+  }
+  return out;
+}
+
+/** Σ_k weights[k]·X_k of r × r blocks X_k beside each other. */
+function blockSum(row: Float64Array, rank: number, weights: readonly number[]): Float64Array {
+  const out = new Float64Array(rank * rank);
+  for (let i = 0; i < out.length; i++) {
+    const first = Math.floor(i / rank) * rank * weights.length + (i % rank);
+    for (const [k, weight] of weights.entries()) out[i] = out[i]! + weight * row[first + k * rank]!;
+  }
+  return out;
+}
+
+/** The blocks X_k times weights[k]. */
+const weightBlocks = (row: Float64Array, rank: number, weights: readonly number[]): Float64Array =>
+  row.map((x, i) => weights[Math.floor(i / rank) % weights.length]! * x);
+
+/** ⟨X_uv, Y⟩ of an r × r block and as many numbers. */
+function block(all: Float64Array, rank: number, u: number, v: number, y: Float64Array): number {
+  const width = Math.sqrt(all.length);
+  let sum = 0;
+  for (let i = 0, k = 0; i < rank; i++) {
+    for (let j = 0, at = (u * rank + i) * width + v * rank; j < rank; j++, at++, k++) sum += all[at]! * y[k]!;
+  }
+  return sum;
+}

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
+import { keyOfB, type LoraLayout } from '../lora/adapter.ts';
 import { beside } from '../lora/beside.ts';
 import { factors as allFactors } from '../lora/factors.ts';
 import { factorsAtRank } from '../lora/ranks.ts';
@@ -39,7 +39,7 @@ interface Stacking extends Omit<AveragedTraining, 'parametrisation' | 'optimizer
 
 function stacking(options: Stacking): Stage<Grown> {
   const { name, rounds, layout, ranks } = options;
-  const { layoutOf, requireClients } = rankedLayouts(layout, ranks);
+  const { layoutOf, sentTo, requireClients } = rankedLayouts(layout, ranks);
   return {
     name,
     rounds,
@@ -62,7 +62,7 @@ function stacking(options: Stacking): Stage<Grown> {
       return { ...(yield* trainFactors(training, start, {}, kit)), mine: null };
     },
     apply({ factors, log }, combined, round) {
-      const clients = clientFactors(combined, (client) => factorsAtRank(layoutOf(client), factors));
+      const clients = clientFactors(combined, sentTo(factors));
       return { factors, log: new Map([...log, ...increment(round, stackOf(layout, clients))]) };
     },
     models({ factors, log }) {
@@ -86,10 +86,9 @@ function before(layout: LoraLayout, factors: Tensors): Tensors {
 
 /** Rows p_k·A_k and columns B_k, client after client: their product is Σ p_k·B_k·A_k. */
 export const stackOf = (layout: LoraLayout, clients: readonly ClientFactors[]): Tensors =>
-  stacked(
-    layout,
-    clients.map(({ factors, share }) => (module: string) => ({
-      a: scale(new Map([['a', getTensor(factors, keyOfA(module))]]), share).get('a')!,
-      b: getTensor(factors, keyOfB(module)),
-    })),
+  stacked(layout, (module) =>
+    clients.map(({ of, share }) => {
+      const { a, b } = of(module);
+      return { a: scale(new Map([['a', a]]), share).get('a')!, b };
+    }),
   );

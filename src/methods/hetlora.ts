@@ -1,16 +1,25 @@
 import { z } from 'zod';
-import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
+import { keyOfA, keyOfB, type LoraLayout, type LoraModule } from '../lora/adapter.ts';
 import { factors as allFactors } from '../lora/factors.ts';
 import { factorsAtRank, layoutAtRank } from '../lora/ranks.ts';
 import { columnsOf, inner, rowsOf } from '../tensor/linalg.ts';
+import { gram } from '../tensor/pairwise.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { add, getTensor, mapTensors, subtract } from '../tensor/tensors.ts';
-import { weightedSum } from '../tensor/weighted.ts';
 import { trainFactors } from './average-factors.ts';
-import { combineFactors, ranksOption, type CombinedTraining, type CombineRule } from './combine-factors.ts';
+import {
+  combineFactors,
+  perModule,
+  piecesOf,
+  ranksOption,
+  weightedPieces,
+  type CombinedTraining,
+  type CombineRule,
+} from './combine-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { federatedRounds, ownRounds } from './options.ts';
+import type { Piece } from './increments.ts';
 import type { Stage } from './stage.ts';
 
 /** HetLoRA (Cho et al. 2024, arXiv 2401.06432): ranks of their own, zero-padded, weighted by ‖B_k·A_k‖, with self-pruning. */
@@ -47,29 +56,37 @@ export const hetlora = defineMethod({
 /** Padded factors averaged by ‖B_k·A_k‖ over all modules; by equal weights where nobody has moved from 0. */
 export const normWeighted =
   (layout: LoraLayout): CombineRule =>
-  (clients) => {
-    const norms = clients.map(({ factors }) => productNorm(layout, factors));
+  (clients, before) => {
+    const norms = clients.map(({ of }) => normOf(layout, of));
     const total = norms.reduce((sum, norm) => sum + norm, 0);
-    return weightedSum(
-      clients.map(({ factors }, k) => ({
-        tensors: factorsAtRank(layout, factors),
-        weight: total > 0 ? norms[k]! / total : 1 / clients.length,
-      })),
+    const weights = norms.map((norm) => (total > 0 ? norm / total : 1 / clients.length));
+    const mean = perModule(layout, (parts, module) =>
+      weightedPieces(
+        parts.map((part) => padded(part, module)),
+        weights,
+      ),
     );
+    return mean(clients, before);
   };
 
+const padded = (piece: Piece, module: LoraModule): Piece =>
+  piecesOf(factorsAtRank({ modules: [module], rslora: false }, asFactors(piece, module.name)))(module.name);
+
+const asFactors = ({ a, b }: Piece, module: string): Tensors =>
+  new Map([
+    [keyOfA(module), a],
+    [keyOfB(module), b],
+  ]);
+
 /** √Σ ‖scale·B·A‖² over the modules, as Σ (BᵀB)∘(AAᵀ): the product is never formed. */
-export function productNorm({ modules }: LoraLayout, factors: Tensors): number {
+export const productNorm = (layout: LoraLayout, factors: Tensors): number => normOf(layout, piecesOf(factors));
+
+function normOf({ modules }: LoraLayout, of: (module: string) => Piece): number {
   let total = 0;
   for (const { name, scale } of modules) {
-    const [rows, columns] = [rowsOf(getTensor(factors, keyOfA(name))), columnsOf(getTensor(factors, keyOfB(name)))];
-    for (const [i, b] of columns.entries()) {
-      // Both matrices are symmetric: every product off the diagonal counts twice.
-      for (let j = 0; j <= i; j++) {
-        const twice = j < i ? 2 : 1;
-        total += twice * scale * scale * inner(b, columns[j]!) * inner(rows[i]!, rows[j]!);
-      }
-    }
+    const { a, b } = of(name);
+    const [ofA, ofB] = [gram(rowsOf(a)), gram(columnsOf(b))];
+    total += scale * scale * inner(ofA, ofB);
   }
   return Math.sqrt(Math.max(0, total));
 }

@@ -14,6 +14,7 @@ import { flexlora } from './flexlora.ts';
 import { flora } from './flora.ts';
 import { floraNa } from './flora-na.ts';
 import { hetlora, productNorm } from './hetlora.ts';
+import { piecesOf, type ClientFactors } from './combine-factors.ts';
 import { correctedMean, loraFair } from './lora-fair.ts';
 import type { Method } from './method.ts';
 
@@ -22,6 +23,10 @@ const shares = equal.n_k.map((n) => n / equal.n_k.reduce((sum, x) => sum + x, 0)
 const clients = factorsOf(equal).map((factors, k) => ({ factors, share: shares[k]! }));
 const A = keyOfA('m0');
 const B = keyOfB('m0');
+const whole = ({ factors, share }: { readonly factors: Tensors; readonly share: number }): ClientFactors => ({
+  of: piecesOf(factors),
+  share,
+});
 const minus = (x: Tensor, y: Tensor): Tensor => subtract(new Map([['x', x]]), new Map([['x', y]])).get('x')!;
 const product = (factors: Tensors, on = layout): Tensor => deltaOf({ layout: on, factors }, 'm0');
 /** Σ weight·B·A. */
@@ -34,7 +39,9 @@ describe('the residual of averaging factors', () => {
   );
 
   it('is half the sum over pairs of p_i·p_j·(B_i − B_j)(A_i − A_j), of rank (K − 1)·r at most', () => {
-    const { a, b } = parts(residual(layout, clients, new Map([A, B].map((key) => [key, average(clients, key)]))));
+    const { a, b } = parts(
+      residual(layout, clients.map(whole), new Map([A, B].map((key) => [key, average(clients, key)]))),
+    );
     const found = product(
       new Map([
         [A, a],
@@ -155,7 +162,7 @@ describe('LoRA-FAIR on the toy of two orthogonal clients', () => {
     { factors: pair([[1, 0]], [[1], [0]]), share: 0.75 },
     { factors: pair([[0, 1]], [[0], [1]]), share: 0.25 },
   ];
-  const corrected = (lambda: number): Tensors => correctedMean(toy, lambda)(two, two[0]!.factors);
+  const corrected = (lambda: number): Tensors => correctedMean(toy, lambda)(two.map(whole), two[0]!.factors);
   const mean = matrix([
     [0.75, 0],
     [0, 0.25],

@@ -81,11 +81,11 @@ export interface Piece {
   readonly b: Tensor;
 }
 
-/** Pieces of one product stacked in rank: rows of A, columns of B. */
-export function stacked(layout: LoraLayout, pieces: readonly ((module: string) => Piece)[]): Tensors {
+/** A module's pieces of one product stacked in rank: rows of A, columns of B. */
+export function stacked(layout: LoraLayout, piecesOf: (module: string) => readonly Piece[]): Tensors {
   const out = new Map<string, Tensor>();
   for (const { name, inFeatures, outFeatures } of layout.modules) {
-    const own = pieces.map((piece) => piece(name));
+    const own = piecesOf(name);
     const rank = own.reduce((sum, { a }) => sum + a.shape[0]!, 0);
     const a = new Float32Array(rank * inFeatures);
     const b = new Float32Array(outFeatures * rank);
@@ -93,11 +93,17 @@ export function stacked(layout: LoraLayout, pieces: readonly ((module: string) =
     for (const piece of own) {
       const width = piece.a.shape[0]!;
       a.set(piece.a.data, at * inFeatures);
-      for (let r = 0; r < outFeatures; r++) b.set(piece.b.data.subarray(r * width, (r + 1) * width), r * rank + at);
+      putColumns(b, rank, at, piece.b.data, width);
       at += width;
     }
     out.set(keyOfA(name), { shape: [rank, inFeatures], data: a });
     out.set(keyOfB(name), { shape: [outFeatures, rank], data: b });
   }
   return out;
+}
+
+/** Puts a matrix of `width` columns into one of `rank`, from column `at` on. */
+function putColumns(into: Float32Array, rank: number, at: number, from: Float32Array, width: number): void {
+  for (let i = 0, row = at; i < from.length; i += width, row += rank)
+    for (let c = 0; c < width; c++) into[row + c] = from[i + c]!;
 }

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { LoraLayout } from '../lora/adapter.ts';
-import { columnsOf, combination, fromColumns, inner, rowsOf, solveRows, transposed } from '../tensor/linalg.ts';
-import { weightedSum } from '../tensor/weighted.ts';
-import { combineFactors, perModule, type CombineRule } from './combine-factors.ts';
+import { products, times } from '../tensor/blocked.ts';
+import { columnsOf, fromColumns, inner, rowsOf, solveRows, transposed } from '../tensor/linalg.ts';
+import { combineFactors, perModule, weightedPieces, type CombineRule } from './combine-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { federatedRounds, ownRounds } from './options.ts';
@@ -30,29 +30,19 @@ export const loraFair = defineMethod({
 /** Ā, and B̄ + ΔB with the ΔB that minimises ‖M − (B̄ + ΔB)Ā‖² + λ‖ΔB‖², by products no larger than out × rank. */
 export const correctedMean = (layout: LoraLayout, lambda: number): CombineRule =>
   perModule(layout, (parts, { outFeatures }) => {
-    const mean = weightedSum(
-      parts.map(({ a, b, share }) => ({
-        tensors: new Map([
-          ['a', a],
-          ['b', b],
-        ]),
-        weight: share,
-      })),
+    const mean = weightedPieces(
+      parts,
+      parts.map(({ share }) => share),
     );
-    const meanA = rowsOf(mean.get('a')!);
-    const meanB = columnsOf(mean.get('b')!);
+    const [meanA, meanB] = [rowsOf(mean.a), columnsOf(mean.b)];
+    const [rows, columns] = [parts.flatMap(({ a }) => rowsOf(a)), parts.flatMap(({ b }) => columnsOf(b))];
+    const shares = parts.flatMap(({ a, share }) => Array.from({ length: a.shape[0]! }, () => share));
     // Columns of (M − B̄Ā)Āᵀ: Σ p_k·B_k·(A_k·ā_j) − B̄·(Ā·ā_j).
-    const wanted = meanA.map((row) => {
-      const against = (a: readonly Float64Array[]): number[] => a.map((each) => inner(each, row));
-      const column = combination(meanB, against(meanA)).map((x) => -x);
-      for (const { a, b, share } of parts) {
-        const part = combination(columnsOf(b), against(rowsOf(a)));
-        for (let i = 0; i < column.length; i++) column[i] = column[i]! + share * part[i]!;
-      }
-      return column;
-    });
+    const weights = products(rows, meanA).map((column) => column.map((x, i) => shares[i]! * x));
+    const taken = times(meanB, products(meanA, meanA), outFeatures);
+    const wanted = times(columns, weights, outFeatures).map((column, j) => column.map((x, i) => x - taken[j]![i]!));
     const gram = meanA.map((x, i) => Float64Array.from(meanA, (y, j) => inner(x, y) + (i === j ? lambda : 0)));
     const delta = transposed(solveRows(transposed(wanted, outFeatures), gram), meanA.length);
     const corrected = meanB.map((column, j) => column.map((x, i) => x + delta[j]![i]!));
-    return { a: mean.get('a')!, b: fromColumns(corrected, outFeatures) };
+    return { a: mean.a, b: fromColumns(corrected, outFeatures) };
   });

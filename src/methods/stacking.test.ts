@@ -8,6 +8,7 @@ import { rowsOf, columnsOf, svdOfProduct } from '../tensor/linalg.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { subtract } from '../tensor/tensors.ts';
+import { piecesOf } from './combine-factors.ts';
 import { fedexLora, residual, type Grown } from './fedex-lora.ts';
 import { flora } from './flora.ts';
 import { gained } from './increments.ts';
@@ -91,7 +92,7 @@ describe('FedEx-LoRA', () => {
   });
 
   it('has no residual where one client took part', () => {
-    const one = { factors: locals[0]!, share: 1 };
+    const one = { of: piecesOf(locals[0]!), share: 1 };
     expect(residual(layout, [one], locals[0]!).size).toBe(0);
   });
 });

@@ -4,14 +4,14 @@ import type { Tensor } from './tensor.ts';
 /** A matrix as its columns, in float64. All columns have the same length. */
 export type Columns = readonly Float64Array[];
 
-/** The columns of a tensor [rows, columns]. */
-export function columnsOf({ shape, data }: Tensor): Columns {
+/** The columns of a tensor [rows, columns], times `factor`. */
+export function columnsOf({ shape, data }: Tensor, factor = 1): Columns {
   const [rows, columns] = shape as [number, number];
-  const out = Array.from({ length: columns }, () => new Float64Array(rows));
-  for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < columns; c++) out[c]![r] = data[r * columns + c]!;
-  }
-  return out;
+  return Array.from({ length: columns }, (_, c) => {
+    const column = new Float64Array(rows);
+    for (let r = 0, i = c; r < rows; r++, i += columns) column[r] = factor * data[i]!;
+    return column;
+  });
 }
 
 /** The rows of a tensor [rows, columns]: the columns of its transpose. */
@@ -23,9 +23,8 @@ export function rowsOf({ shape, data }: Tensor): Columns {
 /** The tensor [rows, columns] with these columns, rounded to float32 once. */
 export function fromColumns(columns: Columns, rows: number): Tensor {
   const data = new Float32Array(rows * columns.length);
-  for (const [c, column] of columns.entries()) {
-    for (let r = 0; r < rows; r++) data[r * columns.length + c] = column[r]!;
-  }
+  const step = columns.length;
+  for (const [c, column] of columns.entries()) for (let r = 0, i = c; r < rows; r++, i += step) data[i] = column[r]!;
   return { shape: [rows, columns.length], data };
 }
 

@@ -6,6 +6,7 @@ import type { Tensors } from '../../tensor/tensor.ts';
 import { add, subtract } from '../../tensor/tensors.ts';
 import { weightedMean } from '../../tensor/weighted.ts';
 import { meanUpdate, trainFactors, type AveragedTraining } from '../average-factors.ts';
+import { ofModule } from '../combine-factors.ts';
 import { privateState, type PrivateState } from '../private-state.ts';
 import type { Combined, Stage } from '../stage.ts';
 
@@ -48,13 +49,19 @@ export function averageComponents(options: ComponentAveraging): Stage<Tensors, P
   return identified(stage, 'averageComponents', [], { layout, axis, upload, train, weights, optimizerState });
 }
 
-/** Σ p_k·M_k and Σ p_k·D_k over the clients, from the updates of their factors. */
+/** Σ p_k·M_k and Σ p_k·D_k over the clients, from the updates of their factors; module by module, to hold one of each client's. */
 function meanComponents(layout: LoraLayout, axis: Axis, factors: Tensors, combined: Combined): Tensors {
   if (combined.kind !== 'each') throw new Error('averaging components of factors needs each client’s update');
-  return weightedMean(
-    combined.updates.map(({ update, weight }) => ({
-      tensors: decomposeAdapter({ layout, factors: add(factors, update) }, axis),
-      weight,
-    })),
+  const { updates } = combined;
+  return new Map(
+    layout.modules.flatMap((module) => {
+      const before = ofModule(factors, module.name);
+      const own = { ...layout, modules: [module] };
+      const parts = updates.map(({ update, weight }) => {
+        const moved = add(before, ofModule(update, module.name));
+        return { tensors: decomposeAdapter({ layout: own, factors: moved }, axis), weight };
+      });
+      return [...weightedMean(parts)];
+    }),
   );
 }
