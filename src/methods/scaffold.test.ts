@@ -151,7 +151,7 @@ describe('a rate that is not the same at every step', () => {
     const shared: ScaffoldState = { factors: two([1, 2]), variate: two([0.5, 0.125]), clients: 4 };
     const mine: Variate = { variate: two([-1, 3]) };
     const kit = exactKit(() => slope, { client: 'c0' });
-    return oneRound(stage!, shared as unknown as State, [{ kit, mine }]);
+    return oneRound(stage!, shared, [{ kit, mine }]);
   };
 
   it.each([
