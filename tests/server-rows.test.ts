@@ -18,7 +18,8 @@ const shared = {
   ],
   rounds: { count: 2 },
   evaluate: { every: 0 },
-  train: { batchSize: 4, steps: 3, rate: 1e-3 },
+  // Clients and the server's thread have to know how far the rounds have come.
+  train: { batchSize: 4, steps: 3, rate: 1e-3, overRounds: 'linear' },
   runtime: { threads: 1 },
   seed: 5,
 };
