@@ -35,6 +35,16 @@ describe('a right configuration', () => {
     expect(config.data).toEqual({ path: '/file/d.jsonl', format: 'jsonl', template: 'chat', maxLength: 512 });
     expect(config.methods).toEqual([{ use: 'fedit', label: 'fedit', mu: 0.1 }]);
     expect(config.lora).toEqual({ rank: 8, alpha: 16, rslora: false, targets: ['q_proj', 'v_proj'] });
+    // What a run is known by when it goes on: a key that came later is not in it.
+    expect(config.train).toEqual({
+      batchSize: 8,
+      accumulate: 1,
+      rate: 3e-4,
+      schedule: 'constant',
+      warmup: 0,
+      weightDecay: 0,
+      clip: 1,
+    });
     expect(config.seed).toBe(1);
   });
 
