@@ -96,4 +96,16 @@ describe.skipIf(folder === undefined)(`LoRA step of stories260K ${folder === und
     expect(gradients.size).toBe(20);
     expect(Math.abs(loss - expected.loss_targets_q_v_only)).toBeLessThan(2e-5 * loss);
   });
+
+  test('rsLoRA: the same A and B at a scale of alpha / √r', async () => {
+    const model = await openModelFolder(folder as string);
+    const { loss_rslora_same_A_B: right } = golden<{ readonly loss_rslora_same_A_B: number }>('peft_files.json');
+    const stable = await openEngine({
+      model,
+      layout: loraLayout(projectionsOf(model.config), { targets, rank, alpha, rslora: true }),
+    });
+    const { loss } = await stable.step(init, batch, 'B');
+    await stable.close();
+    expect(Math.abs(loss - right)).toBeLessThan(2e-5 * right);
+  });
 });
