@@ -10,6 +10,7 @@ describe('explain', () => {
     [new UserError('seed: wrong'), 2, 'error: seed: wrong'],
     [new Interrupted('go on with --resume'), 130, 'stopped: go on with --resume'],
     [new Error('disk'), 1, 'error: disk\nWhere it happened: the same command with --verbose.'],
+    [new UserError('\u001b[2Jgone\u009b1A\nmore'), 2, 'error: ␛[2Jgone\ufffd1A\nmore'],
     ['a text', 1, 'error: a text\nWhere it happened: the same command with --verbose.'],
     [new CommanderError(0, 'commander.helpDisplayed', ''), 0, ''],
     [new CommanderError(1, 'commander.unknownOption', ''), 2, ''],

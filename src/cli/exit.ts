@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander';
 import { Interrupted, UserError } from '../errors.ts';
-import type { Paint } from './style.ts';
+import { printable, type Paint } from './style.ts';
 
 /** DESIGN.md: 0 done, 1 failed, 2 the user's mistake, 130 interrupted (resumable). */
 export const exitCode = { done: 0, failed: 1, mistake: 2, interrupted: 130 } as const;
@@ -13,7 +13,8 @@ export function explain(
   const { verbose, paint } = options;
   if (error instanceof CommanderError)
     return { code: error.exitCode === 0 ? exitCode.done : exitCode.mistake, text: '' };
-  const message = error instanceof Error ? error.message : String(error);
+  // It may quote data, files and servers.
+  const message = printable(error instanceof Error ? error.message : String(error));
   const stack = verbose && error instanceof Error ? `\n${stacks(error)}` : '';
   if (error instanceof Interrupted)
     return { code: exitCode.interrupted, text: `${paint('yellow', 'stopped:')} ${message}${stack}` };

@@ -77,9 +77,11 @@ export async function openLine(options: LineOptions): Promise<Line> {
     heard();
     const told = read(data);
     if (told === undefined) return end('the server said something else than this protocol has');
-    if (told.kind === 'heard') beats.set(told.id, 'heard');
-    else if (told.kind === 'refused') beats.set(told.id, new Refusal(told.status, told.code, told.message));
-    else next = told;
+    if (told.kind === 'heard' || told.kind === 'refused') {
+      // Only what was asked: answers to nothing would pile up.
+      if (beats.has(told.id))
+        beats.set(told.id, told.kind === 'heard' ? 'heard' : new Refusal(told.status, told.code, told.message));
+    } else next = told;
     changed.ring();
   });
   await new Promise<void>((done) => {

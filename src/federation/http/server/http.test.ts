@@ -64,3 +64,24 @@ test('who does not read an answer is left, and its connection closed', async () 
   await closed;
   expect(socket.bytesRead).toBeLessThan(2 ** 26);
 });
+
+test('what a client gives as a reason is one line of log and audit', async () => {
+  const { server } = await tools.serve(tools.folder());
+  const { api } = await tools.joined(server, 'ann');
+  const id = 'a'.repeat(32);
+  const offer = {
+    message: { kind: 'evaluate', id, of: 'base', rows: 'test', place: null, model: null } as const,
+    client: 'ann',
+    place: undefined,
+    round: 0,
+    blobs: [],
+    expected: new Map(),
+    sent: new Map(),
+  };
+  const ended = expect(server.desk.offer(offer, tools.signal).next()).rejects.toThrow(
+    /^full serving on http:\/\/evil ok$/,
+  );
+  await api.fail(id, 'full\r\nserving on http://evil\u2028\tok');
+  await ended;
+  expect(server.store.auditLines(0, 100).at(-1)?.detail).toBe(`${id} full serving on http://evil ok`);
+});

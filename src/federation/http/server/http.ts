@@ -15,7 +15,7 @@ import {
   type Upgrade,
 } from './call.ts';
 import { roomOf, watchConnections, type Connections, type Room } from './connections.ts';
-import { rateLimiter, roomFor, type Rate } from './limits.ts';
+import { placeOf, rateLimiter, roomFor, type Rate } from './limits.ts';
 import { mountAt, type Mount, type WholeServer } from './mounts.ts';
 import { openApiRoute } from './openapi.ts';
 import { operatorRoutes } from './operator-routes.ts';
@@ -182,7 +182,7 @@ function caller(request: IncomingMessage, { path }: Mount, { keys, operators }: 
   return address(request);
 }
 
-const address = ({ socket }: IncomingMessage): string => `address ${socket.remoteAddress ?? ''}`;
+const address = ({ socket }: IncomingMessage): string => `address ${placeOf(socket.remoteAddress ?? '')}`;
 
 function parsed(path: string): URL {
   try {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { bell } from '../bell.ts';
-import { rateLimiter, roomFor } from './limits.ts';
+import { placeOf, rateLimiter, roomFor } from './limits.ts';
 
 test('a bucket gives its burst at once, then as many as flow in, each name its own', () => {
   let now = 0;
@@ -42,4 +42,17 @@ test('a bell wakes all who wait; others end with their limit or their signal', a
   await waits[0];
   expect(order).toEqual(['late', 'aborted', 'rung']);
   await door.wait(60, AbortSignal.abort());
+});
+
+test.each([
+  ['192.0.2.7', '192.0.2.7'],
+  ['::ffff:192.0.2.7', '192.0.2.7'],
+  ['2001:db8:1:2:a:b:c:d', '2001:db8:1:2'],
+  ['2001:db8:1:2::9', '2001:db8:1:2'],
+  ['2001:DB8::9', '2001:db8:0:0'],
+  ['::1', '0:0:0:0'],
+  ['fe80::1%eth0', 'fe80:0:0:0'],
+  ['', ''],
+])('%s counts as %s', (address, place) => {
+  expect(placeOf(address)).toBe(place);
 });

@@ -45,3 +45,14 @@ export function rateLimiter(rate: Rate, now: () => number = () => performance.no
     },
   };
 }
+
+/** What a limit counts as one stranger: an IPv4 address; of IPv6 the first 64 bits, since whoever has one address has all of those. */
+export function placeOf(address: string): string {
+  const four = /^::ffff:([\d.]+)$/i.exec(address)?.[1];
+  if (four !== undefined || !address.includes(':')) return four ?? address;
+  const [left = '', right] = address.replace(/%.*$/, '').toLowerCase().split('::');
+  const groups = (part: string): string[] => (part === '' ? [] : part.split(':'));
+  const [before, after] = [groups(left), groups(right ?? '')];
+  const zeros = right === undefined ? [] : Array.from({ length: 8 - before.length - after.length }, () => '0');
+  return [...before, ...zeros, ...after].slice(0, 4).join(':');
+}

@@ -259,9 +259,10 @@ export function service(parts: ServiceParts): Service {
       await inTurn(id, () => (answer.kind === 'masked' ? alone(given) : given()));
       return { outcome: 'received' };
     },
-    fail(client, id, reason) {
+    fail(client, id, said) {
       desk.heard(client);
       opened(client, id);
+      const reason = said.replaceAll(/\s+/g, ' ');
       store.audit('failed', client, `${id} ${reason}`);
       desk.failed(id, reason);
       return { outcome: 'refused', reason };
