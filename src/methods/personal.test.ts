@@ -89,6 +89,19 @@ describe('Ditto', () => {
     }
   });
 
+  it('is pulled towards the global adapter of the round, not towards where it stands', async () => {
+    const lambda = 2;
+    const train: Partial<TrainSettings> = { rate: 5e-3, length: { steps: 200 } };
+    const { mine } = await federate(ditto, { lambda, local: { steps: 1500 } }, 2, train);
+    const { global } = await federate(fedit, {}, 1, train);
+    const { personal } = mine.get('c0') as PrivateState;
+    for (const [key, { data }] of personal!) {
+      const [own, shared] = [goals[0]!.get(key)!.data, global.get(key)!.data];
+      for (const [i, v] of data.entries())
+        expect(Math.abs(v - (own[i]! + lambda * shared[i]!) / (1 + lambda))).toBeLessThan(5e-3);
+    }
+  });
+
   it('with λ = 0 is local training, round by round, nearer to the client’s own the smaller λ', async () => {
     const free = await federate(ditto, { lambda: 0 });
     let factors = start.factors;
