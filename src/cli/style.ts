@@ -3,7 +3,7 @@ import { styleText } from 'node:util';
 type Format = Parameters<typeof styleText>[0];
 
 /** Whether a stream takes colours: a terminal, unless NO_COLOR says no (https://no-color.org). */
-export const colourful = (stream: { readonly isTTY?: boolean }): boolean =>
+const colourful = (stream: { readonly isTTY?: boolean }): boolean =>
   stream.isTTY === true && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb';
 
 /** Paints text for one stream; without colours it is left as it is. */

@@ -70,7 +70,7 @@ function example({ examples, pattern }: JsonSchema): string {
 }
 
 /** Bounds of a number in words; JavaScript's own limits are not worth a word. */
-export function bounds(schema: JsonSchema): string {
+function bounds(schema: JsonSchema): string {
   const parts: string[] = [];
   if (schema.exclusiveMinimum !== undefined) parts.push(`above ${schema.exclusiveMinimum}`);
   else if (schema.minimum !== undefined && schema.minimum > Number.MIN_SAFE_INTEGER)

@@ -8,7 +8,7 @@ export const isSection = (value: unknown): value is Section =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Puts one configuration over another: sections key by key, anything else in place, null takes away (JSON Merge Patch, RFC 7386). */
-export function mergePatch(under: unknown, over: unknown): unknown {
+function mergePatch(under: unknown, over: unknown): unknown {
   if (!isSection(over)) return over;
   const merged: Record<string, unknown> = isSection(under) ? { ...under } : {};
   for (const [key, value] of Object.entries(over)) {

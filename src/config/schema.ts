@@ -5,9 +5,9 @@ import { hubId, whole } from './parts.ts';
 import { serveSchema } from './serve-schema.ts';
 
 /** Projections of a Llama layer that LoRA can adapt, in the model's order. */
-export const projections = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
+const projections = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
 
-export const modelSchema = z
+const modelSchema = z
   .strictObject({
     path: z
       .string()
@@ -32,7 +32,7 @@ export const loraSchema = z
   })
   .describe('The adapter.');
 
-export const roundsSchema = z
+const roundsSchema = z
   .strictObject({
     count: whole(1).default(10).describe('Federated rounds.'),
     fraction: z
@@ -65,7 +65,7 @@ export const roundsSchema = z
   })
   .describe('The federated rounds.');
 
-export const trainSchema = z
+const trainSchema = z
   .strictObject({
     batchSize: whole(1).default(8).describe('Rows per micro-batch.'),
     accumulate: whole(1).default(1).describe('Micro-batches per optimizer step.'),
@@ -102,7 +102,7 @@ export const trainSchema = z
   })
   .describe('Training at a client, the same for every method unless its own options say otherwise.');
 
-export const robustSchema = z
+const robustSchema = z
   .strictObject({
     rule: z
       .enum(['krum', 'multi-krum', 'median', 'trimmed-mean', 'geometric-median', 'bulyan'])
@@ -128,13 +128,13 @@ export const robustSchema = z
   })
   .describe('A rule that a few bad clients cannot carry away, in place of the weighted mean; weights do not count.');
 
-export const combineSchema = z
+const combineSchema = z
   .union([z.enum(['plain', 'secure']), z.strictObject({ robust: robustSchema })])
   .describe(
     "How the server combines the clients' updates: `plain`, the weighted mean; `secure`, the same under masks, so that the server learns only sums (docs/security.md), with the guard `privacy` sums with the clients' own noise; or `robust: {rule: …}` with `rule`, and by rule `bad`, `keep`, `share` or `distance` (docs/robust.md). Default: `plain`.",
   );
 
-export const evaluateSchema = z
+const evaluateSchema = z
   .strictObject({
     batch: whole(1).default(16).describe('Rows through the model at a time.'),
     every: whole(0)
@@ -205,5 +205,3 @@ export type RunConfigInput = z.input<typeof runSchema>;
 
 /** A run's configuration as resolved: defaults filled in, paths absolute, every method labelled and with all its options. */
 export type RunConfig = z.output<typeof runSchema>;
-
-export type MethodConfig = RunConfig['methods'][number];

@@ -4,7 +4,7 @@ import type { Problem } from './problems.ts';
 import { sameForAll, type ArmEntry, type SweepFile } from './sweep-schema.ts';
 
 /** More combinations than this in one `grid`, or one step of a `tune`, are a slip. */
-export const mostCombinations = 1000;
+const mostCombinations = 1000;
 
 type Values = Readonly<Record<string, unknown>>;
 

@@ -12,7 +12,7 @@ const choices = z
     'Values by key: an option of the method (`axis`, `local.rate`), or a key of the run (`run.train.rate`). A list, or values by the names that they are to have in labels.',
   );
 
-export const armSchema = z
+const armSchema = z
   .looseObject({
     ...methodSchema.shape,
     run: z

@@ -22,7 +22,7 @@ export interface Partition {
 }
 
 /** Plain order of code units: the same on every machine. */
-export const inOrder = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+const inOrder = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** `client-007`: numbered names that sort as numbers. */
 export function numbered(n: number): string[] {

@@ -17,13 +17,13 @@ const NO_EOS =
   'the tokenizer names no end-of-sequence token (eos_token), which responses must end with; use a template of the model, or add eos_token to tokenizer_config.json';
 
 /** The token that ends a response. Throws UserError where the tokenizer has none. */
-export function endOf(tokenizer: TemplateTokenizer): number {
+function endOf(tokenizer: TemplateTokenizer): number {
   if (tokenizer.eosId === undefined) throw new UserError(NO_EOS);
   return tokenizer.eosId;
 }
 
 /** The tokens that the tokenizer itself puts before a text (`<s>` for LLaMA2; none for GPT-2 and SmolLM2). */
-export function startOf(tokenizer: TemplateTokenizer): readonly number[] {
+function startOf(tokenizer: TemplateTokenizer): readonly number[] {
   const bare = [...tokenizer.encode('a')];
   const special = [...tokenizer.encode('a', { special: true })];
   const at = special.findIndex((_, i) => bare.every((id, k) => special[i + k] === id));

@@ -8,7 +8,7 @@ export interface Question {
 }
 
 /** `count` of the items in their own order, drawn by the run's seed and the names; all where there are no more. */
-export function drawSome<T>(items: readonly T[], count: number, seed: number, ...names: string[]): readonly T[] {
+function drawSome<T>(items: readonly T[], count: number, seed: number, ...names: string[]): readonly T[] {
   if (items.length <= count) return items;
   const indices = items.map((_, i) => i);
   const drawn = stream(seed, 'evaluate', ...names).sample(indices, count);
@@ -20,7 +20,7 @@ export const testRows = (client: ClientData, seed: number, limit?: number): read
   limit === undefined ? client.test : drawSome(client.test, limit, seed, 'rows', client.id);
 
 /** What precedes the row's last response: all tokens up to its last run of labelled ones. Undefined where nothing precedes it. */
-export function promptOf(row: TokenRow): Int32Array | undefined {
+function promptOf(row: TokenRow): Int32Array | undefined {
   let start = row.ids.length;
   while (start > 0 && row.labelled[start - 1] === 0) start--;
   while (start > 0 && row.labelled[start - 1] !== 0) start--;

@@ -23,7 +23,7 @@ export interface ArmCost {
 }
 
 export type Quantity = 'labelledTokens' | 'up' | 'down' | 'tries' | 'tuningRuns';
-export const quantities: readonly Quantity[] = ['labelledTokens', 'up', 'down', 'tries', 'tuningRuns'];
+const quantities: readonly Quantity[] = ['labelledTokens', 'up', 'down', 'tries', 'tuningRuns'];
 
 /** How far apart the arms lie in one quantity. */
 export interface Spread {

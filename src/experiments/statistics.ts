@@ -114,7 +114,3 @@ export function quantile(sorted: readonly number[], share: number): number {
   const left = sorted[below]!;
   return left + (at - below) * ((sorted[below + 1] ?? left) - left);
 }
-
-/** `mean ± standard deviation`, with as many decimals as asked. */
-export const plusMinus = (values: readonly number[], digits = 3): string =>
-  `${mean(values).toFixed(digits)} ± ${standardDeviation(values).toFixed(digits)}`;

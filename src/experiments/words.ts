@@ -6,7 +6,7 @@ import { equalWithin, type Equality, type Quantity, type Spread } from './equali
 export const none = '–';
 
 /** A value of a metric: a loss with three decimals, a share in percent. */
-export const shown = (metric: Metric, value: number): string => (metric === 'loss' ? loss(value) : percent(value));
+const shown = (metric: Metric, value: number): string => (metric === 'loss' ? loss(value) : percent(value));
 
 /** A difference with its sign; of shares, in percentage points. */
 export function signed(metric: Metric, value: number): string {

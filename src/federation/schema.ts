@@ -10,7 +10,7 @@ export interface Schema {
   readonly upgrades: readonly ((database: Database) => void)[];
 }
 
-export const versionOf = ({ upgrades }: Schema): number => upgrades.length + 1;
+const versionOf = ({ upgrades }: Schema): number => upgrades.length + 1;
 
 /** Makes a new file's tables, in a transaction of the caller's. */
 export function createTables(database: Database, schema: Schema): void {

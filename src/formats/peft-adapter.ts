@@ -7,8 +7,8 @@ import { resolveModule, type PeftConfig } from './peft.ts';
 const PREFIX = 'base_model.model.';
 
 /** PEFT's names of a module's two tensors in adapter_model.safetensors. */
-export const peftKeyOfA = (module: string): string => `${PREFIX}${module}.lora_A.weight`;
-export const peftKeyOfB = (module: string): string => `${PREFIX}${module}.lora_B.weight`;
+const peftKeyOfA = (module: string): string => `${PREFIX}${module}.lora_A.weight`;
+const peftKeyOfB = (module: string): string => `${PREFIX}${module}.lora_B.weight`;
 
 const some = (names: readonly string[]): string =>
   names.slice(0, 3).join(', ') + (names.length > 3 ? ` and ${names.length - 3} more` : '');

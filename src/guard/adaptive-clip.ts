@@ -8,9 +8,6 @@ export interface AdaptiveClip {
   readonly rate: number;
 }
 
-/** The paper's; it starts from a bound of 0.1. */
-export const adaptiveClipDefaults = { quantile: 0.5, rate: 0.2, initial: 0.1 } as const;
-
 /**
  * C·exp(−rate·(b − γ)), where b is the share of updates that were *not* clipped: more than wanted unclipped means that the bound
  * is too wide, and it shrinks. Counting the clipped ones instead turns the fixed point into a repelling one.

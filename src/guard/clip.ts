@@ -1,5 +1,5 @@
 import type { Tensors } from '../tensor/tensor.ts';
-import { norm as normOf, scale } from '../tensor/tensors.ts';
+import { norm as normOf } from '../tensor/tensors.ts';
 
 /** Throws where a clipping bound is none. */
 export function requireBound(bound: number): void {
@@ -17,19 +17,6 @@ export interface Scalable<Form> {
  * the result, as its float32 numbers stand, is at most `bound`, not only nearly. An update of norm 0 or within the bound comes
  * back as it is. `norm` is the one before. Throws where the norm is not finite. Vectors: aggregation.json `clip`.
  */
-export function clip(
-  update: Tensors,
-  bound: number,
-): { readonly update: Tensors; readonly norm: number; readonly clipped: boolean } {
-  const { form, ...rest } = shortened(plainly(update), bound);
-  return { update: form.tensors, ...rest };
-}
-
-interface Plain extends Scalable<Plain> {}
-
-const plainly = (tensors: Tensors): Plain => ({ tensors, times: (factor) => plainly(scale(tensors, factor)) });
-
-/** The same for any form of an update, which stays that form. */
 export function shortened<Form extends Scalable<Form>>(
   update: Form,
   bound: number,

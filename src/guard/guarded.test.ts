@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { clients, finished, initial, journalIn, layout, run } from '../../tests/support/federation.ts';
 import {
   adaptive,
+  clip,
   end,
   fixed,
   place,
@@ -20,7 +21,6 @@ import type { Tensors } from '../tensor/tensor.ts';
 import { add, countNumbers, norm, scale, subtract } from '../tensor/tensors.ts';
 import { rdpEpsilon } from './accountant/rdp.ts';
 import { UNCLIPPED, without } from './beside.ts';
-import { clip } from './clip.ts';
 import { guarded } from './guarded.ts';
 import type { Guards } from './guards.ts';
 

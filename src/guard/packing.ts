@@ -42,7 +42,7 @@ const POSITIONS = 'top-k:positions';
 const numbersOf = (like: Shapes): number => [...like.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
 
 /** Bits of a position among so many numbers. */
-export const positionBits = (numbers: number): number => Math.ceil(Math.log2(Math.max(1, numbers)));
+const positionBits = (numbers: number): number => Math.ceil(Math.log2(Math.max(1, numbers)));
 
 /** Where each tensor's numbers begin, tensors in sorted order of names. */
 function offsets(like: Shapes): ReadonlyMap<string, number> {

@@ -1,7 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import { fakeAdapter, fakeEngine, fakeLayout } from '../../tests/support/fake-engine.ts';
 import { clients, finished, journalIn, run } from '../../tests/support/federation.ts';
-import { adaptive, end, fixed, place, placed, plain as stageOf, privacy, watched } from '../../tests/support/guards.ts';
+import {
+  adaptive,
+  clip,
+  end,
+  fixed,
+  place,
+  placed,
+  plain as stageOf,
+  privacy,
+  watched,
+} from '../../tests/support/guards.ts';
 import { without as failing } from '../../tests/support/secure-sums.ts';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
 import { RoundFailed } from '../federation/fatal.ts';
@@ -13,7 +23,6 @@ import { idleKit } from '../train/idle-kit.ts';
 import { rdpEpsilon } from './accountant/rdp.ts';
 import { updateNoise } from './adaptive-clip.ts';
 import { BOUND, scalar, UNCLIPPED } from './beside.ts';
-import { clip } from './clip.ts';
 import { guarded, type GuardedShared } from './guarded.ts';
 import type { Guards } from './guards.ts';
 

@@ -1,9 +1,11 @@
 import type { RoundSettings } from '../../src/federation/events.ts';
+import { shortened, type Scalable } from '../../src/guard/clip.ts';
 import type { GuardedShared } from '../../src/guard/guarded.ts';
 import type { GuardedAt } from '../../src/guard/guards.ts';
 import type { Combined, Stage } from '../../src/methods/stage.ts';
 import type { State } from '../../src/tensor/state.ts';
 import type { Tensors } from '../../src/tensor/tensor.ts';
+import { scale } from '../../src/tensor/tensors.ts';
 import { clients, finished, journalIn, layout, run } from './federation.ts';
 import { averaging } from './stages.ts';
 
@@ -28,6 +30,13 @@ export const placed = (more: Partial<GuardedAt> = {}): GuardedAt => ({
   normal: () => 0,
   ...more,
 });
+interface Unpacked extends Scalable<Unpacked> {}
+const unpacked = (tensors: Tensors): Unpacked => ({ tensors, times: (factor) => unpacked(scale(tensors, factor)) });
+/** An update clipped, as plain tensors. */
+export function clip(update: Tensors, bound: number) {
+  const { form, ...rest } = shortened(unpacked(update), bound);
+  return { update: form.tensors, ...rest };
+}
 /** Federated averaging of clients that keep nothing, so that every round's update is known from what was sent. */
 export function plain(rounds: number, of = layout): Stage {
   const stage = averaging(of, { rounds, steps: 1, batchSize: 100, rate: 0.4 });

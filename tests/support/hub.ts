@@ -2,9 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach } from 'vitest';
-import type { HubRequest } from '../../src/formats/files/hub.ts';
+import { resolveHub, type HubRequest } from '../../src/formats/files/hub.ts';
 import { dataset, first, model } from '../hub-fixture.ts';
 import { startHub, type TestHub } from '../hub-server.ts';
+import { collect } from './collect.ts';
 
 /** A test Hub and an empty HF_HOME for each test of the file that imports this. */
 export let hub: TestHub;
@@ -35,3 +36,6 @@ export const fetched = (): string[] =>
   hub.requests.filter((r) => r.includes('/resolve/')).map((r) => r.replace(/^.*\/resolve\/[^/]*\//, ''));
 export const repo = (): string => join(home, 'hub', 'models--org--tiny');
 export const snapshot = (commit = first): string => join(repo(), 'snapshots', commit);
+
+/** The folder that `resolveHub` ends with. */
+export const hubFolder = async (asked: HubRequest): Promise<string> => (await collect(resolveHub(asked))).result;

@@ -93,7 +93,7 @@ const auditLines = ({ lines }: Pick<AuditAnswer, 'lines'>): readonly string[] =>
 
 const clock = (time: string): string => `${time.slice(0, 19).replace('T', ' ')} UTC`;
 
-export function statusLines(status: Status): readonly string[] {
+function statusLines(status: Status): readonly string[] {
   const { state, why, stage, waiting, clients, pausedSince } = status;
   const { known, joined, leased, revoked } = clients;
   return [
@@ -111,7 +111,7 @@ export function statusLines(status: Status): readonly string[] {
   ];
 }
 
-export const clientsTable = ({ clients }: ClientsAnswer): string =>
+const clientsTable = ({ clients }: ClientsAnswer): string =>
   toText({
     head: ['client', 'state', 'last heard', 'lease until', 'updates', 'rows', 'revoked', 'key until'],
     right: [false, false, false, false, true, true, false, false],

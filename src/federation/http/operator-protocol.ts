@@ -10,7 +10,7 @@ const time = (): z.ZodString => z.string().max(40);
  * `gathering`: waiting for clients to join; `pausing`: it will hold when the round under way is committed; `stopping`: it ends,
  * and goes on with `serve --resume`.
  */
-export const stateSchema = z.enum(['gathering', 'running', 'pausing', 'paused', 'stopping', 'finished', 'stopped']);
+const stateSchema = z.enum(['gathering', 'running', 'pausing', 'paused', 'stopping', 'finished', 'stopped']);
 
 export const statusSchema = z.strictObject({
   run: z.string(),

@@ -111,7 +111,7 @@ export function secureSum(
 }
 
 /** The same among clients elsewhere, which keep their updates: only the sums are ever here. */
-export function farSum(
+function farSum(
   { at, round, clients, signal }: { at: Place; round: number; clients: readonly string[]; signal: AbortSignal },
   like: Tensors,
   settings: SecureSettings,

@@ -105,7 +105,7 @@ function disconnection(clients: number, removed: number, degree: number): number
 }
 
 /** P[x marked ones among `drawn` of `total`, of which `marked` are]. */
-export function hypergeometric(
+function hypergeometric(
   total: number,
   marked: number,
   drawn: number,
@@ -119,7 +119,7 @@ export function hypergeometric(
 }
 
 /** ln 0!, ln 1!, …, ln n! */
-export function logFactorials(n: number): Float64Array {
+function logFactorials(n: number): Float64Array {
   const out = new Float64Array(n + 1);
   for (let i = 2; i <= n; i++) out[i] = out[i - 1]! + Math.log(i);
   return out;

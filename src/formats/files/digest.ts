@@ -20,7 +20,7 @@ export const LARGE = 64 * 2 ** 20;
 const CHUNK = 4 * 2 ** 20;
 
 /** Where hashes of large files are kept: `fedlora/sha256` in XDG_CACHE_HOME or ~/.cache. */
-export const digestCache = (): string => {
+const digestCache = (): string => {
   const home = process.env['XDG_CACHE_HOME'];
   return join(home === undefined || home === '' ? join(homedir(), '.cache') : home, 'fedlora', 'sha256');
 };

@@ -2,9 +2,8 @@ import { lstat, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'no
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { model, weights } from '../../../tests/hub-fixture.ts';
-import { fetched, home, hub, repo, request, snapshot } from '../../../tests/support/hub.ts';
+import { fetched, home, hub, hubFolder, repo, request, snapshot } from '../../../tests/support/hub.ts';
 import { UserError } from '../../errors.ts';
-import { hubFolder } from './hub.ts';
 
 describe('a download that fails', () => {
   const blob = async () => (await readdir(join(repo(), 'blobs'))).find((name) => name.endsWith('.incomplete'));

@@ -3,8 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { fetched, home, hub, repo, request, snapshot } from '../../../tests/support/hub.ts';
-import { hubFolder } from './hub.ts';
+import { fetched, home, hub, hubFolder, repo, request, snapshot } from '../../../tests/support/hub.ts';
 
 const python = process.env['FEDLORA_PEFT_PYTHON'];
 describe.skipIf(python === undefined)(

@@ -2,10 +2,10 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { dataset, first, model, second } from '../../../tests/hub-fixture.ts';
-import { emptyHub, fetched, home, hub, repo, request, snapshot } from '../../../tests/support/hub.ts';
+import { emptyHub, fetched, home, hub, hubFolder, repo, request, snapshot } from '../../../tests/support/hub.ts';
 import { UserError } from '../../errors.ts';
 import { hubSettings } from './hub-cache.ts';
-import { hubFolder, resolveHub, type HubProgress, type HubRequest } from './hub.ts';
+import { resolveHub, type HubProgress, type HubRequest } from './hub.ts';
 import { readTensors } from './safetensors.ts';
 
 describe('a model of the Hub', () => {

@@ -211,12 +211,3 @@ export async function* resolveHub(request: HubRequest): AsyncGenerator<HubProgre
     return cached;
   }
 }
-
-/** `resolveHub` without its progress. */
-export async function hubFolder(request: HubRequest): Promise<string> {
-  const steps = resolveHub(request);
-  for (;;) {
-    const { done, value } = await steps.next();
-    if (done === true) return value;
-  }
-}

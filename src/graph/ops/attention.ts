@@ -25,7 +25,7 @@ export interface Block {
 }
 
 /** Declares a block's inputs; `name` tells several apart. */
-export function blockInputs(g: Graph, { kvHeads: kv, headDim }: Heads, name: string): Block {
+function blockInputs(g: Graph, { kvHeads: kv, headDim }: Heads, name: string): Block {
   const [rows, queries, length, keys] = ['rows', 'queries', 'length', 'keys'].map((dim) => `${dim}${name}`) as [
     string,
     string,

@@ -27,7 +27,7 @@ export function sumAll(g: Graph, x: Value): Value {
 export const accumulate = (g: Graph, into: Value | undefined, part: Value): Value =>
   into === undefined ? part : plain.add(g, into, part);
 
-export const shapeOf = (g: Graph, x: Value): Value => g.node('Shape', [x], ['int64', [x.shape.length]]);
+const shapeOf = (g: Graph, x: Value): Value => g.node('Shape', [x], ['int64', [x.shape.length]]);
 
 export const zerosLike = (g: Graph, x: Value): Value =>
   g.node('ConstantOfShape', [shapeOf(g, x)], ['float32', x.shape]);

@@ -20,7 +20,7 @@ export function taskId(run: string, ...parts: readonly (string | number)[]): str
     .slice(0, 32);
 }
 
-export function tensorsDigest(tensors: Tensors): string {
+function tensorsDigest(tensors: Tensors): string {
   const hash = createHash('sha256');
   for (const chunk of stateChunks(tensors)) hash.update(chunk);
   return hash.digest('hex');
