@@ -17,6 +17,7 @@ import type {
   TokenMadeAnswer,
 } from '../federation/http/operator-protocol.ts';
 import { emptySchema, errorSchema } from '../federation/http/protocol.ts';
+import { requireTrusted } from '../federation/http/client/pinned.ts';
 import { requireEncryption, trustOf } from './address.ts';
 
 /** What an operator may ask of a running server. Throws UserError with the server's reason where it refuses. */
@@ -67,6 +68,7 @@ export function openAdmin(options: {
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof SyntaxError) throw notOurs();
+      requireTrusted(error, url);
       const { cause, message } = error as Error;
       throw new UserError(`${url} does not answer: ${cause instanceof Error ? cause.message : message}`, {
         cause: error,

@@ -1,6 +1,7 @@
 import { join as joinPath, resolve } from 'node:path';
 import { checkConfig } from '../config/check.ts';
 import type { RunConfig } from '../config/schema.ts';
+import { exists } from '../data/files.ts';
 import type { LoadedData } from '../data/load.ts';
 import { UserError } from '../errors.ts';
 import { openApi, type Api } from '../federation/http/client/api.ts';
@@ -57,6 +58,8 @@ export interface JoinOptions {
   readonly threads?: number;
   /** Seconds for which a server that does not answer is tried again. */
   readonly patience: number;
+  /** Told why the server does not answer, once until it does again; it is waited for meanwhile. */
+  readonly onTrouble?: (why: string) => void;
   /** A file of the identities with which this client will add up, where sums are secure. Default: whom the server names. */
   readonly identities?: string;
   /** Bytes that may be resident in this process: less than the plan says is refused, a task that takes more is ended. */
@@ -98,6 +101,7 @@ export async function* join(
       patience: options.patience,
       signal,
       ...(trust && { fetch: trust.fetch }),
+      ...(options.onTrouble && { trouble: options.onTrouble }),
       ...(key !== undefined && { key }),
     });
   const description = await refusedToUser(open().describe());
@@ -149,6 +153,8 @@ export async function* join(
     yield await plan(await ownData(saved?.client ?? 'me'));
     return { how: 'dry run', why: '' };
   }
+  // A token is good once: not for a client that could not begin.
+  if (!(await exists(resolve(options.data)))) throw new UserError(`--data ${options.data}: no such file or folder`);
   const enrol = (before: typeof saved): ReturnType<typeof enrolled> =>
     refusedToUser(enrolled(open(), out, description.run, options.token, before));
   let own =

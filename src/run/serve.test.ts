@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cpSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { get } from 'node:https';
 import { join as joinPath } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -141,6 +141,36 @@ describe('a client is refused', () => {
   });
 });
 
+test('a client is told why a server does not answer, once; and a token is not spent where its data are missing', async () => {
+  const why: string[] = [];
+  const silent = {
+    url: 'http://127.0.0.1:1',
+    data: 'rows.jsonl',
+    patience: 1,
+    onTrouble: (text: string) => why.push(text),
+  };
+  await expect(join(silent).next()).rejects.toThrow('did not answer for 1 s');
+  expect(why).toEqual([expect.stringMatching(/./)]);
+  const control = new AbortController();
+  const events = serve({ ...base, serve: { ...base.serve!, gather: 60 } }, options({ signal: control.signal }));
+  const first = await events.next();
+  if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
+  const waiting = events.next();
+  const out = joinPath(mkdtempSync(joinPath(root, 'c-')), 'mine');
+  const joining = join({
+    url: first.value.url,
+    data: 'nowhere.jsonl',
+    model: { path: embeddedModel },
+    token: 'x'.repeat(43),
+    out,
+    patience: 1,
+  });
+  await expect(joining.next()).rejects.toThrow('--data nowhere.jsonl: no such file or folder');
+  expect(existsSync(out)).toBe(false);
+  control.abort();
+  await expect(waiting).rejects.toThrow('can be resumed');
+});
+
 test('with a certificate it speaks HTTPS, and tells no path and no name of a client', async () => {
   const folder = mkdtempSync(joinPath(root, 'c-'));
   const tls = { cert: joinPath(folder, 'cert.pem'), key: joinPath(folder, 'key.pem') };
@@ -188,7 +218,9 @@ test('with a certificate made on the spot it is known by its fingerprint, the sa
       join({ url, data: 'rows.jsonl', model: { path: embeddedModel }, patience: 1, dryRun: true, ...more }).next();
     await expect(asked({ fingerprint })).rejects.toThrow('rows.jsonl');
     await expect(asked({ fingerprint: makeCertificate('x').fingerprint })).rejects.toThrow('another certificate');
-    await expect(asked({})).rejects.toThrow('did not answer for 1 s');
+    await expect(asked({ patience: 3600 })).rejects.toThrow(
+      'no reason to trust (self-signed certificate): give --fingerprint',
+    );
     control.abort();
     await expect(waiting).rejects.toThrow('can be resumed');
   }

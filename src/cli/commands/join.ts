@@ -1,6 +1,6 @@
 import { relative } from 'node:path';
 import { Interrupted } from '../../errors.ts';
-import { bytes, loss, whole } from '../../report/format.ts';
+import { bytes, duration, loss, whole } from '../../report/format.ts';
 import type { JoinPlan } from '../../run/join-plan.ts';
 import { join, type Joining } from '../../run/join.ts';
 import type { Terminal } from '../context.ts';
@@ -32,10 +32,15 @@ export async function joinCommand(url: string, flags: JoinFlags, terminal: Termi
   const fingerprint = flags.fingerprint ?? process.env['FEDLORA_FINGERPRINT'];
   const view = progressView(terminal.log, terminal.paint);
   try {
+    const patience = numberFlag('--patience', flags.patience, { least: 1, most: 2_000_000 });
     const events = join({
       url,
       data: flags.data,
-      patience: numberFlag('--patience', flags.patience, { least: 1, most: 2_000_000 }),
+      patience,
+      onTrouble(why) {
+        view.clear();
+        say(printable(`${url} does not answer (${why}); tried again for up to ${duration(patience)}`));
+      },
       signal: interrupt.signal,
       dryRun: flags.dryRun ?? false,
       ...(token !== undefined && { token }),

@@ -25,7 +25,8 @@ import {
 } from '../protocol.ts';
 import { bytesAt, type PayloadFile } from '../payload-file.ts';
 import { Refusal } from '../refusal.ts';
-import type { Fetch } from './pinned.ts';
+import { jsonOf } from './answer.ts';
+import { requireTrusted, type Fetch } from './pinned.ts';
 import { openPart, wholeFile } from './download.ts';
 
 /** The server could not be reached for as long as the client has patience. */
@@ -44,6 +45,8 @@ export interface ApiOptions {
   readonly limit?: number;
   /** What carries requests where it is not `fetch`. */
   readonly fetch?: Fetch;
+  /** Told why the server does not answer, once until it does again. */
+  readonly trouble?: (why: string) => void;
 }
 
 /** A server's questions and answers. Lost connections, overload and a server being started anew are waited out. */
@@ -83,8 +86,9 @@ interface Asked {
 
 export const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
-export function openApi({ url, key, patience, signal, limit = 120, fetch: carry = fetch }: ApiOptions): Api {
+export function openApi({ url, key, patience, signal, limit = 120, fetch: carry = fetch, trouble }: ApiOptions): Api {
   const base = url.replace(/\/+$/, '');
+  let troubled = false;
 
   async function once({ method, path, json, bytes, headers, token }: Asked): Promise<Response> {
     const secret = token ?? key;
@@ -101,7 +105,7 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
       signal: AbortSignal.any([signal, AbortSignal.timeout(limit * 1000)]),
     });
     if (response.ok) return response;
-    const said = errorSchema.safeParse(await response.json().catch(() => undefined));
+    const said = errorSchema.safeParse(await jsonOf(response, `the answer to ${path}`));
     const { code, message } = said.success
       ? said.data.error
       : { code: 'unknown', message: `the server answered ${response.status}` };
@@ -113,15 +117,20 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
     const began = performance.now();
     for (let pause = 0.2; ; pause = Math.min(2 * pause, 15)) {
       try {
-        return await attempt();
+        const answer = await attempt();
+        troubled = false;
+        return answer;
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof Refusal && error.status !== 429 && error.status < 500) throw error;
         if (!(error instanceof Refusal) && !isConnection(error)) throw error;
+        requireTrusted(error, base);
+        const why = error instanceof Refusal ? error.message : reasonOf(error);
         if ((performance.now() - began) / 1000 + pause > patience) {
-          const why = error instanceof Refusal ? error.message : reasonOf(error);
           throw new Unreachable(`${base} did not answer for ${patience} s: ${why}`, { cause: error });
         }
+        if (!troubled) trouble?.(why);
+        troubled = true;
         // Many clients that lost one server come back at different times.
         await setTimeout(pause * (500 + 1000 * Math.random()), undefined, { signal });
       }
@@ -131,7 +140,7 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
   const ask = <T>(asked: Asked, schema: z.ZodType<T>): Promise<T> =>
     patiently(async () => {
       const response = await once(asked);
-      const parsed = schema.safeParse(await response.json());
+      const parsed = schema.safeParse(await jsonOf(response, `the answer to ${asked.path}`));
       if (parsed.success) return parsed.data;
       throw new Refusal(
         0,
@@ -172,7 +181,7 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
         ({ received, complete } = await patiently(async () => {
           try {
             const response = await once({ method: 'PUT', path: `uploads/${digest}`, bytes: piece, headers });
-            return uploadSchema.parse(await response.json());
+            return uploadSchema.parse(await jsonOf(response, `the answer to uploads/${digest}`));
           } catch (error) {
             // Cut, out of order or still being written: the server says how far it is.
             if (error instanceof Refusal && error.received !== undefined && error.status < 500) return uploaded(digest);

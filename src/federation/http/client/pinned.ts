@@ -3,6 +3,25 @@ import { Readable } from 'node:stream';
 import { connect } from 'node:tls';
 import { UserError } from '../../../errors.ts';
 
+/** What TLS says of a certificate that waiting does not mend. */
+const distrusted = [
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+];
+
+/** Throws UserError where a connection failed since nobody vouches for the server's certificate: trying again would end the same. */
+export function requireTrusted(error: unknown, server: string): void {
+  const { cause } = error as { cause?: unknown };
+  if (!(cause instanceof Error) || !distrusted.includes(String((cause as NodeJS.ErrnoException).code))) return;
+  throw new UserError(
+    `${server} shows a certificate that this machine has no reason to trust (${cause.message}): give --fingerprint, as the server prints it (or FEDLORA_FINGERPRINT); one of your own authority is trusted with NODE_EXTRA_CA_CERTS=its-certificate.pem`,
+    { cause: error },
+  );
+}
+
 /** How a client carries its requests: the same as `fetch` for what a client needs of it. */
 export type Fetch = (
   url: string,
