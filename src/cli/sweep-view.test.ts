@@ -39,6 +39,23 @@ function screen(isTTY: boolean) {
   };
 }
 
+test('a terminal too low for all arms has those under way, and one that does not know its size a table all the same', () => {
+  const arms = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+  const many = arms.map((arm) => cell(arm, 1));
+  const shownIn = (rows: number): string[] => {
+    const on = { ...screen(true), columns: 0, rows };
+    const view = sweepView(on, painter({ hasColors: () => false } as never), () => 0);
+    view.tell({ ...planned, arms, seeds: [1], cells: many });
+    view.tell({ kind: 'cell started', cell: many[6]!, known: false });
+    return on
+      .shown()
+      .split('\n')
+      .map((line) => line.slice(0, 4).trim());
+  };
+  expect(shownIn(7)).toEqual(['8 ru', 'seed', 'g', 'a', 'b', '… an', '0 of', '']);
+  expect(shownIn(0)).toEqual(['8 ru', 'seed', ...arms, '0 of', '']);
+});
+
 function play(isTTY: boolean): string {
   const on = screen(isTTY);
   let time = 0;

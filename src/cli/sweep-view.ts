@@ -71,10 +71,10 @@ export function sweepView(screen: Screen, paint: Paint, now: () => number = () =
     if (screen.isTTY !== true || plan === undefined || (!always && at - drawn < refresh)) return;
     drawn = at;
     clear();
-    const wide = Math.max(20, (screen.columns ?? 80) - 1);
-    const most = Math.max(2, (screen.rows ?? 24) - 2);
-    const rows = table(plan, (cell) => standings.get(key(cell))!).slice(0, most - 1);
-    for (const text of [...rows, status()]) {
+    // A terminal that does not know its size says 0.
+    const wide = Math.max(20, (screen.columns || 80) - 1);
+    const most = Math.max(3, (screen.rows || 24) - 3);
+    for (const text of [...table(plan, (cell) => standings.get(key(cell))!, most), status()]) {
       screen.write(`${cut(text, wide)}\n`);
       lines++;
     }
@@ -121,13 +121,17 @@ export function sweepView(screen: Screen, paint: Paint, now: () => number = () =
   };
 }
 
-/** Arms by rows, seeds by columns; of tuning, how many tries of an arm are done per seed. */
+/** Arms by rows, seeds by columns; of tuning, how many tries of an arm are done per seed. Of more than `most` arms those where most happens. */
 function table(
   { arms, seeds, cells }: Extract<SweepEvent, { kind: 'planned' }>,
   standing: (cell: Cell) => Standing,
+  most: number,
 ): string[] {
   const wide = Math.max(4, ...arms.map((arm) => arm.length));
-  const rows = arms.map((arm) => {
+  const rank = (arm: string): number =>
+    Math.min(...cells.filter((cell) => cell.arm === arm).map((cell) => urgency[standing(cell).at]));
+  const first = arms.length <= most ? arms : arms.toSorted((a, b) => rank(a) - rank(b)).slice(0, most - 1);
+  const rows = first.map((arm) => {
     const shown = seeds.map((seed) => {
       const own = cells.filter((cell) => cell.arm === arm && cell.seed === seed).map(standing);
       const done = own.filter(({ at }) => at === 'done').length;
@@ -135,8 +139,16 @@ function table(
     });
     return `${printable(arm).padEnd(wide)} ${shown.join(' ')}`;
   });
-  return [`${'seed'.padEnd(wide)} ${seeds.map((seed) => String(seed).padStart(11)).join(' ')}`, ...rows];
+  const others = arms.length - first.length;
+  return [
+    `${'seed'.padEnd(wide)} ${seeds.map((seed) => String(seed).padStart(11)).join(' ')}`,
+    ...rows,
+    ...(others === 0 ? [] : [`… and ${others} other arms`]),
+  ];
 }
+
+/** What is shown first where there is no room for everything. */
+const urgency: Readonly<Record<Standing['at'], number>> = { running: 0, failed: 1, waiting: 2, done: 3 };
 
 function shortly(standing: Standing): string {
   switch (standing.at) {
