@@ -76,7 +76,7 @@ describe('a model', () => {
   });
 
   test('that is not there is refused', async () => {
-    expectMistake(await resumeWith('model.path=nowhere'), /nowhere: no such folder/);
+    expectMistake(await resumeWith('model.path=nowhere'), /model\.path \(or --model\): \S*nowhere: no such folder/);
   });
 });
 

@@ -106,9 +106,11 @@ function repeatedLabels(value: unknown): Problem[] {
 /** All mistakes in one error, in the order of their places. */
 export function mistakes(problems: readonly Problem[], locate: Locate): UserError {
   const placed = problems.map((problem) => ({ problem, ...locate(problem) })).sort((a, b) => a.order - b.order);
-  const lines = placed.map(
+  const told = placed.map(
     ({ problem, text }) => `  ${text === '' ? '' : `${text}: `}${pathName(problem.path)}: ${problem.message}`,
   );
-  const count = problems.length === 1 ? 'a mistake' : `${problems.length} mistakes`;
+  // A number can break two rules of its schema, which are told in the same words.
+  const lines = [...new Set(told)];
+  const count = lines.length === 1 ? 'a mistake' : `${lines.length} mistakes`;
   return new UserError(`${count} in the configuration:\n${lines.join('\n')}`);
 }

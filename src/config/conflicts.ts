@@ -61,6 +61,18 @@ const rules: readonly Rule[] = [
       'combine.robust.share',
       '`rule: trimmed-mean` needs the share to cut at each end, e.g. 0.2',
     ),
+  (_has, get) => {
+    const [validation, test] = ['validation', 'test'].map((part) => get(`clients.split.${part}`));
+    const held = share(validation, 0.1) + share(test, 0.2);
+    return held < 1
+      ? []
+      : [
+          [
+            'clients.split',
+            `holds out ${Number(held.toFixed(4))} of every client's rows, so that none is left to train on: lower the shares`,
+          ],
+        ];
+  },
   only(['combine.robust.bad', 'combine.robust.distance'], 'combine.robust.rule', counting),
   only(['combine.robust.keep'], 'combine.robust.rule', ['multi-krum']),
   only(['combine.robust.share'], 'combine.robust.rule', ['trimmed-mean']),
@@ -92,6 +104,12 @@ export function conflicts(value: unknown): Problem[] {
     })),
   );
 }
+
+/** An amount of rows as a share, where it is one; `unset` is its default. */
+const share = (amount: unknown, unset: number): number => {
+  const value = amount ?? unset;
+  return typeof value === 'number' && value < 1 ? value : 0;
+};
 
 function oneOf(has: (key: string) => boolean, section: string): readonly (readonly [string, string])[] {
   if (!has(section)) return []; // the schema says that it is missing

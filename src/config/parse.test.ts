@@ -28,6 +28,22 @@ const messageOf = (act: () => unknown): string => {
   throw new Error('no error was thrown');
 };
 
+test('shares held out that leave no row to train on are a mistake of the configuration, the default counted', () => {
+  const split = (text: string): string => `${minimal}clients: { split: { ${text} } }\n`;
+  expect(messageOf(() => parse(split('validation: 0.7, test: 0.6')))).toContain(
+    'c.yaml:5:12: clients.split: holds out 1.3 of every client',
+  );
+  expect(messageOf(() => parse(split('validation: 0.8')))).toContain('holds out 1 of');
+  for (const right of ['validation: 0.7', 'validation: 100, test: 0.9', 'validation: given, test: 0.99'])
+    expect(() => parse(split(right))).not.toThrow();
+});
+
+test('a number that breaks two rules is one mistake', () => {
+  const message = messageOf(() => parse(`${minimal}seed: 99999999999999999999\n`));
+  expect(message).toMatch(/^a mistake in the configuration:\n {2}c\.yaml:5:7: seed: expected a whole number/);
+  expect(message.match(/seed: expected/g)).toHaveLength(1);
+});
+
 describe('a right configuration', () => {
   test('fills in defaults, labels and options, and makes paths absolute', () => {
     const config = parse(minimal);
@@ -226,6 +242,8 @@ train: { steps: 1, epochs: 1 }
     ['lora.rank=0', '--set lora.rank: lora.rank: expected a whole number of at least 1'],
     ['lora.rnak=2', '--set lora.rnak: lora.rnak: unknown key; did you mean `rank`?'],
     ['seed', '--set seed: expected key=value'],
+    ['...=2', '--set ...=2: expected key=value'],
+    ['methods[0].mu=-1', '--set methods[0].mu: methods[0].mu: expected a number of at least 0'],
     ['methods.7.mu=1', '--set methods.7.mu=1: `methods` is a list of 1: use an index from 0 to 1'],
     ['methods.x=1', '`methods` is a list of 1'],
     ['model.path.deep=1', '--set model.path.deep=1: `model.path` is not a section'],

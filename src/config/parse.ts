@@ -12,7 +12,7 @@ import {
 import { UserError } from '../errors.ts';
 import { checkConfig, type KnownMethods, type Locate } from './check.ts';
 import type { KeyPath } from './expected.ts';
-import type { Problem } from './problems.ts';
+import { pathName, type Problem } from './problems.ts';
 import type { RunConfig } from './schema.ts';
 
 export interface ParseOptions {
@@ -67,7 +67,7 @@ export function readDocument(
   if (!isMap(document.contents)) throw new UserError(`${file}: expected ${expected}`);
   const locate: Locate = (problem) => {
     const offset = nearest(document, problem)?.range?.[0];
-    if (offset === undefined) return { text: `--set ${problem.path.join('.')}`, order: Infinity };
+    if (offset === undefined) return { text: `--set ${pathName(problem.path)}`, order: Infinity };
     return { text: at(offset), order: offset };
   };
   return { document, locate };
@@ -110,8 +110,11 @@ function applySet(document: Document, set: string): void {
   if (equals < 1) throw wrong('expected key=value, e.g. --set train.rate=1e-3');
   const path = set
     .slice(0, equals)
+    // Mistakes are told as `methods[0].axis`; that form is as good.
+    .replaceAll(/\[(\d+)\]/g, '.$1')
     .split('.')
     .map((key) => (/^\d+$/.test(key) ? Number(key) : key));
+  if (path.includes('')) throw wrong('expected key=value, e.g. --set train.rate=1e-3');
   let value: unknown;
   try {
     value = parse(set.slice(equals + 1));

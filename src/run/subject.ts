@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { RunConfig } from '../config/schema.ts';
 import { loadClients, type LoadedData } from '../data/load.ts';
@@ -35,7 +36,14 @@ export async function* locate(
   { path, hub, revision }: RunConfig['model'],
   signal?: AbortSignal,
 ): AsyncGenerator<Fetching, string> {
-  if (path !== undefined) return path;
+  if (path !== undefined) {
+    if (existsSync(path)) return path;
+    throw new UserError(
+      kind === 'model'
+        ? `model.path (or --model): ${path}: no such folder`
+        : `data.path: ${path}: no such file or folder`,
+    );
+  }
   if (hub === undefined)
     throw new UserError('`serve`: the data of this configuration are with its clients. Run it with `fedlora serve`.');
   const request = { kind, id: hub, ...(revision !== undefined && { revision }), ...(signal && { signal }) };

@@ -109,6 +109,8 @@ describe('openModelFolder', () => {
 
   it('refuses folders that are not there, or are no models', async () => {
     await expect(openModelFolder(join(folder, 'x'))).rejects.toThrow(/x: no such folder/);
+    await writeFile(join(folder, 'file'), '');
+    await expect(openModelFolder(join(folder, 'file'))).rejects.toThrow(/file: is a file; a model is a folder/);
     await expect(openModelFolder(folder)).rejects.toThrow(
       /has no config\.json; a model is a folder as transformers' save_pretrained writes it/,
     );

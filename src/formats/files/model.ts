@@ -1,11 +1,10 @@
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { UserError } from '../../errors.ts';
 import { parseConfig, type LlamaConfig } from '../../models/config.ts';
 import { checkWeights } from '../../models/fit.ts';
 import { dtypeBytes, toFloat32 } from '../dtype.ts';
 import { firstNonFinite } from '../finite.ts';
-import { exists } from './hub-cache.ts';
 import { readOptionalJson } from './json.ts';
 import { openSafetensors, type StoredTensor, type TensorStore } from './safetensors.ts';
 
@@ -23,15 +22,14 @@ export interface ModelFolder {
  */
 export async function openModelFolder(folder: string): Promise<ModelFolder> {
   const path = resolve(folder);
+  const kind = await stat(path).catch(() => undefined);
+  if (kind === undefined) throw new UserError(`${path}: no such folder`);
+  if (!kind.isDirectory())
+    throw new UserError(`${path}: is a file; a model is a folder as transformers' save_pretrained writes it`);
   const where = join(path, 'config.json');
   const json = await readOptionalJson(where);
   if (json === undefined) {
-    const there = await exists(path);
-    throw new UserError(
-      there
-        ? `${path}: has no config.json; a model is a folder as transformers' save_pretrained writes it`
-        : `${path}: no such folder`,
-    );
+    throw new UserError(`${path}: has no config.json; a model is a folder as transformers' save_pretrained writes it`);
   }
   const config = parseConfig(json, where, await readOptionalJson(join(path, 'generation_config.json')));
   const store = await openSafetensors(path);
