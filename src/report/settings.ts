@@ -31,8 +31,15 @@ export function settingsList(summary: Summary): Markup {
   </dl>`;
 }
 
-/** A method's options as `key value, key value`. */
+/** A method's options as `key value, section.key value`. */
 export const optionsText = (options: Readonly<Record<string, unknown>>): string =>
-  Object.entries(options)
+  flat(options)
     .map(([key, value]) => `${key} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join(', ');
+
+const flat = (options: object): (readonly [string, unknown])[] =>
+  Object.entries(options).flatMap(([key, value]: [string, unknown]) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? flat(value).map(([inner, own]) => [`${key}.${inner}`, own] as const)
+      : [[key, value] as const],
+  );

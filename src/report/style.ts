@@ -26,6 +26,7 @@ nav a:hover{color:var(--text);text-decoration:underline}
 .steps .how{color:var(--muted);font-size:.88rem;line-height:1.45;overflow-wrap:anywhere}
 figure{margin:1.1rem 0 0;break-inside:avoid}
 figcaption{max-width:44rem;margin:0 0 .8rem}
+figure+p{margin-top:1.3rem}
 svg{display:block;max-width:100%;height:auto;overflow:visible;font-family:inherit}
 svg text{white-space:pre}
 .narrow{display:none}

@@ -59,3 +59,15 @@ export function fit(text: string, width: number): string {
   }
   return `${kept.trimEnd()}…`;
 }
+
+/** The same with the ellipsis in the middle: arms of one grid differ at their ends. */
+export function fitEnds(text: string, width: number): string {
+  const line = plain(text);
+  if (textWidth(line) <= width) return line;
+  let end = '';
+  for (const character of Array.from(line).reverse()) {
+    if (textWidth(`${character}${end}`) > width / 2 - 6) break;
+    end = character + end;
+  }
+  return `${fit(line, width - textWidth(end))}${end}`;
+}

@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import type { Markup } from '../../report/markup.ts';
 import { methodColor } from '../../report/palette.ts';
-import { draw, fit, narrowWidth, responsive, textWidth } from '../../report/svg.ts';
+import { draw, fitEnds, narrowWidth, responsive, textWidth } from '../../report/svg.ts';
 import type { Comparison } from '../compare-arms.ts';
 import { comparisonName, signed } from '../words.ts';
 
@@ -70,7 +70,7 @@ export const clientDifferencesPlot = (comparison: Comparison, baseline: string, 
             y: 'y',
             dx: -room,
             textAnchor: 'start',
-            text: ({ label }: (typeof rows)[number]) => fit(label, room - 8),
+            text: ({ label }: (typeof rows)[number]) => fitEnds(label, room - 8),
           }),
         ],
         color: { type: 'identity' },

@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import type { Markup } from '../../report/markup.ts';
 import { methodColor } from '../../report/palette.ts';
-import { draw, fit, narrowWidth, responsive, textWidth } from '../../report/svg.ts';
+import { draw, fitEnds, narrowWidth, responsive, textWidth } from '../../report/svg.ts';
 import type { Comparison, Difference, SweepAnalysis } from '../compare-arms.ts';
 import { comparisonName, interval, signed } from '../words.ts';
 
@@ -108,7 +108,7 @@ function atWidth(comparison: Comparison, baseline: string, order: readonly strin
         y: 'y',
         dx: -room,
         textAnchor: 'start',
-        text: ({ one }: Row) => fit(one.label, room - 8),
+        text: ({ one }: Row) => fitEnds(one.label, room - 8),
       }),
       Plot.text(rows, { frameAnchor: 'right', y: 'y', dx: numbers, textAnchor: 'end', text }),
     ],

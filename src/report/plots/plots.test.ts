@@ -4,7 +4,7 @@ import { summaryFixture } from '../../../tests/summary-fixture.ts';
 import { clientIds } from '../facts.ts';
 import type { Markup } from '../markup.ts';
 import type { PersonalScores, Summary } from '../summary.ts';
-import { fit, textWidth } from '../svg.ts';
+import { fit, fitEnds, textWidth } from '../svg.ts';
 import { clientsPlot } from './clients.ts';
 import { dataPlot } from './data.ts';
 import { matrixPlot } from './matrix.ts';
@@ -133,4 +133,12 @@ it('cuts labels to their room', () => {
   expect(cut).toMatch(/^a name .*…$/);
   expect(textWidth(cut)).toBeLessThanOrEqual(80);
   expect(fit('日本語日本語', 40)).toBe('日本…');
+});
+
+it('names of one grid stay apart where they are cut in the middle', () => {
+  expect(fitEnds('short', 100)).toBe('short');
+  const [column, row] = ['ours (axis column)', 'ours (axis row)'].map((name) => fitEnds(name, 84));
+  expect(column).toMatch(/^ours.*….*umn\)$/);
+  expect(row).toMatch(/^ours.*….*row\)$/);
+  for (const cut of [column!, row!]) expect(textWidth(cut)).toBeLessThanOrEqual(84);
 });

@@ -83,6 +83,8 @@ function panel(line: Line, all: readonly Line[], width: number, height: number):
     .flatMap((other, z) => points(other, 'validation').map((point) => ({ ...point, z })));
   const end = (own.length > 0 ? own : train).slice(-1);
   const late = (end[0]?.at ?? 0) > last * 0.85;
+  // Beside a first and only point the axis has its numbers.
+  const early = !late && (end[0]?.at ?? last) < last * 0.12;
   const options: Plot.PlotOptions = {
     width,
     height,
@@ -118,8 +120,8 @@ function panel(line: Line, all: readonly Line[], width: number, height: number):
         y: 'value',
         text: (point: Point) => loss(point.value),
         dy: 13,
-        dx: late ? 3 : 0,
-        textAnchor: late ? 'end' : 'middle',
+        dx: late ? 3 : early ? -3 : 0,
+        textAnchor: late ? 'end' : early ? 'start' : 'middle',
         fontWeight: own.length > 0 ? 600 : 400,
         stroke: 'var(--page)',
         strokeWidth: 4,
