@@ -1,15 +1,5 @@
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  cpSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  truncateSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -18,7 +8,6 @@ import { sumsOf } from '../src/evaluate/score.ts';
 import type { Sums } from '../src/evaluate/sums.ts';
 import { toPayload } from '../src/federation/http/payload.ts';
 import { PROTOCOL } from '../src/federation/http/protocol.ts';
-import { fileDigest, LARGE } from '../src/formats/files/digest.ts';
 import { readTensors } from '../src/formats/files/safetensors.ts';
 import { initAdapter } from '../src/lora/init.ts';
 import type { Stage } from '../src/methods/stage.ts';
@@ -71,7 +60,6 @@ interface Answer {
   readonly refused: Readonly<Record<string, string | null>>;
   /** What was said of each model; null where it is the run's. */
   readonly models: readonly (string | null)[];
-  readonly large: readonly string[];
   readonly sums: Sums;
 }
 
@@ -92,7 +80,7 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
     }));
   };
 
-  /** Folders with the base model and with others, and two large files of which a hash is kept: it is of neither, and one has changed. */
+  /** Folders with the base model and with others. */
   const otherModels = async (): Promise<object> => {
     const { signal } = new AbortController();
     const { result: files } = await collect(modelFiles(model, signal));
@@ -105,17 +93,7 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
       bytes[bytes.length >> 1]! ^= 1;
       writeFileSync(at(name, file), bytes);
     }
-    for (const name of ['kept', 'changed']) {
-      writeFileSync(at(name), '');
-      truncateSync(at(name), LARGE);
-      await collect(fileDigest(at(name), signal, at('cache', 'fedlora', 'sha256')));
-    }
-    for (const name of readdirSync(at('cache', 'fedlora', 'sha256')))
-      writeFileSync(at('cache', 'fedlora', 'sha256', name), 'f'.repeat(64));
-    const handle = openSync(at('changed'), 'r+');
-    writeSync(handle, Uint8Array.of(1), 0, 1, LARGE >> 1);
-    closeSync(handle);
-    return { files, models: folders.map(([name]) => at(name)), large: [at('kept'), at('changed')] };
+    return { files, models: folders.map(([name]) => at(name)) };
   };
 
   beforeAll(async () => {
@@ -158,7 +136,7 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
     writeFileSync(at('asked.json'), JSON.stringify(asked));
     const script = resolve(root, 'tests/support/python_work.py');
     await promisify(execFile)(python!, [script, space.path], {
-      env: { ...process.env, PYTHONPATH: folder, PYTHONDONTWRITEBYTECODE: '1', XDG_CACHE_HOME: at('cache') },
+      env: { ...process.env, PYTHONPATH: folder, PYTHONDONTWRITEBYTECODE: '1' },
       timeout: 220_000,
     });
     answer = JSON.parse(readFileSync(at('answer.json'), 'utf8')) as Answer;
@@ -177,6 +155,7 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
       seed: config.seed,
       stage: stage.name,
       round: 0,
+      rounds: 1,
       signal: new AbortController().signal,
     });
     const { result, yielded } = await collect(stage.work(received.get(name)!, undefined, kit));
@@ -230,22 +209,15 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
     expect(answer.models).toEqual([null, other('flipped', 'model.safetensors'), other('configured', 'config.json')]);
   });
 
-  test('the hash of a large file is kept where this project keeps it, and not believed once the file has changed', () => {
-    const changed = new Uint8Array(LARGE);
-    changed[LARGE >> 1] = 1;
-    expect(answer.large).toEqual(['f'.repeat(64), createHash('sha256').update(changed).digest('hex')]);
-  });
-
   test.each([
-    ['another method', 'the method `scaffold`'],
-    ['a guard', 'the guard `clip`'],
+    ['another method', '`serverRate: 1` of `scaffold`, `use: scaffold` of `scaffold`'],
+    ['a guard', "`guards: [{'use': 'clip', 'norm': 1}]`"],
     ['a kept optimizer', '`optimizerState: keep` of `fedit`'],
     ['an ablation', '`local.part: direction` of `fedlora-optimizer`'],
-    ['the best of many', '`train.keepBest`'],
+    ['the best of many', '`keepBest.every: 2` of `train`'],
     ['another format', '`data.format: dolly`'],
+    ['two things', '`combine: secure`, `clients.split: given`'],
   ])('refuses %s by name', (name, what) => {
-    expect(answer.refused[name]).toBe(
-      `this run has ${what}, which this client does not do: take part with \`fedlora join\``,
-    );
+    expect(answer.refused[name]).toBe(`this run has ${what}, which this client does not do: use \`fedlora join\``);
   });
 });

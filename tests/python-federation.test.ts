@@ -3,6 +3,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { auditIn } from '../src/federation/audit.ts';
+import { openDatabase } from '../src/federation/database.ts';
 import { readTensors } from '../src/formats/files/safetensors.ts';
 import type { Summary } from '../src/report/summary.ts';
 import { getTensor, shapeDifference } from '../src/tensor/tensors.ts';
@@ -134,6 +136,15 @@ describe.skipIf(python === undefined)(`a federation of two TypeScript clients an
         expect(Object.keys(global.clients)).toEqual(names);
         expect(Object.keys(personal!.clients)).toEqual(names);
       }
+      // The audit names what each client was computed by.
+      const database = openDatabase(folder.at('server', 'journal.sqlite'));
+      const audit = auditIn(database).read(0, 1000);
+      database.close();
+      const joins = new Map(
+        audit.filter(({ what }) => what === 'joined').map(({ client, detail }) => [client, detail]),
+      );
+      expect(joins.get('cobalt')).toMatch(/Python 3\.\d+\.\d+, torch \d\S+, peft \d\S+/);
+      expect(joins.get('birch')).toMatch(/Node v\d+.*, ONNX Runtime \d/);
       // Every round had all three.
       const events = readFileSync(folder.at('server', 'metrics.jsonl'), 'utf8').trimEnd().split('\n');
       const rounds = events

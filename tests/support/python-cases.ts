@@ -97,6 +97,7 @@ export const refused = {
   'a kept optimizer': configured({ methods: [{ use: 'fedit', optimizerState: 'keep' }] }),
   'an ablation': configured(optimizer({ local: { part: 'direction' } })),
   'the best of many': configured({ train: { ...training, keepBest: { every: 2 } } }),
+  'two things': configured({ combine: 'secure', clients: { split: { test: 'given' } } }),
   'another format': configured({ data: { format: 'dolly' } }),
 };
 

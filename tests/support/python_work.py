@@ -19,12 +19,12 @@ rows = [(row["ids"], row["labels"]) for row in asked["rows"]]
 losses = []
 for case in asked["cases"]:
     seen = []
-    beat = lambda step, steps, loss, batches: seen.append(loss)
+    beat = lambda steps, loss, rows: seen.append(loss)
     received = load_file(folder / f"received-{case['name']}.safetensors")
     update, weight, own = client.work(learner, case["config"], case["place"], received, rows, random.Random(1), beat)
     result = {key: value.cpu().contiguous() for key, value in (update or own).items()}
     save_file(result, folder / f"result-{case['name']}.safetensors")
-    losses.append({"name": case["name"], "losses": seen, "weight": weight, "sent": update is not None})
+    losses.append({"name": case["name"], "losses": seen, "weight": weight, "sent": bool(update)})
 
 tokenizer = AutoTokenizer.from_pretrained(model)
 read = {}
@@ -54,7 +54,6 @@ answer = {
     "read": read,
     "refused": refused,
     "models": models,
-    "large": [client.sha256_of(Path(path)) for path in asked["large"]],
     "sums": learner.sums(global_factors, rows, 2),
 }
 (folder / "answer.json").write_text(json.dumps(answer))
