@@ -229,7 +229,7 @@ describe('methods and usage', () => {
   });
 
   test.each([
-    [['rum', config], /unknown command 'rum'/],
+    [['rum', config], /unknown command 'rum'[\s\S]*with --help it says what there is/],
     [['run'], /missing required argument 'config\.yaml'/],
     [['run', config, '--sed', '1'], /unknown option '--sed'/],
     [['run', folder.at('none.yaml')], /none\.yaml: there is no such file/],

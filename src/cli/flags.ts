@@ -22,13 +22,16 @@ export function amountFlag(flag: keyof typeof units, text: string): number {
 export function numberFlag(
   flag: string,
   text: string,
-  bounds: { readonly least: number; readonly most?: number; readonly whole?: boolean },
+  bounds: { readonly most?: number; readonly whole?: boolean } & (
+    | { readonly least: number; readonly above?: never }
+    | { readonly above: number; readonly least?: never }
+  ),
 ): number {
   const value = text.trim() === '' ? NaN : Number(text);
-  const { least, most = Infinity, whole = false } = bounds;
-  if (value >= least && value <= most && (!whole || Number.isSafeInteger(value))) return value;
+  const { least = -Infinity, above = -Infinity, most = Infinity, whole = false } = bounds;
+  if (value >= least && value > above && value <= most && (!whole || Number.isSafeInteger(value))) return value;
   const kind = whole ? 'a whole number' : 'a number';
   throw new UserError(
-    `${flag}: expected ${kind} of at least ${least}${most < Infinity ? ` and at most ${most}` : ''}, got ${text}`,
+    `${flag}: expected ${kind} ${bounds.above === undefined ? `of at least ${least}` : `above ${above}`}${most < Infinity ? ` and at most ${most}` : ''}, got ${text}`,
   );
 }

@@ -24,6 +24,7 @@ export function program(terminal: Terminal): Command {
     .option('--verbose', 'show where unexpected errors happened (or set FEDLORA_DEBUG=1)')
     .exitOverride()
     .showSuggestionAfterError()
+    .showHelpAfterError('with --help it says what there is')
     .configureOutput({ writeOut: (text) => terminal.out.write(text), writeErr: (text) => terminal.log.write(text) });
 
   fedlora

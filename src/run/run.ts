@@ -22,6 +22,7 @@ import type { Progress } from './events.ts';
 import { configText, FRESH, runFolder, runKey, stateOf, type RunFolder } from './folder.ts';
 import { withGuards } from './guards.ts';
 import { memoryMeter } from './memory.ts';
+import { checkMinimum } from './minimum.ts';
 import { forNewClients } from './new-clients.ts';
 import { checkRobust, robustOf } from './robust.ts';
 import { checkSecure, secureOf } from './secure.ts';
@@ -114,6 +115,7 @@ async function* wholeRun(
   const all = await openData(config, yield* locate('dataset', config.data, signal), model, signal);
   const data = options.scoreOn === 'validation' ? onValidation(all) : all;
   const proxy = data.proxy.length > 0;
+  checkMinimum(config, data.clients.length, proxy);
   checkRobust(config, laidOut, data.clients.length, proxy);
   checkSecure(config, laidOut, data.clients.length, known, proxy);
   const methods = withGuards(config, laidOut, { clients: data.clients.map(({ id }) => id), proxy, known });

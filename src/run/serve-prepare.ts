@@ -17,6 +17,7 @@ import { withGuards } from './guards.ts';
 import { modelFiles, type ModelFile } from './model-digest.ts';
 import { knownMethods, layOut, type LaidOut } from './methods.ts';
 import { withoutRanks } from './own-ranks.ts';
+import { checkMinimum } from './minimum.ts';
 import { checkRobust } from './robust.ts';
 import { checkSecure } from './secure.ts';
 import { layoutOf, locate, openModel, openServerRows, type Fetching, type OpenModel } from './subject.ts';
@@ -65,6 +66,7 @@ export async function* prepareToServe(
   const proxy = typeof rows === 'object';
   const methods = withGuards(config, laidOut, { clients: names, proxy, known });
   requireParticipants(config, methods, names, proxy);
+  checkMinimum(config, names.length, proxy);
   checkRobust(config, methods, names.length, proxy);
   checkSecure(config, laidOut, names.length, known);
   const own = proxy ? await openServerRows(config, rows.path, model, signal) : undefined;

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { createTemplate } from '../../data/template.ts';
 import { UserError } from '../../errors.ts';
@@ -51,7 +52,7 @@ export async function generateCommand(
 ): Promise<void> {
   const maxNewTokens = numberFlag('--max-new-tokens', flags.maxNewTokens, { least: 1, whole: true });
   const temperature = numberFlag('--temperature', flags.temperature, { least: 0 });
-  const topP = numberFlag('--top-p', flags.topP, { least: Number.MIN_VALUE, most: 1 });
+  const topP = numberFlag('--top-p', flags.topP, { above: 0, most: 1 });
   const random = stream(numberFlag('--seed', flags.seed, { least: 0, whole: true }), 'generate');
   const speaker = flags.run === undefined ? fromFlags(flags) : await fromRun(flags.run, flags);
   const interrupt = onInterrupt(terminal.say);
@@ -107,6 +108,10 @@ async function fromRun(path: string, flags: GenerateFlags): Promise<Speaker> {
     if (flags[flag] !== undefined) throw new UserError(`--run knows its model and adapters: leave out --${flag}`);
   }
   const folder = runFolder(path);
+  if (!existsSync(folder.config))
+    throw new UserError(
+      `--run: ${path} is no run's folder: it has no config.yaml. Give the folder that was --out, e.g. runs/quickstart`,
+    );
   const config = await readConfig(folder.config);
   const speaker = {
     model: config.model,
