@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import type { Sums } from '../../evaluate/sums.ts';
-import { BOX_BYTES, secureStages } from '../secure/messages.ts';
-import { SHARE_BYTES } from '../secure/shamir.ts';
+import { secureStages } from '../secure/messages.ts';
 
 /** The version of everything here; both sides refuse another. */
 export const PROTOCOL = 1;
@@ -24,9 +23,6 @@ export const SOCKETS_EACH = 2;
 /** Largest message to a client over a WebSocket, bytes: a task names all its payloads. */
 export const TOLD_BYTES = 2 ** 20;
 
-/** Largest message of a secure sum to a client, bytes: that of ten thousand clients has less. */
-export const SUM_BYTES = 4 * 2 ** 20;
-
 /** Bytes of one upload request, so that a cut costs little. */
 export const UPLOAD_PIECE = 8 * 2 ** 20;
 
@@ -43,7 +39,7 @@ export const taskIdSchema = z.string().regex(/^[0-9a-f]{32}$/);
 export const secretSchema = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
 
 /** So many bytes in base64url. */
-const encoded = (bytes: number): z.ZodString => {
+export const encoded = (bytes: number): z.ZodString => {
   const letters = Math.ceil((bytes * 4) / 3);
   return z.string().regex(new RegExp(`^[A-Za-z0-9_-]{${letters}}$`));
 };
@@ -56,10 +52,10 @@ export const clientNameSchema = z.string().regex(/^[\p{L}\p{N}][\p{L}\p{N}._-]{0
 export const blobSchema = z.strictObject({ digest: digestSchema, size: count() });
 export type BlobRef = z.output<typeof blobSchema>;
 
-/** What anybody may know of a run before taking part: no names of clients, no paths. */
 /** A file of the base model: its name, its size and the SHA-256 of all its bytes. */
 const modelFileSchema = z.strictObject({ name: z.string().max(300), bytes: count(), sha256: digestSchema });
 
+/** What anybody may know of a run before taking part: no names of clients, no paths. */
 export const descriptionSchema = z.strictObject({
   protocol: z.number().int(),
   fedlora: z.string().max(100),
@@ -172,7 +168,7 @@ export const taskSchema = z.discriminatedUnion('kind', [
     /** 32 random bytes in hexadecimal, new for each sum. */
     session: digestSchema,
     stage: z.enum(secureStages),
-    /** What this stage asks, as JSON: in the first the setup (`setupSchema`), then messages of the sum. */
+    /** What this stage asks, as JSON: in the first the setup (sum-protocol.ts), then messages of the sum. */
     message: blobSchema,
   }),
 ]);
@@ -180,35 +176,6 @@ export type TaskMessage = z.output<typeof taskSchema>;
 export type TrainMessage = Extract<TaskMessage, { kind: 'train' }>;
 export type EvaluateMessage = Extract<TaskMessage, { kind: 'evaluate' }>;
 export type SumMessage = Extract<TaskMessage, { kind: 'sum' }>;
-
-/** Who a sum is among: their identities, in the order of their numbers, zeros for one that has none; numbers of a vector. */
-export const setupSchema = z.strictObject({ identities: z.array(identitySchema).min(3).max(10_000), length: count() });
-
-const number = (): z.ZodNumber => count().max(0xffff_ffff);
-/** No message has more. */
-const MOST_NEIGHBOURS = 512;
-const sharesOf = () => z.array(z.strictObject({ of: number(), share: encoded(SHARE_BYTES) })).max(MOST_NEIGHBOURS);
-
-/** A client's answers in a secure sum; the masked vector is an upload. How many of each fit is the sum's own to say. */
-export const sumAnswerSchema = z.discriminatedUnion('kind', [
-  z.strictObject({
-    kind: z.literal('advert'),
-    from: number(),
-    maskKey: encoded(32),
-    sealKey: encoded(32),
-    seedHash: encoded(32),
-    signature: encoded(64),
-  }),
-  z.strictObject({
-    kind: z.literal('shares'),
-    from: number(),
-    boxes: z.array(z.strictObject({ to: number(), box: encoded(BOX_BYTES) })).max(MOST_NEIGHBOURS),
-  }),
-  z.strictObject({ kind: z.literal('masked'), from: number(), digest: digestSchema }),
-  z.strictObject({ kind: z.literal('vouch'), from: number(), signature: encoded(64) }),
-  z.strictObject({ kind: z.literal('reveal'), from: number(), seeds: sharesOf(), keys: sharesOf() }),
-]);
-export type SumAnswer = z.output<typeof sumAnswerSchema>;
 
 export const nextSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('task'), task: taskSchema }),

@@ -9,7 +9,8 @@ import { keyPair } from '../secure/keys.ts';
 import { digestOf } from './client/api.ts';
 import { sumParty, type SumParty } from './client/sums.ts';
 import { takePart } from './client/take-part.ts';
-import { PROTOCOL, type SumAnswer } from './protocol.ts';
+import { PROTOCOL } from './protocol.ts';
+import type { SumAnswer } from './sum-protocol.ts';
 
 const { tools } = secureTools();
 const nothing = { step: 0, steps: 0, tokens: 0, processed: 0, lossSum: 0 };

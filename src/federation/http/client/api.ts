@@ -19,12 +19,12 @@ import {
   type Next,
   type OutcomeMessage,
   type Self,
-  type SumAnswer,
   type Totals,
   type UpdateMessage,
 } from '../protocol.ts';
 import { bytesAt, type PayloadFile } from '../payload-file.ts';
 import { Refusal } from '../refusal.ts';
+import type { SumAnswer } from '../sum-protocol.ts';
 import { jsonOf } from './answer.ts';
 import { requireTrusted, type Fetch } from './pinned.ts';
 import { openPart, wholeFile } from './download.ts';

@@ -1,4 +1,5 @@
-import { noTotals, SUM_BYTES, type SumMessage } from '../protocol.ts';
+import { noTotals, type SumMessage } from '../protocol.ts';
+import { SUM_BYTES } from '../sum-protocol.ts';
 import { Refusal } from '../refusal.ts';
 import { digestOf } from './api.ts';
 import type { TakePart, TakingPart } from './take-part.ts';

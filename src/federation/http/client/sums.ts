@@ -11,7 +11,8 @@ import { fromWire, toWire } from '../../secure/wire.ts';
 import { readTensors } from '../../../formats/files/safetensors.ts';
 import type { SumNoise } from '../../../methods/stage.ts';
 import type { Tensors } from '../../../tensor/tensor.ts';
-import { noTotals, setupSchema, type SumAnswer, type SumMessage, type UpdateMessage } from '../protocol.ts';
+import { noTotals, type SumMessage, type UpdateMessage } from '../protocol.ts';
+import { setupSchema, type SumAnswer } from '../sum-protocol.ts';
 import { digestOf } from './api.ts';
 import type { ClientState, Undecided } from './state.ts';
 

@@ -14,7 +14,6 @@ import {
   readinessSchema,
   readyRequestSchema,
   selfSchema,
-  sumAnswerSchema,
   SOCKET_PATH,
   sumsAnswerSchema,
   taskIdSchema,
@@ -25,6 +24,7 @@ import {
 } from '../protocol.ts';
 import { contentRange, requestedRange } from '../ranges.ts';
 import { Refusal } from '../refusal.ts';
+import { sumAnswerSchema } from '../sum-protocol.ts';
 import { answered, route, type Call, type HttpParts, type Route } from './call.ts';
 
 /** What a server answers; docs/protocol.md. */

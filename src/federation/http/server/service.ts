@@ -6,12 +6,12 @@ import {
   type JoinMessage,
   type Next,
   type OutcomeMessage,
-  type SumAnswer,
   type SumsAnswer,
   type Totals,
   type UpdateMessage,
 } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
+import type { SumAnswer } from '../sum-protocol.ts';
 import { requireCounts, requireFitting } from './admission.ts';
 import type { Blobs } from './blobs.ts';
 import { requireSums } from './check-sums.ts';

@@ -5,7 +5,7 @@ import type { HoldSum } from '../../secure/combiner.ts';
 import { secureServer, type SecureSum } from '../../secure/server.ts';
 import { fromWire, toWire } from '../../secure/wire.ts';
 import { interrupted } from '../../task.ts';
-import type { SumAnswer } from '../protocol.ts';
+import type { SumAnswer } from '../sum-protocol.ts';
 import { Refusal } from '../refusal.ts';
 import type { Blobs } from './blobs.ts';
 import type { Desk, Offer } from './desk.ts';
