@@ -78,6 +78,39 @@ describe('HetLoRA', () => {
     }
   });
 
+  it('trains with that penalty: where the loss is flat, the tail alone moves, towards 0, by Adam’s rate', async () => {
+    const start = toyAdapter(layout, 5);
+    const trained = async (lambda: number): Promise<Tensors> => {
+      const [stage] = hetlora.stages({ gamma: 0.5, lambda, prune: false }, contextOf(layout));
+      const kit = exactKit((factors) => scale(factors, 0), { client: 'c0' });
+      const { updates } = await oneRound(stage!, begin(stage!, start, ['c0']), [{ kit }]);
+      return updates.get('c0')!;
+    };
+    for (const [key, { data }] of await trained(0.1)) {
+      const inTail = (i: number): boolean => (key === keyOfA('m0') ? i >= 5 : i % 2 === 1);
+      for (const [i, x] of data.entries())
+        expect(x).toBeCloseTo(inTail(i) ? -plainTraining.rate * Math.sign(start.factors.get(key)!.data[i]!) : 0, 5);
+    }
+    for (const { data } of (await trained(0)).values()) expect(data.every((x) => x === 0)).toBe(true);
+  });
+
+  it('keeps its tail with `prune: false`, shrunk or not', async () => {
+    const train = { ...plainTraining, rate: 0.1, length: { steps: 30 } };
+    const [stage] = hetlora.stages({ gamma: 0.5, lambda: 0, prune: false }, contextOf(layout, { train }));
+    const kit = exactKit((factors) => factors, { client: 'c0' });
+    const { mine } = await oneRound(stage!, begin(stage!, toyAdapter(layout, 5), ['c0']), [{ kit }]);
+    expect(mine.get('c0')).toEqual({ client: 'c0', kept: 2 });
+  });
+
+  it('counts ⌊γ·rank⌋ as on paper: 0.58·50 is 28.999999999999996 in float64', async () => {
+    const on = toyLayout({ rank: 50 });
+    const train = { ...plainTraining, length: { steps: 3 } };
+    const [stage] = hetlora.stages({ gamma: 0.58, lambda: 0 }, contextOf(on, { train }));
+    const kit = exactKit((factors) => factors, { client: 'c0' });
+    const { mine } = await oneRound(stage!, begin(stage!, toyAdapter(on, 5), ['c0']), [{ kit }]);
+    expect(mine.get('c0')).toEqual({ client: 'c0', kept: 29 });
+  });
+
   it('drops a tail that has shrunk, and keeps it dropped', async () => {
     const [stage] = hetlora.stages(
       { gamma: 0.5, lambda: 0 },

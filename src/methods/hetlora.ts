@@ -112,7 +112,8 @@ function pruning(options: Pruning): Stage {
       const kept = before?.kept ?? rankOf(kit.client);
       const own = layoutAtRank(layout, kept);
       const start = factorsAtRank(own, received);
-      const from = Math.floor(gamma * kept);
+      // 0.58·50 is 28.999999999999996 in float64.
+      const from = Math.floor(gamma * kept + 1e-9);
       const training = { ...options, layout: own, parametrisation: allFactors(), optimizerState: 'reset' } as const;
       const penalised = lambda > 0 && from < kept && { correct: () => addTailPenalty(own, from, lambda) };
       const { update, weight } = yield* trainFactors({ ...training, ...penalised }, start, {}, kit);
