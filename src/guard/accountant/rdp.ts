@@ -79,12 +79,13 @@ export function epsilonOfRdp(
  */
 function wholeOrder(order: number, noise: number, rate: number): number {
   const terms: number[] = [];
+  const [logRate, logRest] = [Math.log(rate), Math.log1p(-rate)];
   let logChoose = 0;
   for (let i = 1; i <= order; i++) {
     logChoose += Math.log((order - i + 1) / i);
     if (i === 1) continue;
     const power = (i * i - i) / (2 * noise * noise);
-    terms.push(logChoose + i * Math.log(rate) + (order - i) * Math.log1p(-rate) + logExpMinusOne(power));
+    terms.push(logChoose + i * logRate + (order - i) * logRest + logExpMinusOne(power));
   }
   return logSumExp(terms);
 }
