@@ -77,6 +77,12 @@ it('takes A and B from the leading singular vectors of the mean gradient of the 
   }
 });
 
+it('has that gradient from the clients of a round, or with `gradient: proxy` from the server’s own rows', () => {
+  const participants = (options: object) => fedSb.stages(options, contextOf(layout)).map((stage) => stage.participants);
+  expect(participants({})).toEqual(['sampled', 'sampled']);
+  expect(participants({ gradient: 'proxy' })).toEqual(['proxy', 'sampled']);
+});
+
 it('refuses to go on from an adapter that has learnt', () => {
   const [stage] = fedSb.stages({}, contextOf(layout));
   expect(() => begin(stage!, toyAdapter(layout, 1))).toThrow('cannot go on from an adapter');

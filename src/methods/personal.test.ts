@@ -169,3 +169,25 @@ describe('FedDPA', () => {
     expect(first).toEqual(zerosLike(new Map([['b', tensor([12], first)]])).get('b')!.data);
   });
 });
+
+it.each([
+  [{ steps: 3 }, 4, 0.5, { steps: 6 }],
+  [{ epochs: 2 }, 10, 0.25, { epochs: 5 }],
+  [{ steps: 1 }, 2, 0.1, { steps: 1 }],
+] as const)(
+  'local-only has the work of all rounds a client is in: %j, %d rounds at %d',
+  async (length, rounds, fraction, all) => {
+    const [stage] = localOnly.stages({}, contextOf(layout, { rounds, fraction, train: { ...plainTraining, length } }));
+    const asked: unknown[] = [];
+    const kit = exactKit((at) => at, { client: 'c0' });
+    const listening: typeof kit = {
+      ...kit,
+      train(request) {
+        asked.push(request.length);
+        return kit.train(request);
+      },
+    };
+    await oneRound(stage!, begin(stage!, start), [{ kit: listening }]);
+    expect(asked).toEqual([all]);
+  },
+);
