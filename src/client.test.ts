@@ -62,6 +62,10 @@ test('another program takes part: it is told the plan, its tasks and what became
   await expect(join({ ...options, dryRun: true, maxMemory: 1e6 })).rejects.toThrow(
     'more than the 1.0 MB of --max-memory',
   );
+  const { disk } = seen[0] as JoinPlan;
+  expect(disk.least).toBeGreaterThan(4 * trainable);
+  expect(disk.most).toBeLessThan(100 * 4 * trainable);
+  await expect(join({ ...options, dryRun: true, maxDisk: 1000 })).rejects.toThrow('more than the 1.0 kB of --max-disk');
 
   await expect(join({ ...options, out: at(folder, 'other') })).rejects.toThrow(UserError);
   const result = await join({ ...options, token, out: at(folder, 'ann') }, (event) => seen.push(event));

@@ -3,8 +3,10 @@ import { UserError } from '../errors.ts';
 /** Takes another value of a flag that may be repeated. */
 export const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
+const sizes = { B: 1, MB: 1e6, GB: 1e9, TB: 1e12 };
 const units = {
-  '--max-memory': { B: 1, MB: 1e6, GB: 1e9, TB: 1e12 },
+  '--max-memory': sizes,
+  '--max-disk': sizes,
   '--max-time': { s: 1, min: 60, h: 3600 },
 } as const;
 

@@ -80,6 +80,10 @@ export function program(terminal: Terminal): Command {
       'where sums are secure: take part only with these identities (as `join` tells them), one a line',
     )
     .option('--max-memory <size>', 'e.g. 6GB: do not begin where that is too little, and end a task that takes more')
+    .option(
+      '--max-disk <size>',
+      'e.g. 2GB: refuse a task for which the server sends more; by default what the plan says',
+    )
     .option('--max-time <duration>', 'e.g. 90min: end a task that takes longer')
     .option('--dry-run', 'only tell what would be trained, and what would be sent')
     .action(async (url: string, flags: JoinFlags) =>

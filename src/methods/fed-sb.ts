@@ -126,8 +126,9 @@ function cores(layout: LoraLayout, rounds: number, train: TrainSettings, weights
     rounds,
     participants: 'sampled',
     combine: 'sum',
-    start({ previous }) {
-      const { frame } = previous as Framed;
+    start({ adapter, previous }) {
+      // A plan made before anything is done asks for shapes, and the frame has the adapter's.
+      const frame = previous === undefined ? adapter.factors : (previous as Framed).frame;
       if (frame === null) throw new Error('the stage before gave no frame');
       return { frame, cores: scale(parametrisation.at({ layout, factors: frame }).init, 0) };
     },

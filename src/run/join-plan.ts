@@ -6,6 +6,7 @@ import type { DataCounts } from '../federation/http/protocol.ts';
 import { expectedUpdate } from '../federation/http/server/participant.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import { sizeOf } from '../tensor/tensors.ts';
+import type { Disk } from './join-disk.ts';
 import type { LaidOut } from './methods.ts';
 import type { OpenModel } from './subject.ts';
 
@@ -43,6 +44,8 @@ export interface JoinPlan {
   readonly silent: boolean;
   /** Bytes of memory that it takes about, at least: this process as it is, the weights, and what training keeps of each number. */
   readonly memory: number;
+  /** Bytes of disk for what the server sends and finished updates, in a first round and at most: a task that takes more is refused. */
+  readonly disk: Disk;
   readonly resumed: boolean;
 }
 

@@ -19,11 +19,14 @@ import { initAdapter } from '../lora/init.ts';
 import { projectionsOf } from '../models/weights.ts';
 import { bytes } from '../report/format.ts';
 import { requireEncryption, trustOf } from './address.ts';
+import { agreedOf, keepAgreed, requireAgreed } from './agreed.ts';
 import { codeLine } from './environment.ts';
 import { evaluationOptions } from './evaluation.ts';
 import { encodedIdentity, enrolled, ownIdentity, readIdentities, readKey } from './join-key.ts';
+import { diskOf } from './join-disk.ts';
 import { countsOf, memoryOf, serverRowsOf, stagesOf, type JoinPlan } from './join-plan.ts';
 import { fileNames } from './file-names.ts';
+import { plannedTask, planKept } from './plan-kept.ts';
 import { secureOf } from './secure.ts';
 import { isSilent, withGuards } from './guards.ts';
 import { knownMethods, layOut, type LaidOut } from './methods.ts';
@@ -64,6 +67,8 @@ export interface JoinOptions {
   readonly identities?: string;
   /** Bytes that may be resident in this process: less than the plan says is refused, a task that takes more is ended. */
   readonly maxMemory?: number;
+  /** Bytes on the disk for what the server sends and finished updates; a task that takes more is refused. Default: the plan's most. */
+  readonly maxDisk?: number;
   /** Seconds for one task: one that takes longer is ended. */
   readonly maxTime?: number;
   /** Only tells what would be done. */
@@ -110,7 +115,9 @@ export async function* join(
       `${options.url} runs fedlora ${description.fedlora} (protocol ${description.protocol}), and this is fedlora ${version} (protocol ${PROTOCOL}): install the server's version`,
     );
   const source = options.model ?? sourceOf(description);
-  const config = configOf(description, source, options);
+  const read = (told: Description['config']): RunConfig => configOf(told, source, options);
+  const config = read(description.config);
+  const agreed = agreedOf(description);
   const { secure } = secureOf(config);
   if (options.identities !== undefined && secure === undefined)
     throw new UserError(
@@ -127,6 +134,7 @@ export async function* join(
   let methods = laidOut(config);
   const out = resolve(options.out ?? joinPath('runs', `joined-${description.run.slice(0, 8)}`));
   const saved = await readKey(out, description.run);
+  if (saved !== undefined) await requireAgreed(out, agreed, read);
 
   const trainable = trainableCount(layout, 'AB');
   const least = memoryOf(model, trainable);
@@ -134,16 +142,24 @@ export async function* join(
     throw new UserError(
       `this run takes at least about ${bytes(least)} of memory here (${model.name} and what training keeps of ${trainable} numbers), more than the ${bytes(options.maxMemory)} of --max-memory`,
     );
+  const begun = initAdapter(layout, config.seed);
+  const planned = await diskOf(methods, begun, description.clients + (description.serverRows === true ? 1 : 0));
+  if (options.maxDisk !== undefined && options.maxDisk < planned.least)
+    throw new UserError(
+      `a round of this run takes ${bytes(planned.least)} on the disk here, more than the ${bytes(options.maxDisk)} of --max-disk`,
+    );
+  const disk = { least: planned.least, most: Math.min(planned.most, options.maxDisk ?? Infinity) };
   const plan = async (data: LoadedData): Promise<JoinPlan> => ({
     kind: 'plan',
     run: description.run,
     model: { name: model.name, parameters: model.parameters, trainable },
     data: { ...countsOf(data), rows: data.rows, truncated: data.truncated, dropped: data.dropped },
-    stages: await stagesOf(methods, initAdapter(layout, config.seed), data),
+    stages: await stagesOf(methods, begun, data),
     ...(description.serverRows === true && { serverRows: serverRowsOf(methods) }),
     secure: secure !== undefined,
     silent: isSilent(config),
     memory: memoryOf(model, trainable),
+    disk,
     resumed: saved !== undefined,
   });
   const ownData = async (client: string): Promise<LoadedData> =>
@@ -179,6 +195,8 @@ export async function* join(
   methods = laidOut(withRanks(config, client, self.ranks));
   const data = await ownData(client);
   yield await plan(data);
+  // From now on the server is held to it.
+  await keepAgreed(out, agreed);
   await refusedToUser(api.ready(isSilent(config) ? null : countsOf(data), await codeLine()));
   const identity = secure && ownIdentity(out, secret);
   const told = identity && encodedIdentity(identity);
@@ -216,13 +234,16 @@ export async function* join(
     const sums = identity && sumParty({ identity, settings: secure, state, pinned });
     const beat = Math.min(10, description.lease / 4);
     const limits = {
+      disk: disk.most,
       ...(options.maxMemory !== undefined && { memory: options.maxMemory }),
       ...(options.maxTime !== undefined && { time: options.maxTime }),
     };
-    const taking = takePart({ api: reached, state, worker, signal, beat, limits, ...(sums && { sums }) });
+    const held = planKept(reached, (task) => plannedTask(methods, config.evaluate.every, task));
+    const taking = takePart({ api: held.reach, state, worker, signal, beat, limits, ...(sums && { sums }) });
     for (;;) {
       const next = await refusedToUser(taking.next());
       if (next.done) return next.value;
+      held.tell(next.value);
       yield next.value;
       for (const folder of kept.splice(0)) yield { kind: 'kept', folder };
     }
@@ -237,8 +258,8 @@ function sourceOf({ model: { hub, revision, name } }: Description): RunConfig['m
 }
 
 /** The run's configuration as it is here; read strictly, like a file. */
-function configOf(description: Description, model: RunConfig['model'], { data, threads }: JoinOptions): RunConfig {
-  const { data: section, serve: _, runtime: __, ...rest } = description.config;
+function configOf(told: Description['config'], model: RunConfig['model'], { data, threads }: JoinOptions): RunConfig {
+  const { data: section, serve: _, runtime: __, ...rest } = told;
   const own = { ...(section as object), path: resolve(data) };
   return checkConfig(
     { ...rest, model, data: own, runtime: threads === undefined ? {} : { threads } },

@@ -20,6 +20,7 @@ export interface JoinFlags {
   readonly patience: string;
   readonly identities?: string;
   readonly maxMemory?: string;
+  readonly maxDisk?: string;
   readonly maxTime?: string;
   readonly dryRun?: boolean;
 }
@@ -49,6 +50,7 @@ export async function joinCommand(url: string, flags: JoinFlags, terminal: Termi
       ...(flags.model !== undefined && { model: modelSource(flags.model) }),
       ...(flags.out !== undefined && { out: flags.out }),
       ...(flags.maxMemory !== undefined && { maxMemory: amountFlag('--max-memory', flags.maxMemory) }),
+      ...(flags.maxDisk !== undefined && { maxDisk: amountFlag('--max-disk', flags.maxDisk) }),
       ...(flags.maxTime !== undefined && { maxTime: amountFlag('--max-time', flags.maxTime) }),
       ...(flags.threads !== undefined && {
         threads: numberFlag('--threads', flags.threads, { least: 1, most: 1024, whole: true }),
@@ -140,13 +142,14 @@ function atServer({ alone, beside }: NonNullable<JoinPlan['serverRows']>): strin
 }
 
 /** What will be trained, on what, and what leaves this machine. */
-function planned({ run, model, data, stages, serverRows, secure, silent, memory, resumed }: JoinPlan): string[] {
+function planned({ run, model, data, stages, serverRows, secure, silent, memory, disk, resumed }: JoinPlan): string[] {
   const dropped = Object.entries(data.dropped).map(([why, n]) => `${whole(n)} left out (${why})`);
   return [
     `run ${run}${resumed ? ' (going on)' : ''}`,
     `model ${printable(model.name)}: ${whole(model.parameters)} parameters, ${whole(model.trainable)} trained`,
     `own data: ${whole(data.train)} rows to train on, ${whole(data.validation)} to validate, ${whole(data.test)} to test${dropped.length > 0 ? `; ${dropped.join(', ')}` : ''}; at least 1 to train on is needed`,
     `memory: at least about ${bytes(memory)}, and what a batch takes`,
+    `disk: ${bytes(disk.least)} for what the server sends and finished updates${disk.most > disk.least ? `, at most ${bytes(disk.most)}` : ''}; a task that takes more is refused`,
     ...stages.map(({ method, stage, rounds, numbers, bytes: size, trained, rows }) => {
       const what =
         numbers > 0

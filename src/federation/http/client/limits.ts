@@ -6,6 +6,16 @@ export interface Limits {
   readonly memory?: number;
   /** Seconds for one task. */
   readonly time?: number;
+  /** Bytes on its disk for what the server sends and finished updates. */
+  readonly disk?: number;
+}
+
+/** Throws where a task would take more of the disk than its client lends. @param taken bytes, with what is kept already */
+export function requireRoom({ disk = Infinity }: Limits, taken: number): void {
+  if (taken > disk)
+    throw new LimitReached(
+      `it would take ${bytes(taken)} on this client's disk, and what the server sends in this run may take ${bytes(disk)}`,
+    );
 }
 
 /** A task that would have gone beyond what its client lends. */

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeAtomically } from '../../../formats/files/atomic.ts';
 import { isNothing, type State } from '../../../tensor/state.ts';
@@ -46,6 +46,10 @@ export interface ClientState {
   sign(id: string, members: string): void;
   /** Notes what goes into this round's sums, durable on return; false where something else was noted before. */
   pledge(at: Place, round: number, digest: string): boolean;
+  /** Bytes of payloads that are kept, finished work and what came for later tasks, but for these. */
+  held(except?: ReadonlySet<string>): Promise<number>;
+  /** Of what came for later tasks only these payloads stay, whole or in part: the server names all that a task needs. */
+  forgetOthers(digests: ReadonlySet<string>): Promise<void>;
   /** Where a payload is to be kept for later tasks. */
   frozenAt(digest: string): string;
   /** Where a payload of this task alone belongs; what was left there of earlier ones goes. */
@@ -56,16 +60,19 @@ export interface ClientState {
 }
 
 const UNDECIDED = 'undecided';
+/** Letters of a payload's name; what follows them says that it is not whole. */
+const DIGEST = 64;
 
 /** Opens a client's folder for one run. Throws UserError where its identity was another (naming what differs), or it is in use. */
 export async function openClientState(folder: string, client: string, identity: Identity): Promise<ClientState> {
-  await mkdir(join(folder, 'payloads'), { recursive: true });
+  const payloads = join(folder, 'payloads');
+  await mkdir(payloads, { recursive: true });
   const journal = openJournal({
     path: join(folder, 'journal.sqlite'),
     identity: { ...identity, client },
     resume: true,
   });
-  const file = (digest: string): string => join(folder, 'payloads', digest);
+  const file = (digest: string): string => join(payloads, digest);
   const undecided = (): readonly Undecided[] => (journal.recorded(UNDECIDED) as Undecided[] | undefined) ?? [];
   const without = (id: string): Undecided[] => undecided().filter((work) => work.id !== id);
   const own = join(folder, 'incoming');
@@ -112,6 +119,18 @@ export async function openClientState(folder: string, client: string, identity: 
       const before = journal.recorded(name);
       if (before === undefined) journal.record(name, digest);
       return before === undefined || before === digest;
+    },
+    async held(except = new Set()) {
+      const names = (await readdir(payloads)).filter((name) => !except.has(name.slice(0, DIGEST)));
+      const sizes = await Promise.all(names.map(async (name) => (await stat(join(payloads, name))).size));
+      return sizes.reduce((sum, size) => sum + size, 0);
+    },
+    async forgetOthers(digests) {
+      const own = new Set(undecided().map(digestIn));
+      for (const name of await readdir(payloads)) {
+        const digest = name.slice(0, DIGEST);
+        if (!digests.has(digest) && !own.has(digest)) await rm(join(payloads, name), { force: true });
+      }
     },
     frozenAt: file,
     async incoming(digest) {

@@ -13,7 +13,7 @@ import { Refusal } from '../refusal.ts';
 import type { Api } from './api.ts';
 import { contributed } from './contributed.ts';
 import { hashed } from './download.ts';
-import { enforced, LimitReached, type Limits } from './limits.ts';
+import { enforced, LimitReached, requireRoom, type Limits } from './limits.ts';
 import type { Reach } from './reach.ts';
 import type { ClientState, Undecided } from './state.ts';
 import { told, type SumParty } from './sums.ts';
@@ -220,7 +220,12 @@ const causeOf = (thrown: unknown, { signal }: AbortController): unknown =>
 const UNTOLD = 'its work failed; why, it keeps to itself';
 
 /** What the task is sent: the pieces that are kept, then the round's own, in the server's order. */
-async function fetched({ api, state }: TakePart, { frozen, sent }: TrainMessage): Promise<Tensors> {
+async function fetched({ api, state, limits = {} }: TakePart, { frozen, sent }: TrainMessage): Promise<Tensors> {
+  const kept = new Map(frozen.map(({ digest, size }) => [digest, size]));
+  const digests = new Set(kept.keys());
+  await state.forgetOthers(digests);
+  const pieces = [...kept.values()].reduce((sum, size) => sum + size, 0);
+  requireRoom(limits, pieces + (sent?.size ?? 0) + (await state.held(digests)));
   const received = new Map<string, Tensor>();
   const add = async (path: string): Promise<void> => {
     for (const [name, tensor] of await readTensors(path)) received.set(name, tensor);
@@ -240,8 +245,12 @@ async function fetched({ api, state }: TakePart, { frozen, sent }: TrainMessage)
 }
 
 /** The model of an evaluation: factors, or with `personal` a stage's shared state. */
-async function modelOf({ api, state }: TakePart, { model: blob, of }: EvaluateMessage): Promise<State | undefined> {
+async function modelOf(
+  { api, state, limits = {} }: TakePart,
+  { model: blob, of }: EvaluateMessage,
+): Promise<State | undefined> {
   if (blob === null) return undefined;
+  requireRoom(limits, blob.size + (await state.held()));
   const path = await state.incoming(blob.digest);
   await api.downloadTo(path, blob);
   const read = of === 'personal' ? decodeChunks(filePieces(path), blob.size) : await readTensors(path);
