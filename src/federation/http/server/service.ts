@@ -15,16 +15,16 @@ import type { SumAnswer } from '../sum-protocol.ts';
 import { requireCounts, requireFitting } from './admission.ts';
 import type { Blobs } from './blobs.ts';
 import { requireSums } from './check-sums.ts';
-import { checkUpdate, requireWeight } from './check-update.ts';
+import { clientTasks } from './client-tasks.ts';
 import { codesOf } from './codes.ts';
-import { payloadLimitOf, type Desk, type Offer } from './desk.ts';
+import { payloadLimitOf, type Desk } from './desk.ts';
 import type { Gate } from './gate.ts';
 import { register } from './identities.ts';
 import type { Keys } from './keys.ts';
 import type { Monitor } from './monitor.ts';
-import type { Store, TaskRow } from './store.ts';
-import { adopted, contribute } from './sums.ts';
-import { closed, late, outcomeAs, recordOf } from './task-record.ts';
+import type { Store } from './store.ts';
+import { submission } from './submission.ts';
+import { contribute } from './sums.ts';
 import { turns } from './turns.ts';
 import type { Uploads } from './uploads.ts';
 
@@ -77,7 +77,7 @@ export interface Service {
 const LEFT = 'it has left the run';
 
 export function service(parts: ServiceParts): Service {
-  const { description, store, keys, desk, blobs, uploads, gate, monitor, journal } = parts;
+  const { description, store, keys, desk, blobs, uploads, gate, journal } = parts;
   const told = new Set<string>();
   const codes = codesOf((what, client, detail) => store.audit(what, client, detail));
   /** Updates whose client has not heard yet what became of them. */
@@ -89,94 +89,17 @@ export function service(parts: ServiceParts): Service {
       desk.heard(client);
     });
   const silent = tellsNothing(description);
+  const tasks = clientTasks({ store, desk, journal, over: () => over !== undefined });
   const inTurn = turns();
   /** What reads an upload into memory as a whole: no two at a time. */
   const alone = <T>(body: () => Promise<T>): Promise<T> => inTurn('whole', body);
   let over: Over | undefined;
-
-  function own(client: string, id: string): TaskRow {
-    const row = store.task(id);
-    // Another client's task and none at all look the same.
-    if (row === undefined || row.client !== client) throw new Refusal(404, 'task', 'you have no such task in this run');
-    return row;
-  }
-
-  function openOffer(row: TaskRow): Offer {
-    const offer = desk.open(row.id);
-    if (offer === undefined) throw refusal(row);
-    return offer;
-  }
-
-  const refusal = (row: TaskRow): Refusal => closed(journal, row, over !== undefined || desk.reached(row.id));
-
-  /** Stages of a secure sum are in no record. */
-  function opened(client: string, id: string): Offer {
-    const offer = desk.open(id);
-    return offer?.sum !== undefined && offer.client === client ? offer : openOffer(own(client, id));
-  }
-
-  function outcomeOf(row: TaskRow): OutcomeMessage {
-    const answered = row.result !== undefined;
-    if (row.kind === 'evaluate' || row.place === undefined) {
-      return answered ? { outcome: 'accepted' } : stillOpen(row);
-    }
-    const record = recordOf(journal, row.place, row);
-    if (record === 'accepted' && answered) return { outcome: 'accepted' };
-    if (typeof record === 'object') return { outcome: 'refused', reason: record.reason };
-    return answered ? { outcome: 'received' } : stillOpen(row);
-  }
-
-  const stillOpen = (row: TaskRow): OutcomeMessage =>
-    desk.open(row.id) === undefined ? outcomeAs(refusal(row)) : { outcome: 'open' };
-
-  async function submitted(client: string, id: string, message: UpdateMessage): Promise<OutcomeMessage> {
-    const row = own(client, id);
-    if (row.kind !== 'train') throw new Refusal(409, 'kind', 'this task asks for sums, not for an update');
-    if (row.result !== undefined) {
-      if ((row.result as UpdateMessage).digest === message.digest) return outcomeOf(row);
-      throw new Refusal(409, 'other-update', 'another update for this task was received before');
-    }
-    const offer = openOffer(row);
-    if (offer.expected.size === 0 || offer.kept === true) {
-      if (message.digest !== null)
-        throw new Refusal(422, 'nothing-sent', 'this task sends no tensors: `digest` must be null');
-      if ((message.weight === null) !== (offer.kept === true))
-        throw new Refusal(422, 'weight', '`weight` is null where it goes into a secure sum, and only there');
-    } else {
-      await checked(client, message, offer);
-    }
-    const { digest } = message;
-    if (digest !== null) {
-      const file = await uploads.file(client, digest);
-      if (file === undefined) throw new Refusal(409, 'not-uploaded', 'upload these tensors first');
-      await adopted(blobs, digest, file);
-    }
-    if (desk.open(id) === undefined || store.revoked(client) !== undefined) {
-      if (digest !== null) await blobs.release(digest);
-      throw new Refusal(409, 'late', late(journal, row));
-    }
-    // Durable before it is acknowledged, and before the round engine sees it.
-    try {
-      store.finish(id, message, digest ?? undefined);
-    } catch (error) {
-      if (digest !== null) await blobs.release(digest);
-      throw error;
-    }
-    desk.finished(id, { result: message, digest: digest ?? undefined });
-    owed.set(client, (owed.get(client) ?? new Set()).add(id));
-    return { outcome: 'received' };
-  }
-
-  async function counted(submission: Promise<OutcomeMessage>): Promise<OutcomeMessage> {
-    try {
-      const outcome = await submission;
-      monitor.update('received');
-      return outcome;
-    } catch (error) {
-      if (error instanceof Refusal) monitor.update(error.code);
-      throw error;
-    }
-  }
+  const submit = submission({
+    ...parts,
+    tasks,
+    alone,
+    received: (client, id) => owed.set(client, (owed.get(client) ?? new Set()).add(id)),
+  });
 
   function why(): string {
     const others = desk.oldest();
@@ -187,16 +110,6 @@ export function service(parts: ServiceParts): Service {
     return paused === undefined
       ? 'nothing to do at present'
       : `paused by whoever runs the server since ${new Date(paused).toISOString()}`;
-  }
-
-  async function checked(client: string, { digest, weight }: UpdateMessage, offer: Offer): Promise<void> {
-    if (digest === null)
-      throw new Refusal(422, 'no-tensors', 'this task sends tensors: upload them and name their digest');
-    const file = await uploads.file(client, digest);
-    if (file === undefined) throw new Refusal(409, 'not-uploaded', 'upload these tensors first');
-    requireWeight(weight, store.client(client)?.data);
-    const check = () => checkUpdate(file, offer);
-    await (offer.packing === undefined ? check() : alone(check));
   }
 
   return {
@@ -229,7 +142,7 @@ export function service(parts: ServiceParts): Service {
     why,
     progress(client, id, totals) {
       desk.heard(client);
-      opened(client, id);
+      tasks.opened(client, id);
       const before = desk.totals(id);
       if (before !== undefined && (totals.tokens < before.tokens || totals.processed < before.processed))
         throw new Refusal(422, 'backwards', 'fewer tokens than were reported before');
@@ -237,17 +150,17 @@ export function service(parts: ServiceParts): Service {
     },
     submit: (client, id, message) => {
       desk.heard(client);
-      return counted(inTurn(id, () => submitted(client, id, message)));
+      return inTurn(id, () => submit(client, id, message));
     },
     answer(client, id, answer) {
       desk.heard(client);
-      const row = own(client, id);
+      const row = tasks.own(client, id);
       if (row.kind !== 'evaluate') throw new Refusal(409, 'kind', 'this task asks for an update, not for sums');
       if (row.result !== undefined) {
-        if (JSON.stringify(row.result) === JSON.stringify(answer)) return outcomeOf(row);
+        if (JSON.stringify(row.result) === JSON.stringify(answer)) return tasks.outcome(row);
         throw new Refusal(409, 'other-answer', 'another answer to this task was received before');
       }
-      const { message } = openOffer(row);
+      const { message } = tasks.open(row);
       if (message.kind === 'evaluate') requireSums(answer.sums, message.rows, store.client(client)?.data, description);
       store.finish(id, answer, undefined);
       desk.finished(id, { result: answer, digest: undefined });
@@ -255,13 +168,13 @@ export function service(parts: ServiceParts): Service {
     },
     async contribute(client, id, answer) {
       desk.heard(client);
-      const given = () => contribute({ desk, uploads, blobs }, opened(client, id), answer);
+      const given = () => contribute({ desk, uploads, blobs }, tasks.opened(client, id), answer);
       await inTurn(id, () => (answer.kind === 'masked' ? alone(given) : given()));
       return { outcome: 'received' };
     },
     fail(client, id, said) {
       desk.heard(client);
-      opened(client, id);
+      tasks.opened(client, id);
       const reason = said.replaceAll(/\s+/g, ' ');
       store.audit('failed', client, `${id} ${reason}`);
       desk.failed(id, reason);
@@ -269,7 +182,7 @@ export function service(parts: ServiceParts): Service {
     },
     outcome: (client, id) => {
       desk.heard(client);
-      const answer = outcomeOf(own(client, id));
+      const answer = tasks.outcome(tasks.own(client, id));
       const last = over !== undefined || answer.outcome === 'accepted' || answer.outcome === 'refused';
       if (last) afterwards(client, () => owed.get(client)?.delete(id));
       return answer;
