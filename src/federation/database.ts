@@ -3,6 +3,12 @@ import { UserError } from '../errors.ts';
 import { JournalFailure } from './fatal.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
+
+/** A column's text; undefined where it, or the row, has none. */
+export const optionalText = (row: Row | undefined, column: string): string | undefined => {
+  const value = row?.[column];
+  return typeof value === 'string' ? value : undefined;
+};
 type Value = string | number | Uint8Array;
 
 /** The few things asked of SQLite. Errors are UserError (the file is in use, or no database) or `JournalFailure`, with the file's name. */

@@ -2,8 +2,8 @@ import type { Journal } from '../../journal.ts';
 import type { OutcomeMessage } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import type { Desk, Offer } from './desk.ts';
-import type { Store, TaskRow } from './store.ts';
 import { closed, outcomeAs, recordOf } from './task-record.ts';
+import type { TaskRow, TaskRows } from './task-rows.ts';
 
 /** Tasks as their clients may see them: each its own, and no other. */
 export interface ClientTasks {
@@ -23,7 +23,7 @@ export function clientTasks({
   journal,
   over,
 }: {
-  readonly store: Pick<Store, 'task'>;
+  readonly store: Pick<TaskRows, 'task'>;
   readonly desk: Pick<Desk, 'open' | 'reached'>;
   readonly journal: Pick<Journal, 'rounds' | 'clients'>;
   readonly over: () => boolean;

@@ -1,9 +1,9 @@
 import { auditIn, type AuditEntry } from '../../audit.ts';
-import type { Place } from '../../events.ts';
-import { openDatabase, type Row } from '../../database.ts';
+import { openDatabase, optionalText, type Row } from '../../database.ts';
 import type { Journal } from '../../journal.ts';
 import { createTables, upgrade, type Schema } from '../../schema.ts';
-import type { DataCounts, TaskMessage } from '../protocol.ts';
+import type { DataCounts } from '../protocol.ts';
+import { tasksIn, taskTables, type TaskRows } from './task-rows.ts';
 
 /** A client as the server knows it. Secrets are kept as SHA-256 only. */
 export interface ClientRow {
@@ -19,21 +19,8 @@ export interface ClientRow {
 /** The tokens of those who run a federation: `viewer` may look, `admin` may also do. */
 export type Role = 'admin' | 'viewer';
 
-/** A task that was offered, and what has come of it. */
-export interface TaskRow {
-  readonly id: string;
-  readonly client: string;
-  readonly kind: Exclude<TaskMessage['kind'], 'sum'>;
-  readonly place: Place | undefined;
-  readonly round: number;
-  /** What the client sent, as it was parsed; undefined where nothing has come. */
-  readonly result: unknown;
-  /** The payload, while it is kept. */
-  readonly digest: string | undefined;
-}
-
 /** The server's own record beside the journal: who may take part, what was offered, what has come. Each write is durable on return, unless it says otherwise. */
-export interface Store {
+export interface Store extends TaskRows {
   meta(name: string): string | undefined;
   setMeta(name: string, value: string): void;
   clients(): readonly ClientRow[];
@@ -63,19 +50,6 @@ export interface Store {
   forget(name: string): readonly string[];
   /** A consistent copy of the record in a new file, whatever is being written. */
   copyTo(path: string): void;
-  task(id: string): TaskRow | undefined;
-  /** Notes an offer; durable with the next write that is. */
-  offered(task: Omit<TaskRow, 'result' | 'digest'>): void;
-  /** Keeps what has come of a task, and a line of the audit. */
-  finish(id: string, result: unknown, digest: string | undefined): void;
-  /** Forgets what has come of a task, whose payload is damaged, with a line of the audit. */
-  forgetResult(id: string): void;
-  /** How many updates of each client were received. */
-  updateCounts(): ReadonlyMap<string, number>;
-  /** Payloads that results still name. */
-  digests(): readonly string[];
-  /** Forgets the payloads of a place's rounds up to this one, and gives them. */
-  forgetPayloads(at: Place, round: number): readonly string[];
   /** Notes what happened in the run's journal. */
   audit(what: string, client: string, detail: string): void;
   auditLines: Journal['auditLines'];
@@ -88,9 +62,7 @@ const tables = `
   create table if not exists identities (name text primary key, key text not null unique);
   create table if not exists operators (role text primary key, token text not null, expires real not null);
   create table if not exists revoked (name text primary key, time real not null);
-  create table if not exists tasks (id text primary key, client text not null, kind text not null, place text, method text, stage integer,
-    round integer not null, result text, digest text);
-  create index if not exists tasks_by_place on tasks (method, stage, round);`;
+  ${taskTables}`;
 
 type Audit = Pick<Journal, 'audit' | 'auditLines'>;
 
@@ -129,7 +101,7 @@ export function openStore(path: string, journal: Audit, now: () => number = Date
   const noteKey = (name: string): void =>
     database.run('insert or replace into meta values (?, ?)', keyTime(name), String(now()));
   return {
-    meta: (name) => optional(one('select value from meta where name = ?', name)?.['value']),
+    meta: (name) => optionalText(one('select value from meta where name = ?', name), 'value'),
     setMeta: (name, value) =>
       database.transaction(() => database.run('insert or replace into meta values (?, ?)', name, value)),
     clients: () => database.all('select * from clients order by name').map(clientOf),
@@ -207,86 +179,20 @@ export function openStore(path: string, journal: Audit, now: () => number = Date
       return rows.map((row) => String(row['digest']));
     },
     copyTo: (path) => database.copyTo(path),
-    task: (id) => taskOf(one('select * from tasks where id = ?', id)),
-    offered: ({ id, client, kind, place, round }) =>
-      database.transaction(
-        () =>
-          database.run(
-            'insert or ignore into tasks (id, client, kind, place, method, stage, round) values (?, ?, ?, ?, ?, ?, ?)',
-            id,
-            client,
-            kind,
-            JSON.stringify(place ?? null),
-            place?.method ?? '',
-            place?.stageIndex ?? -1,
-            round,
-          ),
-        'lazily',
-      ),
-    finish: (id, result, digest) =>
-      database.transaction(() => {
-        const task = taskOf(one('select * from tasks where id = ?', id));
-        const json = JSON.stringify(result);
-        if (digest === undefined) database.run('update tasks set result = ? where id = ?', json, id);
-        else database.run('update tasks set result = ?, digest = ? where id = ?', json, digest, id);
-        const { place, round = 0, client = '' } = task ?? {};
-        const where = place === undefined ? '' : `${place.method} · ${place.stage}, round ${round + 1}: `;
-        // Durable with the round that counts it, at the latest.
-        audit('received', client, `${where}task ${id}${digest === undefined ? '' : `, update ${digest}`}`, 'lazily');
-      }),
-    forgetResult: (id) =>
-      database.transaction(() => {
-        const task = taskOf(one('select * from tasks where id = ?', id));
-        database.run('update tasks set result = null, digest = null where id = ?', id);
-        audit('damaged', task?.client ?? '', `${id} ${task?.digest ?? ''}`.trimEnd());
-      }),
-    updateCounts: () =>
-      new Map(
-        database
-          .all(`select client, count(*) as n from tasks where kind = 'train' and result is not null group by client`)
-          .map((row) => [String(row['client']), Number(row['n'])]),
-      ),
-    digests: () =>
-      database.all('select digest from tasks where digest is not null').map((row) => String(row['digest'])),
-    forgetPayloads({ method, stageIndex }, round) {
-      const which = 'method = ? and stage = ? and round <= ? and digest is not null';
-      const rows = database.all(`select digest from tasks where ${which}`, method, stageIndex, round);
-      if (rows.length > 0)
-        database.transaction(() =>
-          database.run(`update tasks set digest = null where ${which}`, method, stageIndex, round),
-        );
-      return rows.map((row) => String(row['digest']));
-    },
+    ...tasksIn(database, audit),
     audit: (what, client, detail) => audit(what, client, detail),
     auditLines: (after, most) => journal.auditLines(after, most),
     close: () => database.close(),
   };
 }
 
-const optional = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
-
 function clientOf(row: Row): ClientRow {
-  const data = optional(row['data']);
+  const data = optionalText(row, 'data');
   return {
     name: String(row['name']),
-    token: optional(row['token']),
+    token: optionalText(row, 'token'),
     tokenExpires: Number(row['expires']),
-    key: optional(row['key']),
+    key: optionalText(row, 'key'),
     data: data === undefined ? undefined : (JSON.parse(data) as DataCounts | null),
-  };
-}
-
-function taskOf(row: Row | undefined): TaskRow | undefined {
-  if (row === undefined) return undefined;
-  const result = optional(row['result']);
-  const place = JSON.parse(String(row['place'])) as Place | null;
-  return {
-    id: String(row['id']),
-    client: String(row['client']),
-    kind: row['kind'] === 'train' ? 'train' : 'evaluate',
-    place: place ?? undefined,
-    round: Number(row['round']),
-    result: result === undefined ? undefined : (JSON.parse(result) as unknown),
-    digest: optional(row['digest']),
   };
 }

@@ -2,7 +2,7 @@ import type { Place } from '../../events.ts';
 import type { Journal } from '../../journal.ts';
 import type { OutcomeMessage } from '../protocol.ts';
 import { Refusal, TOO_EARLY } from '../refusal.ts';
-import type { TaskRow } from './store.ts';
+import type { TaskRow } from './task-rows.ts';
 
 /** What the journal says of a client's task. */
 export function recordOf(
