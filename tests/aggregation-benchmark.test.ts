@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { atServer, serverRound, stagesOf } from '../benchmarks/support/server-round.ts';
+import { atServer, serverRound, serverRoundByModules, stagesOf } from '../benchmarks/support/server-round.ts';
 import { initAdapter } from '../src/lora/init.ts';
 import { methods } from '../src/methods/registry.ts';
 import type { State } from '../src/tensor/state.ts';
@@ -33,5 +33,18 @@ describe('a round at the server, as the benchmark runs it', () => {
       const method = methods.find((each) => each.name === name)!;
       expect(stagesOf(method, adapter.layout).filter(atServer)).toEqual([]);
     }
+  });
+
+  it('comes to the same numbers and bytes module by module, for a method that needs every update', async () => {
+    const [module] = toyLayout().modules;
+    const two = initAdapter({ rslora: false, modules: [module!, { ...module!, name: 'm1' }] }, 1);
+    const flora = methods.find(({ name }) => name === 'flora')!;
+    const stageAt = (layout: typeof two.layout) => stagesOf(flora, layout)[0]!;
+    const options = { adapter: two, clients, different: clients.length };
+    const atOnce = await serverRound(stageAt(two.layout), options);
+    const byModules = await serverRoundByModules(stageAt, options);
+    expect(byModules).toMatchObject({ numbers: atOnce.numbers, bytes: atOnce.bytes });
+    // The fresh factors, and the stack of three clients'.
+    expect(byModules.result).toBe(4 * (1 + clients.length) * atOnce.numbers);
   });
 });

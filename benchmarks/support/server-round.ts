@@ -6,7 +6,7 @@ import type { ClientUpdate, Stage } from '../../src/methods/stage.ts';
 import type { Engine } from '../../src/runtime/engine.ts';
 import type { State } from '../../src/tensor/state.ts';
 import type { Tensors } from '../../src/tensor/tensor.ts';
-import { byteSize, mapTensors } from '../../src/tensor/tensors.ts';
+import { byteSize, getTensor, mapTensors } from '../../src/tensor/tensors.ts';
 import { clientKit } from '../../src/train/client-kit.ts';
 import { contextOf, plainTraining } from '../../tests/support/rounds.ts';
 import { needed } from '../../tests/support/tried.ts';
@@ -83,6 +83,22 @@ async function updateOf(
   }
 }
 
+/**
+ * Another client's update: each number that of the given one times something between ½ and 1½. As different as if it had been
+ * made by a client's work, in a hundredth of the time.
+ */
+function varied(update: Tensors, seed: number): Tensors {
+  let state = (seed * 2_654_435_761 + 1) >>> 0;
+  return mapTensors(update, ({ shape, data }) => {
+    const out = new Float32Array(data.length);
+    for (let i = 0; i < out.length; i++) {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+      out[i] = data[i]! * (0.5 + state / 2 ** 32);
+    }
+    return { shape, data: out };
+  });
+}
+
 export interface ServerRound {
   /** Updates read and one result written. */
   readonly bytes: number;
@@ -103,15 +119,18 @@ export interface ServerRoundOptions {
   readonly previous?: State | undefined;
 }
 
-/** One round of a stage at the server: updates made first, then, timed, checked, combined and applied. */
+/**
+ * One round of a stage at the server: updates made first, the first client's by the stage's own client code, then, timed,
+ * checked, combined and applied.
+ */
 export async function serverRound(
   stage: Stage,
   { adapter, clients, different, previous }: ServerRoundOptions,
 ): Promise<ServerRound> {
   const start = stage.start({ adapter, before: undefined, clients, ...(previous !== undefined && { previous }) });
-  const updates: ClientUpdate[] = [];
-  for (const [k, client] of clients.slice(0, different).entries())
-    updates.push(await updateOf(stage, start, adapter, client, k + 1));
+  const first = await updateOf(stage, start, adapter, clients[0]!, 1);
+  const updates = [first];
+  while (updates.length < different) updates.push({ ...first, update: varied(first.update, updates.length) });
   let shared = start;
   const time = timed(() => {
     const combiner = combinerOf(stage.combine)!;
@@ -123,6 +142,45 @@ export async function serverRound(
     }
     shared = stage.apply(start, combiner.finish()!.combined, 0);
   });
-  const bytes = byteSize(updates[0]!.update);
+  const bytes = byteSize(first.update);
   return { bytes: (clients.length + 1) * bytes, numbers: bytes / 4, time, shared };
+}
+
+/**
+ * The same module by module, for what treats each by itself: a module's updates are made, combined and let go before the next.
+ * Gives the sums over all modules, and where the last one ended.
+ */
+export async function serverRoundByModules(
+  stageAt: (layout: LoraLayout) => Stage,
+  { adapter, ...options }: Omit<ServerRoundOptions, 'previous'>,
+): Promise<ServerRound & { readonly result: number }> {
+  let total = { bytes: 0, numbers: 0, seconds: 0, processor: 0, result: 0 };
+  let shared: State = null;
+  for (const module of adapter.layout.modules) {
+    const layout = { ...adapter.layout, modules: [module] };
+    const factors = new Map(
+      [keyOfA(module.name), keyOfB(module.name)].map((key) => [key, getTensor(adapter.factors, key)]),
+    );
+    const round = await serverRound(stageAt(layout), { ...options, adapter: { layout, factors } });
+    const { bytes, numbers, time } = round;
+    total = {
+      bytes: total.bytes + bytes,
+      numbers: total.numbers + numbers,
+      seconds: total.seconds + time.seconds,
+      processor: total.processor + time.processor,
+      result: total.result + stateBytes(round.shared),
+    };
+    shared = round.shared;
+    globalThis.gc?.();
+  }
+  const { bytes, numbers, seconds, processor, result } = total;
+  return { bytes, numbers, time: { seconds, processor }, shared, result };
+}
+
+/** Of all tensors of a state. */
+function stateBytes(state: State): number {
+  if (state === null || typeof state !== 'object') return 0;
+  if ('data' in state && state.data instanceof Float32Array) return state.data.byteLength;
+  const parts: readonly State[] = state instanceof Map ? [...state.values()] : Object.values(state);
+  return parts.reduce<number>((sum, part) => sum + stateBytes(part), 0);
 }
