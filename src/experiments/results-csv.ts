@@ -1,6 +1,7 @@
 import { work } from '../report/facts.ts';
 import type { Score } from '../report/summary.ts';
 import { metrics, scoresOf } from './compare-arms.ts';
+import { csvField } from './csv-field.ts';
 import type { SweepCell, SweepResults } from './results.ts';
 
 const head = ['arm', 'method', 'seed', 'client', 'model', 'metric', 'value'];
@@ -55,7 +56,7 @@ function csvOf(
         .flatMap((cell) => rows(cell).map((row) => [label, use, seed, ...row])),
     ),
   );
-  return [names, ...lines].map((row) => `${row.map(field).join(',')}\r\n`).join('');
+  return [names, ...lines].map((row) => `${row.map(csvField).join(',')}\r\n`).join('');
 }
 
 type Row = readonly [client: string, model: string, metric: string, value: number];
@@ -105,9 +106,3 @@ function trafficRows(method: SweepCell['method']): Row[] {
     [id, '', 'bytesDown', sums.get(id)!.down],
   ]);
 }
-
-/** A field of RFC 4180: quoted where it holds a comma, a quote or a line break; quotes are doubled. */
-const field = (value: string | number): string => {
-  const text = String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-};

@@ -1,6 +1,7 @@
 import type { Adapter, LoraLayout } from '../lora/adapter.ts';
 import { AXES, type Axis } from '../lora/axis.ts';
 import { version } from '../run/version.ts';
+import { csvField } from './csv-field.ts';
 import { axisRatios, type AxisRatios, type ClientChange } from './ratios.ts';
 import { changes, MEASURES, placeOf } from './sensitivity.ts';
 
@@ -107,11 +108,8 @@ export function sensitivityCsv(changes: readonly ClientChange[]): string {
     return MEASURES.map((measure) => {
       const value = change[measure];
       const shown = value === null ? '' : Number(value.toPrecision(7));
-      return [quoted(client), layer, kind, axis, factor, measure, shown, vectors, entries, undirected].join(',');
+      return [csvField(client), layer, kind, axis, factor, measure, shown, vectors, entries, undirected].join(',');
     });
   });
   return [head, ...lines, ''].join('\n');
 }
-
-/** A field of a CSV file (RFC 4180). */
-const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);

@@ -180,6 +180,7 @@ describe('parseConfig', () => {
     [{ layer_types: ['full_attention', 'sliding_attention'] }, /layer_types .*only full attention/],
     [{ hidden_size: undefined }, /config\.json: hidden_size: /],
     [{ num_hidden_layers: 0 }, /num_hidden_layers: /],
+    [{ num_hidden_layers: 1e9 }, /num_hidden_layers: /],
     [{ vocab_size: '32000' }, /vocab_size: /],
     [{ num_key_value_heads: 5 }, /num_attention_heads 32 must be a multiple of num_key_value_heads 5/],
     [

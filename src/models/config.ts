@@ -57,7 +57,8 @@ const llama3Rope = z.looseObject({
 const schema = z.looseObject({
   hidden_size: size,
   intermediate_size: size,
-  num_hidden_layers: size,
+  // The largest Llama has 126; names of tensors are made for each.
+  num_hidden_layers: size.max(10_000),
   num_attention_heads: size,
   num_key_value_heads: size.nullish(),
   head_dim: size.nullish(),
