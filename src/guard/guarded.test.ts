@@ -114,6 +114,24 @@ describe('with privacy', () => {
     ]);
   });
 
+  test('who has nothing to send is left out, though examples do not count', async () => {
+    const inner = plain(1);
+    const idle: Stage = {
+      ...inner,
+      async *work(received, mine, kit) {
+        const done = yield* inner.work(received, mine, kit);
+        return { ...done, weight: kit.client === 'ben' ? 0 : done.weight };
+      },
+    };
+    const { stage, seen } = watched(idle);
+    const around = guarded(stage, { clip: fixed, privacy }, placed());
+    const { result } = await finished(run(journalIn(folder), { stages: [around], rounds: poisson(1) }));
+    expect(result.stages[0]!.leftOut.map(({ client, reason }) => `${client}: ${reason}`)).toEqual([
+      expect.stringMatching(/^ben: its update has weight 0/),
+    ]);
+    expect(seen.map((combined) => combined.kind === 'sum' && combined.weight)).toEqual([6]);
+  });
+
   test('the sample is not the seed’s, and is drawn once', async () => {
     const journal = journalIn(folder);
     const stage = guarded(plain(30), { clip: fixed, privacy }, placed({ rate: 0.5, expected: 3 }));

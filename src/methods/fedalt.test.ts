@@ -106,6 +106,10 @@ describe('FedALT', () => {
     expect(rowsOf(second[2]!, 0, 10)).not.toEqual(rowsOf(second[0]!, 0, 10));
     expect(fed[0]![0]!.get(keyOfGate('m0'))!.data.every((x) => x === 0)).toBe(true);
     expect((mine.get('c0') as PrivateState).personal!.get(keyOfGate('m0'))!.data.some((x) => x !== 0)).toBe(true);
+    // The second round goes on with the mixer of the first.
+    const once = await federate([[0, 1, 2]]);
+    const mixer = (once.mine.get('c0') as PrivateState).personal!.get(keyOfGate('m0'));
+    expect(distance(second[0]!.get(keyOfGate('m0')), mixer)).toBe(0);
     for (const keysSent of sent) expect([...keysSent].sort()).toEqual([...keys, 'joined'].sort());
   });
 

@@ -164,6 +164,14 @@ describe('FedDPA', () => {
     expect(frozen[2]).toEqual(frozen[0]);
     const moved = pairs.map((fed) => fed.get(keyOfA('m0'))!.data.slice(0, 2 * 5));
     expect(moved[2]).not.toEqual(moved[0]);
+    // In B, the columns of the local adapter are fed α times and those of the global one 1 − α times.
+    const columns = (fed: Tensors, of: (at: number) => boolean): Float32Array =>
+      fed.get(keyOfB('m0'))!.data.filter((_, i) => of(i % 4));
+    const shared = one.global.get(keyOfB('m0'))!.data;
+    for (const fed of pairs)
+      for (const [i, x] of columns(fed, (at) => at >= 2).entries()) expect(x).toBeCloseTo(0.7 * shared[i]!, 6);
+    // Adam's first step has the size of the rate, from B = 0.
+    for (const x of columns(pairs[1]!, (at) => at < 2)) expect(Math.abs(x)).toBeCloseTo(0.3 * plainTraining.rate, 6);
     // The local adapter begins with B = 0: the first pair is the global model at 1 − α.
     const first = pairs[0]!.get(keyOfB('m0'))!.data.filter((_, i) => i % 4 < 2);
     expect(first).toEqual(zerosLike(new Map([['b', tensor([12], first)]])).get('b')!.data);
