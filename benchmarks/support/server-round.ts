@@ -84,8 +84,8 @@ async function updateOf(
 }
 
 /**
- * Another client's update: each number that of the given one times something between ½ and 1½. As different as if it had been
- * made by a client's work, in a hundredth of the time.
+ * Another client's update: each number that of the given one times something between ½ and 1½, so that clients share some of
+ * it and have some of their own. In a hundredth of the time of a client's work.
  */
 function varied(update: Tensors, seed: number): Tensors {
   let state = (seed * 2_654_435_761 + 1) >>> 0;
