@@ -226,6 +226,9 @@ describe('methods and usage', () => {
     expect((await fedlora(['methods', 'fedlora-optimizer'])).stdout).toMatch(
       /^ {2}axis: one of column, rank, row \["column"\]$/m,
     );
+    expect((await fedlora(['methods', 'hetlora'])).stdout).toMatch(
+      /^ {2}ranks: a section of names, each with a whole number/m,
+    );
   });
 
   test.each([

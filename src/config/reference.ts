@@ -86,7 +86,7 @@ export function optionLines(schema: JsonSchema): string[] {
   return flatten(schema).map(([key, value]) => {
     const fallback =
       value.type === 'object' ? '' : ` [${value.default === undefined ? 'none' : JSON.stringify(value.default)}]`;
-    const may = value.type === 'object' ? '' : `${expected(value)}${fallback}`;
+    const may = value.type === 'object' && value.properties !== undefined ? '' : `${expected(value)}${fallback}`;
     return `  ${key}: ${may}${value.description === undefined ? '' : `\n      ${value.description}`}`;
   });
 }
