@@ -3,16 +3,19 @@ import { training, type TrainSettings } from '../../train/settings.ts';
 import { meanUpdate } from '../average-factors.ts';
 import { privateState, type PrivateState } from '../private-state.ts';
 import type { Stage } from '../stage.ts';
-import { asDelta, fromDelta, type GlobalOptimizer, type GlobalState, learntFactors } from './global-optimizer.ts';
+import { asDelta, fromDelta, type GlobalStage, type GlobalState, learntFactors } from './global-optimizer.ts';
 import { weightOf, type Weighting } from '../weights.ts';
 
-export interface GlobalLocalSteps extends Pick<GlobalOptimizer, 'rounds' | 'layout' | 'parametrisation' | 'personal'> {
+export interface GlobalLocalSteps extends GlobalStage {
   /** Steps, batch and rate of a client's task. */
   readonly train: TrainSettings;
   readonly weights: Weighting;
 }
 
-/** Stage 1 with `globalData: localSteps`: clients take steps on ΔA_D themselves, the server averages; n(·) renormalises wherever ΔA_D is used. */
+/**
+ * Stage 1 with `globalData: localSteps`: clients take steps on ΔA_D themselves, and the server adds the weighted mean of what they
+ * moved it by. n(·) renormalises wherever ΔA_D is used, also after averaging.
+ */
 export function globalLocalSteps(options: GlobalLocalSteps): Stage<Omit<GlobalState, 'optimizer'>, PrivateState> {
   const { layout, parametrisation } = options;
   return {

@@ -1,4 +1,4 @@
-import type { Adapter, LoraLayout } from '../../lora/adapter.ts';
+import type { Adapter, AdapterMix, LoraLayout } from '../../lora/adapter.ts';
 import type { Parametrisation } from '../../lora/parametrisation.ts';
 import type { Optimizer } from '../../optim/optimizer.ts';
 import type { State } from '../../tensor/state.ts';
@@ -6,24 +6,27 @@ import type { Tensors } from '../../tensor/tensor.ts';
 import { add } from '../../tensor/tensors.ts';
 import { meanUpdate } from '../average-factors.ts';
 import { privateState, type PrivateState } from '../private-state.ts';
-import type { AdapterMix } from '../../lora/adapter.ts';
 import type { Stage } from '../stage.ts';
 
 /** Stage 1: the frozen starting point, what was learnt (ΔA_D), and the one optimizer's state. All at the server. */
 export type GlobalState = { readonly factors: Tensors; readonly delta: Tensors; readonly optimizer: State };
 
-export interface GlobalOptimizer {
+/** What stage 1 is made of, whoever takes its steps. */
+export interface GlobalStage {
   readonly rounds: number;
   readonly layout: LoraLayout;
   /** What ΔA_D means: `directionOfA`, or an ablation. */
   readonly parametrisation: Parametrisation;
+  /** A client's personal model around the global one, once it has one. */
+  personal(factors: Tensors, mine: PrivateState): AdapterMix;
+}
+
+export interface GlobalOptimizer extends GlobalStage {
   readonly optimizer: Optimizer;
   /** Whose rows the gradients come from. */
   readonly participants: 'sampled' | 'proxy';
   readonly rows: number | 'all';
   readonly batchSize: number;
-  /** A client's personal model around the global one, once it has one. */
-  personal(factors: Tensors, mine: PrivateState): AdapterMix;
 }
 
 /**
@@ -60,7 +63,7 @@ export function globalOptimizer(options: GlobalOptimizer): Stage<GlobalState, Pr
 }
 
 /** A stage begins at ΔA_D = 0 around the adapter it is given; interleaved stages go on with the same optimizer. */
-export function startAt(
+function startAt(
   adapter: Adapter,
   parametrisation: Parametrisation,
   optimizer: Optimizer,

@@ -13,7 +13,7 @@ import { withLocal } from '../options.ts';
 import type { MethodContext, Stage } from '../stage.ts';
 import { averageComponents } from './average-components.ts';
 import { globalLocalSteps } from './global-local-steps.ts';
-import { globalOptimizer } from './global-optimizer.ts';
+import { globalOptimizer, type GlobalStage } from './global-optimizer.ts';
 import { localOptimizers } from './local-optimizers.ts';
 import { defaultRates, type Options, options } from './options.ts';
 
@@ -38,20 +38,14 @@ export const fedloraOptimizer = defineMethod({
         'fedlora-optimizer: `order: local-first` needs `schedule: staged`, since interleaved global steps come before the local stage',
       );
     }
-    const local = localOptimizers({
-      layout: context.layout,
-      parametrisation: personalPart(options),
-      train: withLocal({ ...context.train, rate: defaultRates[options.axis].local }, options.local),
-      lambda: options.lambda,
-      penalty: options.penalty,
-    });
     const shared = sharedStages(options, context);
     if (options.local.skip) return shared;
+    const local = localStage(options, context);
     return options.order === 'global-first' ? [...shared, local] : beforeGlobal(shared, local);
   },
 });
 
-/** Stages 0 and 1: all rounds and then the global steps, or some global steps after each round. */
+/** Stages 0 and 1, of the model that all share: all rounds and then the global steps, or some global steps after each round. */
 function sharedStages(options: Options, context: MethodContext): Stage[] {
   const rounds = options.rounds ?? context.rounds;
   const steps = options.global.rounds;
@@ -65,6 +59,7 @@ function sharedStages(options: Options, context: MethodContext): Stage[] {
   }).flat();
 }
 
+/** Stage 0: federated rounds in which A and B are trained. */
 function averaging(options: Options, { layout, train }: MethodContext, rounds: number): Stage {
   const common = { rounds, layout, train, weights: options.weights, optimizerState: options.optimizerState };
   return options.average === 'components'
@@ -72,19 +67,19 @@ function averaging(options: Options, { layout, train }: MethodContext, rounds: n
     : averageFactors({ ...common, name: 'federated', parametrisation: factors() });
 }
 
+/** Stage 1: the global optimizer on ΔA_D. */
 function globalStage(options: Options, { layout, train }: MethodContext, rounds: number): Stage {
   const { rows, steps } = options.global;
   const rate = options.global.rate ?? defaultRates[options.axis].global;
-  const parametrisation = sharedPart(options);
+  const parametrisation = globalPart(options);
   // Whatever the personal part is to be, nobody has one yet, unless it came first.
-  const parts = [parametrisation, ...(options.order === 'local-first' ? [personalPart(options)] : [])];
+  const parts = [parametrisation, ...(options.order === 'local-first' ? [localPart(options)] : [])];
   const made = { layout, train, rate, rows, steps, globalData: options.globalData, weights: options.weights };
-  const common = {
+  const common: GlobalStage = {
     rounds,
     layout,
     parametrisation,
-    personal: (factors: Parameters<typeof personalModel>[2], mine: Parameters<typeof personalModel>[3]) =>
-      personalModel(layout, personalPart(options), factors, mine),
+    personal: (factors, mine) => personalModel(layout, localPart(options), factors, mine),
   };
   if (options.globalData === 'localSteps') {
     const stage = globalLocalSteps({
@@ -105,8 +100,19 @@ function globalStage(options: Options, { layout, train }: MethodContext, rounds:
   return identified(stage, 'global', parts, made);
 }
 
-/** What the global optimizer trains. */
-function sharedPart({ axis, renormalise, global }: Options): Parametrisation {
+/** Stage 2: the local optimizers on ΔB_M, each at its client. */
+function localStage(options: Options, { layout, train }: MethodContext): Stage {
+  return localOptimizers({
+    layout,
+    parametrisation: localPart(options),
+    train: withLocal({ ...train, rate: defaultRates[options.axis].local }, options.local),
+    lambda: options.lambda,
+    penalty: options.penalty,
+  });
+}
+
+/** What the global optimizer trains: A_D, or in an ablation A_M or A itself. */
+function globalPart({ axis, renormalise, global }: Options): Parametrisation {
   switch (global.part) {
     case 'direction':
       return directionOfA({ axis, renormalise });
@@ -117,8 +123,8 @@ function sharedPart({ axis, renormalise, global }: Options): Parametrisation {
   }
 }
 
-/** What the local optimizers train. */
-function personalPart({ axis, renormalise, local }: Options): Parametrisation {
+/** What the local optimizers train: B_M, or in an ablation B_D or B itself. */
+function localPart({ axis, renormalise, local }: Options): Parametrisation {
   switch (local.part) {
     case 'magnitude':
       return magnitudeOfB({ axis });
