@@ -99,6 +99,18 @@ function openLibrary(files: TokenizerFiles, config: Fields): Library {
   }
 }
 
+/** The ids as the file has them: the library leaves some out that it would encode to. Throws UserError for what is no id. */
+function idsOf({ tokenizer, where }: TokenizerFiles): number[] {
+  const model = isRecord(tokenizer) ? tokenizer['model'] : undefined;
+  const words = isRecord(model) && isRecord(model['vocab']) ? Object.entries(model['vocab']) : [];
+  return words.map(([word, id]) => {
+    if (Number.isSafeInteger(id) && (id as number) >= 0) return id as number;
+    throw new UserError(
+      `${where}: tokenizer.json gives ${JSON.stringify(word)} the id ${String(id)}: expected 0, 1, …`,
+    );
+  });
+}
+
 /** A tokenizer from the contents of its files. Proof: tests/golden/tokenizer_*.json (transformers, tokenizers and sentencepiece). */
 export function createTokenizer(files: TokenizerFiles): Tokenizer {
   const config = isRecord(files.config) ? files.config : {};
@@ -114,7 +126,7 @@ export function createTokenizer(files: TokenizerFiles): Tokenizer {
     return id;
   };
   let largest = -1;
-  for (const id of library.get_vocab(true).values()) largest = Math.max(largest, id);
+  for (const id of [...library.get_vocab(true).values(), ...idsOf(files)]) largest = Math.max(largest, id);
   const bosId = idOf('bos_token', files.ids?.bos);
   const eosId = idOf('eos_token', files.ids?.eos);
   const source = files.chatTemplate ?? templateOfConfig(config['chat_template'], files.where);

@@ -36,6 +36,19 @@ describe('openTokenizer', () => {
     ]);
   });
 
+  it('counts ids as the file has them, and refuses what is no id', async () => {
+    const withId = (id: unknown) => ({
+      ...tokenizer,
+      model: { ...tokenizer.model, vocab: { ...tokenizer.model.vocab, d: id } },
+    });
+    await write('tokenizer.json', withId(2 ** 40));
+    expect((await openTokenizer(folder)).vocabularySize).toBe(2 ** 40 + 1);
+    for (const id of [-3, 1.5, '7', null]) {
+      await write('tokenizer.json', withId(id));
+      await expect(openTokenizer(folder)).rejects.toThrow(UserError);
+    }
+  });
+
   it('takes every file that is there, each in its turn', async () => {
     await write('tokenizer.json', tokenizer);
     await write('config.json', { bos_token_id: 0, eos_token_id: [1, 2], pad_token_id: null });
