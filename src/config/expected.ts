@@ -57,9 +57,13 @@ export function expected(schema: JsonSchema | undefined): string {
     case 'array':
       return `a list, each entry ${expected(schema.items as JsonSchema | undefined)}`;
     case 'object':
-      if (typeof schema.additionalProperties === 'object')
-        return `a section of names, each with ${expected(schema.additionalProperties)}`;
-      return `a section with the keys ${Object.keys(schema.properties ?? {}).join(', ')}`;
+      if (schema.properties === undefined) {
+        const each = schema.additionalProperties;
+        return typeof each === 'object' && each.type !== undefined
+          ? `a section of names, each with ${expected(each)}`
+          : 'a section';
+      }
+      return `a section with the keys ${Object.keys(schema.properties).join(', ')}`;
     case 'null':
     case undefined:
   }

@@ -38,6 +38,17 @@ test('shares held out that leave no row to train on are a mistake of the configu
     expect(() => parse(split(right))).not.toThrow();
 });
 
+test('a sweep is no configuration, and said to be a sweep', () => {
+  expect(messageOf(() => parse('base: x.yaml\nseeds: [1]\narms: [{ use: fedit }]\n'))).toBe(
+    'c.yaml: this is a sweep, with `arms` in place of `methods`: fedlora sweep runs it',
+  );
+});
+
+test('a section that is open says so, and one with keys which', () => {
+  const wrong = messageOf(() => parse('model: { path: m }\ndata: { path: d, format: jsonl }\nmethods: {}\n'));
+  expect(wrong).toContain('methods: expected a list, each entry a section with the keys use, label, got a section');
+});
+
 test('a number that breaks two rules is one mistake', () => {
   const message = messageOf(() => parse(`${minimal}seed: 99999999999999999999\n`));
   expect(message).toMatch(/^a mistake in the configuration:\n {2}c\.yaml:5:7: seed: expected a whole number/);

@@ -12,7 +12,7 @@ import {
 import { UserError } from '../errors.ts';
 import { checkConfig, type KnownMethods, type Locate } from './check.ts';
 import type { KeyPath } from './expected.ts';
-import { pathName, type Problem } from './problems.ts';
+import { pathName, type Problem, valueAt } from './problems.ts';
 import type { RunConfig } from './schema.ts';
 
 export interface ParseOptions {
@@ -47,7 +47,12 @@ export function parseConfig(text: string, options: ParseOptions): RunConfig {
   );
   for (const set of options.sets ?? []) applySet(document, set);
   if (options.resolve !== undefined) resolvePaths(document, options.resolve);
-  return checkConfig(contentsOf(document, options.file), options.methods, locate);
+  const value = contentsOf(document, options.file);
+  if (valueAt(value, ['arms']) !== undefined && valueAt(value, ['methods']) === undefined)
+    throw new UserError(
+      `${options.file}: this is a sweep, with \`arms\` in place of \`methods\`: fedlora sweep runs it`,
+    );
+  return checkConfig(value, options.methods, locate);
 }
 
 /** A YAML file of a user, and where in it a problem stands. Throws UserError with the places where it is no YAML, or no map. */

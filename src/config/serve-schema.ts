@@ -4,7 +4,13 @@ import { name, whole } from './parts.ts';
 export const serveSchema = z
   .strictObject({
     clients: z
-      .array(z.string().regex(/^[\p{L}\p{N}][\p{L}\p{N}._-]{0,63}$/u))
+      .array(
+        z
+          .string()
+          .regex(/^[\p{L}\p{N}][\p{L}\p{N}._-]{0,63}$/u)
+          .describe('A letter or digit, then letters, digits and `._-`, at most 64.')
+          .meta({ examples: ['north'] }),
+      )
       .min(1)
       .max(10_000)
       .refine((names) => new Set(names).size === names.length, { error: 'names that differ' })
