@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { KnownMethods } from '../config/check.ts';
 import { contentsOf, readDocument } from '../config/parse.ts';
+import { valueAt } from '../config/problems.ts';
 import { checkSweep, type Given, type Sweep } from '../config/sweep.ts';
 import type { SweepInput } from '../config/sweep-schema.ts';
 import { UserError } from '../errors.ts';
@@ -12,6 +13,10 @@ export async function readSweep(given: string | SweepInput, methods: KnownMethod
     typeof given === 'string'
       ? await fromFile(given, 'a sweep with the keys base, seeds, baseline and arms')
       : { value: given, locate: () => ({ text: '', order: 0 }), resolve: (path: string) => resolve(path) };
+  if (valueAt(sweep.value, ['methods']) !== undefined && valueAt(sweep.value, ['arms']) === undefined)
+    throw new UserError(
+      `${typeof given === 'string' ? given : 'the sweep'}: this is a run's configuration, with \`methods\` in place of \`arms\`: fedlora run takes it, and a sweep names it as its \`base\``,
+    );
   const base: unknown = (sweep.value as { readonly base?: unknown }).base;
   const from = typeof base === 'string' ? await fromFile(sweep.resolve(base), 'a configuration of a run') : undefined;
   return checkSweep(sweep, from, methods);

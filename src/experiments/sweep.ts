@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { UnfoldedArm } from '../config/arms.ts';
 import type { Sweep } from '../config/sweep.ts';
@@ -7,7 +7,7 @@ import type { SweepInput } from '../config/sweep-schema.ts';
 import { Interrupted, UserError } from '../errors.ts';
 import { openDatabase } from '../federation/database.ts';
 import { tidyShelf } from '../federation/shelved.ts';
-import { writeAtomically } from '../formats/files/atomic.ts';
+import { makeFolder, writeAtomically } from '../formats/files/atomic.ts';
 import type { Method } from '../methods/method.ts';
 import type { Summary } from '../report/summary.ts';
 import { knownMethods } from '../run/methods.ts';
@@ -69,7 +69,7 @@ export async function sweep(given: string | SweepInput, options: SweepOptions): 
   const checked = await readSweep(given, knownMethods(methods));
   const folder = sweepFolder(resolve(options.out));
   await requireOwn(folder);
-  await mkdir(folder.path, { recursive: true });
+  await makeFolder(folder.path);
   const lock = openDatabase(folder.lock);
   const runners =
     jobs > 1 ? Array.from({ length: jobs }, () => runnerApart(folder.shelf)) : [runnerHere(folder.shelf, methods)];

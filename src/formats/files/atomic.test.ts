@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { UserError } from '../../errors.ts';
-import { writeAtomically } from './atomic.ts';
+import { makeFolder, writeAtomically } from './atomic.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -22,6 +22,21 @@ async function failWrites(code: string): Promise<void> {
   const prototype = Object.getPrototypeOf(handle) as FileHandle;
   vi.spyOn(prototype, 'writeFile').mockRejectedValue(Object.assign(new Error(`${code}: injected`), { code }));
 }
+
+describe('makeFolder', () => {
+  it('makes what is missing, also for several at once, and leaves what is there', async () => {
+    const deep = join(folder, 'a', 'b', 'c');
+    await Promise.all([makeFolder(deep), makeFolder(deep), makeFolder(join(folder, 'a', 'd'))]);
+    await makeFolder(deep);
+    expect((await readdir(join(folder, 'a'))).sort()).toEqual(['b', 'd']);
+    await writeFile(join(folder, 'file'), '');
+    await expect(makeFolder(join(folder, 'file', 'x'))).rejects.toThrow(/EEXIST|ENOTDIR/);
+  });
+
+  it.runIf(process.platform === 'linux')('ends where a file system takes no folders', async () => {
+    await expect(makeFolder('/proc/fedlora/x')).rejects.toThrow('ENOENT');
+  });
+});
 
 describe('writeAtomically', () => {
   it('replaces a file whole, from text, bytes or chunks', async () => {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, basename } from 'node:path';
 
 /** The folder's entry for a renamed file reaches the disk only with the folder itself; Windows cannot open folders and needs none. */
@@ -11,6 +11,23 @@ export async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+const isFolder = async (path: string): Promise<boolean> =>
+  (await stat(path).catch(() => undefined))?.isDirectory() === true;
+
+/**
+ * Makes a folder and those above it. `mkdir`'s own recursion does not end where a file system says ENOENT of a new folder though
+ * the one above it is there, as Linux's /proc does (Node 20); this throws that error.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  if (await isFolder(path)) return;
+  const above = dirname(path);
+  if (above !== path) await makeFolder(above);
+  await mkdir(path).catch(async (error: unknown) => {
+    // Another has made it meanwhile.
+    if (!(await isFolder(path))) throw error;
+  });
 }
 
 const reasons: Readonly<Record<string, string>> = {
@@ -35,7 +52,7 @@ export async function writeAtomically(
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path)}.${randomUUID()}.tmp`);
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const handle = await open(temporary, 'wx', mode);
     try {
       if (typeof chunks === 'string' || chunks instanceof Uint8Array) await handle.writeFile(chunks);
