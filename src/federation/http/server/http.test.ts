@@ -81,7 +81,7 @@ test('what a client gives as a reason is one line of log and audit', async () =>
   const ended = expect(server.desk.offer(offer, tools.signal).next()).rejects.toThrow(
     /^full serving on http:\/\/evil ok$/,
   );
-  await api.fail(id, 'full\r\nserving on http://evil\u2028\tok');
+  await api.fail(id, 'full\r\nserving on http://evil\u2028\0ok');
   await ended;
   expect(server.store.auditLines(0, 100).at(-1)?.detail).toBe(`${id} full serving on http://evil ok`);
 });

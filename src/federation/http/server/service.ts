@@ -175,7 +175,7 @@ export function service(parts: ServiceParts): Service {
     fail(client, id, said) {
       desk.heard(client);
       tasks.opened(client, id);
-      const reason = said.replaceAll(/\s+/g, ' ');
+      const reason = said.replaceAll('\0', ' ').replaceAll(/\s+/g, ' ');
       store.audit('failed', client, `${id} ${reason}`);
       desk.failed(id, reason);
       return { outcome: 'refused', reason };
