@@ -1,7 +1,7 @@
 /**
  * `npm run chaos -- --scenarios N --seed S`: federations of real processes on loopback, each with faults drawn from its seed, and
- * what must hold afterwards checked (docs/faults.md). `--from K` goes on with scenario K (from 0) of the series, `--scenario SEED`
- * runs a single one, `--jobs N` several at a time, `--limit` seconds for each, `--main PATH` another command line
+ * what must hold afterwards checked (docs/faults.md). `--from K` goes on with scenario K (from 0) of the series, `--kinds A,B`
+ * takes only those of the series that are of these kinds of run, `--scenario SEED` runs a single one, `--jobs N` several at a time, `--limit` seconds for each, `--main PATH` another command line
  * than the one just built. Folders and results: .cache/chaos/S.
  */
 import { existsSync, writeFileSync } from 'node:fs';
@@ -10,7 +10,8 @@ import { parseArgs } from 'node:util';
 import { duration } from '../src/report/format.ts';
 import { planOf } from './chaos/plan.ts';
 import { runScenario, type Result } from './chaos/scenario.ts';
-import { resultsOf, runSeries } from './chaos/series.ts';
+import { resultsOf, runSeries, seedsOf } from './chaos/series.ts';
+import { settings, type SettingName } from './chaos/settings.ts';
 import { markdown, rows, totals } from './chaos/table.ts';
 
 const { values } = parseArgs({
@@ -18,6 +19,7 @@ const { values } = parseArgs({
     scenarios: { type: 'string', default: '20' },
     seed: { type: 'string', default: '1' },
     from: { type: 'string', default: '0' },
+    kinds: { type: 'string', default: Object.keys(settings).join() },
     scenario: { type: 'string' },
     jobs: { type: 'string', default: '2' },
     limit: { type: 'string', default: '300' },
@@ -33,10 +35,14 @@ const number = (name: keyof typeof values): number => {
   if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} takes a whole number, not ${values[name]}`);
   return value;
 };
+const kinds = values.kinds.split(',') as SettingName[];
+for (const kind of kinds)
+  if (!Object.hasOwn(settings, kind))
+    throw new Error(`--kinds takes some of ${Object.keys(settings).join(', ')}, not ${kind}`);
 const ground = { main, limit: number('limit') };
 
-const line = ({ seed, setting, faults, outcome, reason, seconds }: Result): string =>
-  `${seed} ${setting}, ${faults.join(' + ')}: ${outcome}${reason === '' ? '' : ` (${reason.split('\n')[0]!.slice(0, 160)})`}, ${seconds.toFixed(0)} s`;
+const line = ({ seed, setting, tls, faults, outcome, reason, seconds }: Result): string =>
+  `${seed} ${setting}${tls ? ' over TLS' : ''}, ${faults.join(' + ')}: ${outcome}${reason === '' ? '' : ` (${reason.split('\n')[0]!.slice(0, 160)})`}, ${seconds.toFixed(0)} s`;
 const complain = ({ seed, problems }: Result): void => {
   for (const problem of problems) console.log(`  ${problem}`);
   if (problems.length > 0) console.log(`  again: npm run chaos -- --scenario ${seed}`);
@@ -56,11 +62,12 @@ const series = number('seed');
 const root = resolve('.cache/chaos', String(series));
 const [from, count, jobs] = [number('from'), number('scenarios'), Math.max(1, number('jobs'))];
 const began = performance.now();
+const chosen = seedsOf(series, { from, count, kinds }).length;
 let done = 0;
-for await (const result of runSeries(series, { from, count, jobs }, { ...ground, root })) {
+for await (const result of runSeries(series, { from, count, jobs, kinds }, { ...ground, root })) {
   done++;
-  const left = ((performance.now() - began) / 1000 / done) * (count - from - done);
-  console.log(`${from + done}/${count} · ${duration(left)} left · ${line(result)}`);
+  const left = ((performance.now() - began) / 1000 / done) * (chosen - done);
+  console.log(`${done}/${chosen} · ${duration(left)} left · ${line(result)}`);
   complain(result);
 }
 const results = resultsOf(root).filter(({ seed }) => seed < series * 100_000 + count);

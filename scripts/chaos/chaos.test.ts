@@ -8,19 +8,19 @@ import { toPayload } from '../../src/federation/http/payload.ts';
 import { tensor } from '../../src/tensor/tensors.ts';
 import { broadcastTwice, forged, lost, mistold } from './check.ts';
 import type { Evidence } from './evidence.ts';
-import { averaged } from './plain.ts';
+import { averaged, middle } from './plain.ts';
 import { faultKinds, MALLORY, planOf, processOf, seedOf } from './plan.ts';
 import { unprivate } from './private.ts';
 import { runScenario, type Result } from './scenario.ts';
 import { nothingSeen, type Seen } from './seen.ts';
-import { settings } from './settings.ts';
-import { frames } from './socket-wire.ts';
+import { seedsOf } from './series.ts';
+import { isPoisoned, settings } from './settings.ts';
 import { markdown, rows } from './table.ts';
 import { mischiefs } from './wire.ts';
 
-// A server killed amid damage and a bad client, over WebSockets; a killed client and one with a full disk; a secure sum whose server is
-// killed; a private run with strangers on a broken network.
-const short = [100058, 100054, 100016, 100018];
+// Over TLS with WebSockets a server killed while a bad client's updates count under a robust rule; a killed client and one with a full
+// disk; a private run under masks whose server is killed; a secure sum over TLS among strangers, and damage.
+const short = [100117, 100054, 100056, 100055];
 
 test(
   'scenarios of real processes end, or stop with a reason, and what must hold holds',
@@ -63,6 +63,22 @@ describe('a plan', () => {
     }
   });
 
+  test('has a bad client wherever a robust rule is to bear one, and TLS in a third', () => {
+    const many = Array.from({ length: 300 }, (_, k) => planOf(seedOf(2, k)));
+    for (const { runs, faults } of many.filter((plan) => isPoisoned(plan.runs[0]!.setting)))
+      expect(
+        faults.filter(({ kind }) => kind === 'bad client'),
+        runs[0]!.setting,
+      ).toHaveLength(1);
+    const encrypted = many.filter(({ tls }) => tls).length;
+    expect(encrypted).toBeGreaterThan(70);
+    expect(encrypted).toBeLessThan(130);
+    const kinds = ['masked', 'median'] as const;
+    const seeds = seedsOf(2, { from: 10, count: 100, kinds });
+    expect(seeds.length).toBeGreaterThan(2);
+    for (const seed of seeds) expect(kinds).toContain(planOf(seed).runs[0]!.setting);
+  });
+
   test('strikes about as many requests as it says, the same ones each time', () => {
     const strike = (): string[] => {
       const one = mischiefs(7, 'aurora', [{ kind: 'cut', share: 0.4 }]);
@@ -86,6 +102,9 @@ test('averaging by hand is the closed form', () => {
     [{ update: update(0.5, 0.5), weight: 2 }],
   ];
   expect([...averaged(start, rounds).get('x')!.data]).toEqual([1 + 0.25 + 0.5, 2 + 3 + 0.5]);
+  const odd = [[-9, 1, 4].map((value) => ({ update: update(value, 0), weight: 5 }))];
+  expect([...averaged(start, odd, middle).get('x')!.data]).toEqual([1 + 1, 2]);
+  expect(middle([8, 2, 4, 900], [])).toEqual([24, 4]);
 });
 
 describe('what must hold', () => {
@@ -181,8 +200,10 @@ describe('what must hold', () => {
       ...seen(),
       tasks: new Map(digests.map((digest, i) => [`${i}`, begun(`${i}`, digest)])),
     });
-    expect(broadcastTwice(tasks('a', 'a'))).toEqual([]);
-    expect(broadcastTwice(tasks('a', 'b'))).toEqual(['round 1 of fedit · federated was begun from different tensors']);
+    expect(broadcastTwice(tasks('a', 'a'), 'fedit')).toEqual([]);
+    expect(broadcastTwice(tasks('a', 'b'), 'fedit')).toEqual([
+      'round 1 of fedit · federated was begun from different tensors',
+    ]);
   });
 
   test('noise that is drawn twice, and what a client tells beside its update, is found', () => {
@@ -196,12 +217,12 @@ describe('what must hold', () => {
     });
     const totals = { step: 0, steps: 0, tokens: 0, processed: 0, lossSum: 0 };
     const quiet = { digest: null, weight: 1, seconds: 0, totals };
-    expect(unprivate(events('draw', 'release', 'round'), sent(quiet), [])).toEqual([]);
-    expect(unprivate(events('draw', 'release', 'release'), sent(quiet), [])).toEqual([
+    expect(unprivate(events('draw', 'release', 'round'), sent(quiet), [], true)).toEqual([]);
+    expect(unprivate(events('draw', 'release', 'release'), sent(quiet), [], true)).toEqual([
       'there are two of release in a round',
     ]);
-    expect(unprivate(events('draw'), sent({ ...quiet, weight: 7 }), [])).toEqual(['a client told its weight, 7']);
-    expect(unprivate(events('draw'), sent({ ...quiet, totals: { ...totals, tokens: 3 } }), [])[0]).toContain(
+    expect(unprivate(events('draw'), sent({ ...quiet, weight: 7 }), [], true)).toEqual(['a client told its weight, 7']);
+    expect(unprivate(events('draw'), sent({ ...quiet, totals: { ...totals, tokens: 3 } }), [], true)[0]).toContain(
       'told of its work',
     );
     const before = toPayload(new Map([['x', tensor([2], [1, 2])]]));
@@ -217,47 +238,26 @@ describe('what must hold', () => {
       > as Evidence['journal'],
     });
     const combined = { kind: 'sum', sum: new Map([['x', tensor([2], [2, 4])]]), weight: 4, clients: 4 } as const;
-    expect(unprivate(ended(1.5, 3), sentBefore, [{ round: 0, combined }])).toEqual([]);
-    expect(unprivate(ended(2, 4), sentBefore, [{ round: 0, combined }])).toEqual([
+    expect(unprivate(ended(1.5, 3), sentBefore, [{ round: 0, combined }], true)).toEqual([]);
+    expect(unprivate(ended(2, 4), sentBefore, [{ round: 0, combined }], true)).toEqual([
       'round 1 has not come to where it began and the noised sum in the journal',
     ]);
   });
 
   test('an update that its client never sent is found where it counts', () => {
-    expect(forged(left(record(['aurora'])), seen())).toEqual([]);
-    expect(forged(left(record(['aurora']), { ...message, weight: 9 }), seen())).toEqual([
+    expect(forged(left(record(['aurora'])), seen(), 'fedit')).toEqual([]);
+    expect(forged(left(record(['aurora']), { ...message, weight: 9 }), seen(), 'fedit')).toEqual([
       'aurora: what counts in round 1 of fedit · federated was never sent by it',
     ]);
-    expect(forged(left(record([MALLORY])), seen())[0]).toContain(MALLORY);
+    expect(forged(left(record([MALLORY])), seen(), 'fedit')[0]).toContain(MALLORY);
   });
-});
-
-test('messages are read out of a WebSocket’s frames, however its bytes are cut', () => {
-  const long = 'x'.repeat(300);
-  const mask = Buffer.from([1, 2, 3, 4]);
-  const masked = Buffer.from(Buffer.from('{"kind":"next"}').map((byte, i) => byte ^ mask[i % 4]!));
-  const bytes = Buffer.concat([
-    Buffer.from([0x89, 0x00]),
-    Buffer.from([0x81, 0x02]),
-    Buffer.from('hi'),
-    Buffer.from([0x81, 0x80 | masked.length]),
-    mask,
-    masked,
-    Buffer.from([0x81, 126, 1, 44]),
-    Buffer.from(long),
-  ]);
-  for (const size of [1, 3, bytes.length]) {
-    const heard: string[] = [];
-    const hear = frames((text) => heard.push(text.toString('utf8')));
-    for (let at = 0; at < bytes.length; at += size) hear(bytes.subarray(at, at + size));
-    expect(heard).toEqual(['hi', '{"kind":"next"}', long]);
-  }
 });
 
 test('the table counts a scenario in the row of each of its faults', () => {
   const result = (outcome: Result['outcome'], ...faults: Result['faults']): Result => ({
     seed: 1,
     setting: 'fedit',
+    tls: false,
     faults,
     outcome,
     reason: '',

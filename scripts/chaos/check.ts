@@ -5,17 +5,17 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Evidence, Recorded } from './evidence.ts';
 import { MALLORY } from './plan.ts';
 import type { Seen } from './seen.ts';
-import type { SettingName } from './settings.ts';
+import { isPoisoned, isSecure, type SettingName } from './settings.ts';
 import { contents } from './workspace.ts';
 
 const where = ({ place, round }: Pick<Recorded, 'place' | 'round'>): string =>
   `round ${round + 1} of ${place.method} · ${place.stage}`;
 
 /** Reasons for which an acknowledged update may not count: the round had what it needed, or its client left the sum it was for. */
-const excused: Partial<Record<SettingName, RegExp>> = {
-  late: /^came after the (\d+) updates that the round needed$/,
-  secure: /^left the secure sum at “\w+”: |^its numbers are not in the secure sum$/,
-};
+function excused(setting: SettingName): RegExp | undefined {
+  if (setting === 'late') return /^came after the (\d+) updates that the round needed$/;
+  return isSecure(setting) ? /^left the secure sum at “\w+”: |^its numbers are not in the secure sum$/ : undefined;
+}
 
 /** Acknowledged updates that do not count, and why that is wrong. @param setting what kind of run it is */
 export function lost(evidence: Evidence, seen: Seen, server: string, setting: SettingName): string[] {
@@ -27,7 +27,7 @@ export function lost(evidence: Evidence, seen: Seen, server: string, setting: Se
     if (record?.participants.includes(client)) return [];
     if (record !== undefined) {
       const why = record.leftOut.find((one) => one.client === client)?.reason;
-      const excuse = why === undefined ? null : excused[setting]?.exec(why);
+      const excuse = why === undefined ? null : excused(setting)?.exec(why);
       const enough = excuse?.[1] === undefined || record.participants.length >= Number(excuse[1]);
       if (excuse && enough) return [];
       return [
@@ -66,19 +66,20 @@ export function mistold(evidence: Evidence, seen: Seen, quiet: boolean): string[
     const task = tasks.get(id);
     const record = task && evidence.rounds(task.place).find(({ round }) => round === task.round);
     const why = record?.leftOut.find((one) => one.client === client)?.reason;
-    if (task === undefined || why === undefined) return [];
+    // Who means no good asks for nothing.
+    if (task === undefined || why === undefined || client === MALLORY) return [];
     const told = seen.outcomes.some((one) => one.task === id && one.outcome === 'refused' && one.reason === why);
     return told ? [] : [`${client} was never told why its update of ${where(task)} does not count (${why})`];
   });
   return [...new Set([...problems, ...(quiet ? untold : [])])];
 }
 
-/** Rounds that were sent to clients with different tensors: what was done in one is not done twice, whatever is drawn in it. */
-export function broadcastTwice(seen: Seen): string[] {
+/** Rounds that were sent to clients with different tensors: what was done in one is not done twice, whatever is drawn in it. @param setting in HetLoRA each client has its own */
+export function broadcastTwice(seen: Seen, setting: SettingName): string[] {
   const rounds = new Map<string, Set<string>>();
   for (const task of seen.tasks.values()) {
     if (task.kind !== 'train') continue;
-    const key = where(task);
+    const key = setting === 'padded' ? `${where(task)}, ${task.client},` : where(task);
     rounds.set(key, (rounds.get(key) ?? new Set()).add(task.sent?.digest ?? ''));
   }
   return [...rounds].flatMap(([key, sent]) => (sent.size > 1 ? [`${key} was begun from different tensors`] : []));
@@ -87,12 +88,12 @@ export function broadcastTwice(seen: Seen): string[] {
 const intact = (path: string, digest: string): boolean =>
   existsSync(path) && createHash('sha256').update(readFileSync(path)).digest('hex') === digest;
 
-/** Updates that count, and that their client never sent. */
-export function forged(evidence: Evidence, seen: Seen): string[] {
+/** Updates that count, and that their client never sent. @param setting in some the bad client's may count */
+export function forged(evidence: Evidence, seen: Seen, setting: SettingName): string[] {
   return evidence.places.flatMap((place) =>
     evidence.rounds(place).flatMap(({ round, participants }) =>
       participants.flatMap((client) => {
-        if (client === MALLORY)
+        if (client === MALLORY && !isPoisoned(setting))
           return [`${client}: an update counts in ${where({ place, round })}; it sent no good one`];
         const message = acceptedOf(evidence, place, round, client)?.message;
         const sent = [...seen.sent.values()].flat().filter((one) => one.client === client);

@@ -1,13 +1,20 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { toPayload, fromPayload } from '../../src/federation/http/payload.ts';
-import { noTotals, type Next, type TaskMessage, type TrainMessage } from '../../src/federation/http/protocol.ts';
+import {
+  noTotals,
+  type Next,
+  type TaskMessage,
+  type TrainMessage,
+  type UpdateMessage,
+} from '../../src/federation/http/protocol.ts';
 import { newSecret } from '../../src/federation/http/server/keys.ts';
 import { keyPair } from '../../src/federation/secure/keys.ts';
 import type { Random } from '../../src/tensor/random.ts';
 import { mapTensors } from '../../src/tensor/tensors.ts';
 import type { Tensors } from '../../src/tensor/tensor.ts';
 import { attempt, unexpected, type Attempt } from './hostile.ts';
+import { MALLORY } from './plan.ts';
 import type { Seen } from './seen.ts';
 
 interface Described {
@@ -22,7 +29,7 @@ const totals = { step: 1, steps: 1, tokens: 1, processed: 1, lossSum: 1 };
 
 /**
  * A client with a valid key that sends NaN, wrong shapes, another run's tensors, too much, too heavy, what is not its own, and sums
- * that cannot be; then it says that it failed. None of its updates may count.
+ * that cannot be; then it says that it failed. None of its updates may count, but those of the right form under a robust rule.
  */
 export async function badClient(parts: {
   readonly url: () => string | undefined;
@@ -30,8 +37,10 @@ export async function badClient(parts: {
   readonly seen: Seen;
   readonly random: Random;
   readonly signal: AbortSignal;
+  /** Whether it ends each training with an update of the right form that is meant to do harm, and counts. */
+  readonly poisons: boolean;
 }): Promise<{ readonly tried: number; readonly problems: string[] }> {
-  const { url, token, seen, random, signal } = parts;
+  const { url, token, seen, random, signal, poisons } = parts;
   const key = newSecret();
   const identity = Buffer.from(keyPair('ed25519', new Uint8Array(randomBytes(32))).publicKey).toString('base64url');
   let secure = false;
@@ -79,6 +88,7 @@ export async function badClient(parts: {
     for (const one of others()) await bad(one);
     // Into the sum, where it says nothing that others could add up.
     if (task.kind === 'train' && secure && random.integer(2) === 0) await send(ready(task));
+    else if (task.kind === 'train' && poisons && random.integer(5) > 0) await poison(task);
     else if (task.kind === 'evaluate') await send(possibleSums(task, random));
     else await send({ what: '', method: 'POST', path: `/v1/tasks/${task.id}/failure`, body: { reason: 'no good' } });
   }
@@ -99,9 +109,32 @@ export async function badClient(parts: {
     };
   }
 
-  async function badUpdates(task: TrainMessage): Promise<Omit<Attempt, 'key'>[]> {
+  async function sentTo(task: TrainMessage): Promise<Tensors> {
     const blob = task.sent && (await send({ what: '', method: 'GET', path: `/v1/blobs/${task.sent.digest}` }));
-    const sent: Tensors = blob?.status === 200 ? fromPayload(blob.body, 'what was sent') : new Map();
+    return blob?.status === 200 ? fromPayload(blob.body, 'what was sent') : new Map();
+  }
+
+  /** Turned round and enlarged, or at random. */
+  async function poison(task: TrainMessage): Promise<void> {
+    const sent = await sentTo(task);
+    if (sent.size === 0) return;
+    const wild = random.integer(2) === 0;
+    const bytes = toPayload(
+      mapTensors(sent, ({ shape, data: from }) => ({
+        shape,
+        data: from.map((x) => (wild ? 200 * random.uniform() - 100 : -50 * x)),
+      })),
+    );
+    const one = await submission(task, '', bytes);
+    const message = one.body as UpdateMessage;
+    seen.payloads.set(message.digest!, bytes);
+    seen.sent.set(task.id, [...(seen.sent.get(task.id) ?? []), { client: MALLORY, message }]);
+    const answer = await send(one);
+    if (answer?.status === 200) seen.acknowledged.push({ client: MALLORY, task: task.id, message });
+  }
+
+  async function badUpdates(task: TrainMessage): Promise<Omit<Attempt, 'key'>[]> {
+    const sent = await sentTo(task);
     const good = toPayload(sent);
     const missing = new Map([...sent].slice(1));
     const update = { what: '', method: 'POST', path: `/v1/tasks/${task.id}/update` };
@@ -161,7 +194,9 @@ export async function badClient(parts: {
 
   /** What belongs to other clients. */
   function others(): Omit<Attempt, 'key'>[] {
-    const [[task, [one]] = ['0'.repeat(32), []]] = random.shuffle([...seen.sent]);
+    const [[task, [one]] = ['0'.repeat(32), []]] = random.shuffle(
+      [...seen.sent].filter(([, [first]]) => first?.client !== MALLORY),
+    );
     if (one === undefined) return [];
     return [
       { what: 'another’s update, replayed', method: 'POST', path: `/v1/tasks/${task}/update`, body: one.message },

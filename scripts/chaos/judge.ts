@@ -7,6 +7,7 @@ import { checkable, lastRelease, unprivate, type Release } from './private.ts';
 import { recomputed } from './recompute.ts';
 import { NO_ROOM } from './scene.ts';
 import type { Seen } from './seen.ts';
+import { isPoisoned, isPrivate, isSecure } from './settings.ts';
 import { configOf, contents, undisturbed, type Ground } from './workspace.ts';
 
 /** What a run has left, beside its folders. */
@@ -42,16 +43,17 @@ export async function judged(
     const problems = finished || seen.acknowledged.length > 0 ? ['the server has left no journal'] : [];
     return { problems, leftOut: 0, noised: 0 };
   }
-  const last = setting === 'private' ? lastRelease(server) : undefined;
+  const noisy = isPrivate(setting);
+  const last = noisy ? lastRelease(server) : undefined;
   const sums = last === undefined ? releases : [...releases, last];
   try {
     const problems = [
       ...lost(evidence, seen, server, setting),
-      ...forged(evidence, seen),
+      ...forged(evidence, seen, setting),
       ...mistold(evidence, seen, finished && !has(...deafening)),
-      ...broadcastTwice(seen),
+      ...broadcastTwice(seen, setting),
     ];
-    if (setting === 'private') problems.push(...unprivate(evidence, seen, sums));
+    if (noisy) problems.push(...unprivate(evidence, seen, sums, !isSecure(setting)));
     else {
       try {
         problems.push(...(await recomputed({ file: configOf(folder, run), server }, evidence, seen)));
@@ -60,8 +62,8 @@ export async function judged(
       }
     }
     const leftOut = evidence.places.flatMap((place) => evidence.rounds(place)).flatMap((round) => round.leftOut);
-    // Noise is drawn anew in every run; and who comes late is another one each time.
-    if (finished && leftOut.length === 0 && setting !== 'private' && setting !== 'late') {
+    // Noise is drawn anew in every run, who comes late is another one each time, and no simulation has a bad client.
+    if (finished && leftOut.length === 0 && !noisy && setting !== 'late' && !isPoisoned(setting)) {
       const folders = clients.map((client) => ({ client, folder: join(folder, processOf(run, client)) }));
       problems.push(...differing(evidence, server, await undisturbed(ground, setting, clients), folders));
     }

@@ -1,5 +1,5 @@
 import { stream, type Random } from '../../src/tensor/random.ts';
-import { clientsOf, settings, type SettingName } from './settings.ts';
+import { clientsOf, isPoisoned, isSecure, settings, type SettingName } from './settings.ts';
 
 /** What a request is for, as far as faults care. */
 export type RequestKind =
@@ -69,6 +69,8 @@ export interface Plan {
   readonly faults: readonly Fault[];
   /** Whether clients may have WebSockets, or have to poll. */
   readonly sockets: boolean;
+  /** Whether clients speak TLS, with the certificate that the server makes for itself. */
+  readonly tls: boolean;
 }
 
 /** What a client's process and folder are called. Faults of single clients are of the first run's. */
@@ -107,9 +109,11 @@ export function planOf(seed: number): Plan {
   );
   const first = faultKinds[seed % faultKinds.length]!;
   const others = random.shuffle(faultKinds.filter((kind) => kind !== first)).slice(0, random.integer(4));
-  const faults = [first, ...others].flatMap((kind) => faultsOf(kind, clients, setting === 'secure', random));
+  const kinds = [...new Set([first, ...others, ...(isPoisoned(setting) ? (['bad client'] as const) : [])])];
+  const faults = kinds.flatMap((kind) => faultsOf(kind, clients, isSecure(setting), random));
   const more = stream(seed, 'chaos, more');
   const sockets = more.integer(2) === 0;
+  const tls = stream(seed, 'chaos, tls').integer(3) === 0;
   const small = names.filter((name) => clientsOf(name) === undefined);
   const runs: readonly PlannedRun[] =
     more.integer(6) === 0
@@ -118,7 +122,7 @@ export function planOf(seed: number): Plan {
           { name: 'two', setting: oneOf(more, small), clients: clients.slice(0, 2) },
         ]
       : [{ name: '', setting, clients }];
-  return { seed, runs, faults, sockets };
+  return { seed, runs, faults, sockets, tls };
 }
 
 const between = (random: Random, least: number, most: number): number => least + random.integer(most - least + 1);

@@ -44,9 +44,9 @@ export function lastRelease(server: string): Release | undefined {
 /**
  * What does not hold of a run with `privacy` (FedIT's one stage): every sample and every noise was drawn once, nobody outside of a
  * sample counts, clients told nothing but updates, and what a round has come to is where it began and the noised sum that the journal
- * had before anybody saw it, also where the server was killed in between.
+ * had before anybody saw it, also where the server was killed in between. @param sampled whether chance decides who is in a round
  */
-export function unprivate(evidence: Evidence, seen: Seen, releases: readonly Release[]): string[] {
+export function unprivate(evidence: Evidence, seen: Seen, releases: readonly Release[], sampled: boolean): string[] {
   const [place] = evidence.places;
   if (place === undefined) return [];
   const problems: string[] = [];
@@ -59,12 +59,12 @@ export function unprivate(evidence: Evidence, seen: Seen, releases: readonly Rel
   for (const { round, participants } of done) {
     const draw = evidence.events.find((one) => one.kind === 'draw' && one.round === round && one.stage === 0);
     const drawn = (draw?.json ?? []) as readonly string[];
-    if (!participants.every((client) => drawn.includes(client)))
+    if (sampled && !participants.every((client) => drawn.includes(client)))
       problems.push(`round ${round + 1} counts somebody who was not drawn: ${participants.join()} of ${drawn.join()}`);
   }
   for (const { message } of [...seen.sent.values()].flat()) {
     const { digest: _, weight, ...told } = message;
-    if (weight !== 1 && weight !== 0) problems.push(`a client told its weight, ${weight}`);
+    if (weight !== 1 && weight !== 0 && weight !== null) problems.push(`a client told its weight, ${weight}`);
     if (Object.values({ ...told.totals, seconds: told.seconds }).some((value) => value !== 0))
       problems.push(`a client told of its work: ${JSON.stringify(told)}`);
   }

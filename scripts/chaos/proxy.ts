@@ -1,7 +1,8 @@
-import { createServer, request as ask, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import type { OutcomeMessage, UpdateMessage } from '../../src/federation/http/protocol.ts';
+import { asked, decrypting, type Certified } from './encrypted.ts';
 import type { Moment, RequestKind } from './plan.ts';
 import { digestOf, noteNext, noteUpdate, pieces, type Heard, type Seen } from './seen.ts';
 import { passSocket } from './socket-wire.ts';
@@ -23,10 +24,14 @@ export async function openWire(parts: {
   readonly client: string;
   /** Whether the client may have a WebSocket. */
   readonly sockets: boolean;
+  /** Set where the client speaks TLS: the server's certificate, once there is one. */
+  readonly certificate: (() => Certified | undefined) | undefined;
   /** Where the run is now; undefined while its server is down. */
   readonly upstream: () => string | undefined;
   readonly seen: Seen;
   readonly mischief: (n: number, kind: RequestKind) => Mischief;
+  /** The byte of the n-th connection's TLS records in which a bit is flipped, where any is. */
+  readonly spoilt: (n: number) => number | undefined;
   /** Told as requests pass, so that something can happen just then. */
   readonly passing: (kind: RequestKind, client: string, when: Moment['when'], answer?: Buffer) => void;
   /** Told of every request and what became of it, for people. */
@@ -34,7 +39,7 @@ export async function openWire(parts: {
   /** The digest of the update that the client keeps by itself, while it tells the server that there is one. */
   readonly kept: () => string | undefined;
 }): Promise<Wire> {
-  const { client, sockets, upstream, seen, mischief, passing, log, kept: keptAt } = parts;
+  const { client, sockets, certificate, upstream, seen, mischief, spoilt, passing, log, kept: keptAt } = parts;
   const piece = pieces(seen);
   const closed = new AbortController();
   let count = 0;
@@ -150,14 +155,29 @@ export async function openWire(parts: {
     socket.on('error', () => socket.destroy());
     upgraded(request, socket, head).catch(() => socket.destroy());
   });
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  let connections = 0;
+  const open = new Set<Socket>();
+  const listener =
+    certificate === undefined
+      ? server
+      : decrypting(
+          certificate,
+          () => spoilt(connections++),
+          (socket) => {
+            open.add(socket);
+            socket.on('close', () => open.delete(socket));
+            server.emit('connection', socket);
+          },
+        );
+  await new Promise<void>((done) => listener.listen(0, '127.0.0.1', done));
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${certificate === undefined ? 'http' : 'https'}://127.0.0.1:${(listener.address() as AddressInfo).port}`,
     close: () =>
       new Promise((done) => {
         closed.abort();
-        server.close(() => done());
+        listener.close(() => done());
         server.closeAllConnections();
+        for (const socket of open) socket.destroy();
       }),
   };
 }
@@ -198,11 +218,11 @@ async function exchange(
   halfway: () => void,
 ): Promise<Answer> {
   if (to === undefined) throw new Cut();
-  const { hostname, port, pathname } = new URL(to);
+  const { pathname } = new URL(to);
   const at = `${pathname.replace(/\/$/, '')}${path}`;
   const sent = how.kind === 'damaged on the wire' && method === 'PUT' ? flipped(body, how.at) : body;
   return new Promise((done, failed) => {
-    const outgoing = ask({ hostname, port, method, path: at, headers, agent: false, signal }, (response) => {
+    const outgoing = asked({ url: to, method, path: at, headers, agent: false, signal }, (response) => {
       bodyOf(response).then(
         (bytes) => done({ status: response.statusCode!, headers: response.headers, body: bytes }),
         failed,
@@ -214,7 +234,7 @@ async function exchange(
 }
 
 async function write(
-  outgoing: ReturnType<typeof ask>,
+  outgoing: ReturnType<typeof asked>,
   body: Uint8Array,
   how: Mischief,
   halfway: () => void,

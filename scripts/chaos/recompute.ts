@@ -17,6 +17,7 @@ import type { Adapter, AdapterMix } from '../../src/lora/adapter.ts';
 import { initAdapter } from '../../src/lora/init.ts';
 import { projectionsOf } from '../../src/models/weights.ts';
 import { withGuards } from '../../src/run/guards.ts';
+import { robustOf } from '../../src/run/robust.ts';
 import { secureOf } from '../../src/run/secure.ts';
 import { knownMethods, layOut } from '../../src/run/methods.ts';
 import { layoutOf, openModel } from '../../src/run/subject.ts';
@@ -26,7 +27,7 @@ import { shapesOf, type Shapes } from '../../src/tensor/tensors.ts';
 import type { Tensors } from '../../src/tensor/tensor.ts';
 import { acceptedOf } from './check.ts';
 import type { Evidence } from './evidence.ts';
-import { averaged } from './plain.ts';
+import { averaged, mean, middle } from './plain.ts';
 import type { Seen } from './seen.ts';
 import { contents, model as modelFolder } from './workspace.ts';
 
@@ -79,6 +80,7 @@ export async function recomputed(
         journal,
         rounds: config.rounds,
         ...secureOf(config),
+        ...robustOf(config),
         seed: config.seed,
       });
       try {
@@ -101,13 +103,14 @@ export async function recomputed(
       const [first] = evidence.places;
       // A sum in fixed point has a resolution.
       if (use === 'fedit' && finished && first !== undefined && config.combine !== 'secure') {
+        const rule = robustOf(config).robust === undefined ? mean : middle;
         const form = { like: shapesOf(initial.factors), packing: stages[0]!.packing };
         const rounds = evidence
           .rounds(first)
           .map(({ round, participants }) =>
             sortedNames(participants).map((client) => countedAs(evidence, seen, first, round, client, form)),
           );
-        const adapter: Adapter = { layout: initial.layout, factors: averaged(initial.factors, rounds) };
+        const adapter: Adapter = { layout: initial.layout, factors: averaged(initial.factors, rounds, rule) };
         await compareFolders(label, [{ adapter, weight: 1 }], 'added up plainly');
       }
     }

@@ -11,6 +11,7 @@ import {
 import { join } from 'node:path';
 import { stream } from '../../src/tensor/random.ts';
 import { smallDisk, unmount } from './disk.ts';
+import { certificateOf } from './encrypted.ts';
 import { strangers, strayed } from './hostile.ts';
 import { badClient } from './insider.ts';
 import { complaints, judged, ranOut, type Left } from './judge.ts';
@@ -19,12 +20,14 @@ import { lastRelease, type Release } from './private.ts';
 import { openWire } from './proxy.ts';
 import { openScene, type Ending } from './scene.ts';
 import { digestOf, nothingSeen, type Seen } from './seen.ts';
-import { mischiefs } from './wire.ts';
+import { isPoisoned, isPrivate } from './settings.ts';
+import { mischiefs, spoiling } from './wire.ts';
 import { prepare, type Ground } from './workspace.ts';
 
 export interface Result {
   readonly seed: number;
   readonly setting: string;
+  readonly tls: boolean;
   readonly faults: readonly FaultKind[];
   /** `finished`, or `stopped` with its reason; `failed` where an invariant does not hold. */
   readonly outcome: 'finished' | 'stopped' | 'failed';
@@ -54,21 +57,25 @@ const LEASE = { vanishing: 5, usual: 60 };
 /** Runs a scenario and checks what it has left. Its folder stays where something does not hold. */
 export async function runScenario(plan: Plan, ground: Ground): Promise<Result> {
   const began = performance.now();
-  const { seed, runs, faults, sockets } = plan;
+  const { seed, runs, faults, sockets, tls } = plan;
   const has = (kind: FaultKind): boolean => faults.some((fault) => fault.kind === kind);
   const folder = join(ground.root, String(seed));
   for (const name of existsSync(folder) ? readdirSync(folder) : []) unmount(join(folder, name));
   rmSync(folder, { recursive: true, force: true });
   const lease = has('clients vanish') ? LEASE.vanishing : LEASE.usual;
   for (const [i, run] of runs.entries())
-    prepare(folder, run, i === 0 && has('bad client') ? [...run.clients, MALLORY] : run.clients, lease);
+    prepare(folder, run, {
+      names: i === 0 && has('bad client') ? [...run.clients, MALLORY] : run.clients,
+      lease,
+      tls,
+    });
   const full = faults.find((fault) => fault.kind === 'full disk');
   const disk = full?.kind === 'full disk' && !full.injected ? smallDisk(join(folder, full.who), full.bytes) : undefined;
   const lefts = runs.map((run) => ({ run, seen: nothingSeen(), releases: [] as Release[] }));
   const over = new AbortController();
   const gone = (): void => {
     for (const { run, releases } of lefts) {
-      const last = run.setting === 'private' ? lastRelease(join(folder, 'server', run.name)) : undefined;
+      const last = isPrivate(run.setting) ? lastRelease(join(folder, 'server', run.name)) : undefined;
       if (last !== undefined) releases.push(last);
     }
   };
@@ -83,6 +90,8 @@ export async function runScenario(plan: Plan, ground: Ground): Promise<Result> {
           upstream: () => scene.url(run),
           seen,
           mischief: mischiefs(seed, who, faults),
+          spoilt: spoiling(seed, who, faults),
+          certificate: tls ? () => certificateOf(folder, plan) : undefined,
           passing: (kind, _, when, answer) => scene.passing(kind, who, when, answer),
           log: (line) => appendFileSync(join(folder, 'wire.log'), `${new Date().toISOString()} ${who} ${line}\n`),
           kept: () => keptIn(join(folder, who, 'payloads'), seen),
@@ -108,6 +117,7 @@ export async function runScenario(plan: Plan, ground: Ground): Promise<Result> {
     const result: Result = {
       seed,
       setting: runs.map(({ setting }) => setting).join(' and '),
+      tls,
       faults: [...new Set(faults.map(({ kind }) => kind))],
       outcome: problems.length > 0 ? 'failed' : ending.how,
       reason: ending.reason,
@@ -182,7 +192,8 @@ async function played(parts: {
     }
     if (kind !== 'bad client') return [];
     const token = (): string | undefined => scene.token(first.run, MALLORY);
-    return badClient({ url, token, seen, random: stream(seed, 'mallory'), signal });
+    const poisons = isPoisoned(first.run.setting);
+    return badClient({ url, token, seen, random: stream(seed, 'mallory'), signal, poisons });
   });
   try {
     const joined = Promise.all(joining.map((join) => join()));

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { stream } from '../../src/tensor/random.ts';
 import { damageOne, type SmallDisk } from './disk.ts';
+import { certificateOf } from './encrypted.ts';
 import { processOf, SERVER, type Fault, type Moment, type Plan, type PlannedRun, type RequestKind } from './plan.ts';
 import { clockModule, diskModule, run, type Command, type Running } from './processes.ts';
 import { configOf, model } from './workspace.ts';
@@ -202,7 +203,9 @@ export function openScene(parts: {
         }
         given.set(who, token);
         const env: Record<string, string> = token === '' ? {} : { FEDLORA_TOKEN: token };
-        const process = started(who, ['join', wire, ...known, '--patience', '120'], env);
+        const pin = plan.tls ? certificateOf(folder, plan)?.fingerprint : undefined;
+        const trust = pin === undefined ? [] : ['--fingerprint', pin];
+        const process = started(who, ['join', wire, ...known, ...trust, '--patience', '120'], env);
         const exit = await process.ended;
         if (exit.code === 0 || over.aborted) return;
         if (exit.killed) {

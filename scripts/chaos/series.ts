@@ -2,6 +2,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { planOf, seedOf } from './plan.ts';
 import { runScenario, type Result } from './scenario.ts';
+import type { SettingName } from './settings.ts';
 import type { Ground } from './workspace.ts';
 
 const resultsIn = (root: string): string => join(root, 'results.jsonl');
@@ -17,17 +18,32 @@ export function resultsOf(root: string): Result[] {
   return [...new Map(all.map((result) => [result.seed, result])).values()].sort((a, b) => a.seed - b.seed);
 }
 
-/** Runs scenarios `from` (from 0) up to `count` of a series, so many at a time, yielding each as it ends; results are kept in its folder. */
+interface Chosen {
+  /** From 0. */
+  readonly from: number;
+  readonly count: number;
+  /** Kinds of run that are taken, of the first one of a scenario; the others are passed over. */
+  readonly kinds: readonly SettingName[];
+}
+
+/** Which scenarios `from` up to `count` of a series are of these kinds. */
+export const seedsOf = (series: number, { from, count, kinds }: Chosen): number[] =>
+  Array.from({ length: Math.max(0, count - from) }, (_, k) => seedOf(series, from + k)).filter((seed) =>
+    kinds.includes(planOf(seed).runs[0]!.setting),
+  );
+
+/** Runs these scenarios, so many at a time, yielding each as it ends; results are kept in the series' folder. */
 export async function* runSeries(
   series: number,
-  { from, count, jobs }: { readonly from: number; readonly count: number; readonly jobs: number },
+  { jobs, ...chosen }: Chosen & { readonly jobs: number },
   ground: Ground,
 ): AsyncGenerator<Result, void> {
   mkdirSync(ground.root, { recursive: true });
   const running = new Map<number, Promise<Result>>();
-  for (let k = from; k < count || running.size > 0;) {
-    while (k < count && running.size < jobs) {
-      const seed = seedOf(series, k++);
+  const seeds = seedsOf(series, chosen);
+  for (let k = 0; k < seeds.length || running.size > 0;) {
+    while (k < seeds.length && running.size < jobs) {
+      const seed = seeds[k++]!;
       running.set(seed, runScenario(planOf(seed), ground));
     }
     const result = await Promise.race(running.values());

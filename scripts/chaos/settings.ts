@@ -1,3 +1,5 @@
+import type { RobustRule } from '../../src/federation/robust/rule.ts';
+
 const clip = { use: 'clip', norm: 0.02 };
 
 /** Runs that take a moment: what is trained and combined, beside the embedded model and a handful of rows. */
@@ -30,6 +32,38 @@ export const settings = {
     sampling: { sampling: 'poisson', fraction: 0.8 },
     rounds: 4,
   },
+  adaptive: {
+    methods: [{ use: 'fedit', local: { steps: 1 } }],
+    guards: [{ use: 'adaptive-clip', initial: 0.01 }],
+    rounds: 3,
+  },
+  masked: {
+    methods: [{ use: 'fedit' }],
+    guards: [clip, { use: 'privacy', noise: 1, delta: 1e-5 }],
+    combine: 'secure',
+    rounds: 3,
+    clients: 4,
+  },
+  median: {
+    methods: [{ use: 'fedit', local: { steps: 1 } }],
+    combine: { robust: { rule: 'median' } },
+    rounds: 3,
+    clients: 4,
+    poisoned: true,
+  },
+  trimmed: {
+    methods: [{ use: 'scaffold' }],
+    combine: { robust: { rule: 'trimmed-mean', share: 0.34 } },
+    clients: 4,
+    poisoned: true,
+  },
+  residual: { methods: [{ use: 'fedex-lora' }], rounds: 3 },
+  ranked: { methods: [{ use: 'flora', ranks: { aurora: 1 } }], rank: 2, rounds: 3 },
+  padded: { methods: [{ use: 'hetlora', ranks: { aurora: 1 } }], rank: 2, rounds: 3 },
+  mixed: { methods: [{ use: 'fedalt', optimizerState: 'keep' }], rounds: 3 },
+  pulled: { methods: [{ use: 'ditto', local: { steps: 1 } }] },
+  dual: { methods: [{ use: 'feddpa' }] },
+  core: { methods: [{ use: 'fed-sb' }], rank: 2, rounds: 3 },
 } as const satisfies Record<string, Setting>;
 
 interface Setting {
@@ -37,23 +71,39 @@ interface Setting {
   readonly guards?: readonly object[];
   readonly rounds?: number;
   readonly sampling?: object;
-  readonly combine?: string;
+  readonly combine?: 'secure' | { readonly robust: RobustRule };
+  /** Of the adapters; default 1. */
+  readonly rank?: number;
+  /** Whether the bad client sends updates of the right form too, which count: a rule has to bear them. */
+  readonly poisoned?: true;
   /** So many, where it cannot be fewer. */
   readonly clients?: number;
 }
 
 export type SettingName = keyof typeof settings;
 
-export const clientsOf = (name: SettingName): number | undefined => (settings[name] as Setting).clients;
+const settingOf = (name: SettingName): Setting => settings[name];
+
+/** Where each sum gets noise, at the server or by its clients. */
+export const isPrivate = (name: SettingName): boolean =>
+  (settingOf(name).guards ?? []).some((guard) => 'use' in guard && guard.use === 'privacy');
+export const isSecure = (name: SettingName): boolean => settingOf(name).combine === 'secure';
+export const isPoisoned = (name: SettingName): boolean => settingOf(name).poisoned === true;
+export const ruleOf = (name: SettingName): RobustRule | undefined => {
+  const { combine } = settingOf(name);
+  return typeof combine === 'object' ? combine.robust : undefined;
+};
+
+export const clientsOf = (name: SettingName): number | undefined => settingOf(name).clients;
 
 const split = { limit: 6, split: { validation: 1, test: 1 } };
 const data = { format: 'jsonl', template: 'plain', maxLength: 64 };
 
 function common(name: SettingName, model: string): object {
-  const { methods, guards = [], rounds = 2, sampling, combine }: Setting = settings[name];
+  const { methods, guards = [], rounds = 2, rank = 1, sampling, combine } = settingOf(name);
   return {
     model: { path: model },
-    lora: { rank: 1, alpha: 2, targets: ['q_proj'] },
+    lora: { rank, alpha: 2, targets: ['q_proj'] },
     methods,
     ...(guards.length > 0 && { guards }),
     // A round goes on with whoever is there.
@@ -67,11 +117,22 @@ function common(name: SettingName, model: string): object {
 }
 
 /** What the server is given. */
-export const served = (name: SettingName, model: string, clients: readonly string[], lease: number): object => ({
+export const served = (
+  name: SettingName,
+  { model, clients, lease, tls }: { model: string; clients: readonly string[]; lease: number; tls: boolean },
+): object => ({
   ...common(name, model),
   data,
   clients: split,
-  serve: { clients, port: 0, lease, gather: 60, linger: 15, sumDeadline: 45 },
+  serve: {
+    clients,
+    port: 0,
+    lease,
+    gather: 60,
+    linger: 15,
+    sumDeadline: 45,
+    ...(tls && { tls: 'development' }),
+  },
 });
 
 /** The same run as a simulation: what it comes to when nothing goes wrong. */

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
+import { connected } from './encrypted.ts';
 import type { Mischief } from './wire.ts';
 
 /**
@@ -18,8 +19,8 @@ export async function passSocket(
   },
 ): Promise<void> {
   const { upstream, how, signal, said, told } = parts;
-  const { hostname, port, pathname } = new URL(upstream);
-  const server = connect(Number(port), hostname);
+  const { pathname } = new URL(upstream);
+  const server = connected(upstream);
   const end = (): void => {
     socket.destroy();
     server.destroy();

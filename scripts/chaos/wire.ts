@@ -31,6 +31,16 @@ export function mischiefs(
   };
 }
 
+/** At which byte a client's n-th connection is spoilt below TLS, which then ends it: of the records that carry messages too. */
+export function spoiling(seed: number, client: string, faults: readonly Fault[]): (n: number) => number | undefined {
+  const damage = faults.find(({ kind }) => kind === 'damaged on the wire');
+  return (n) => {
+    if (damage?.kind !== 'damaged on the wire') return undefined;
+    const random = stream(seed, 'below TLS', client, n);
+    return random.uniform() < damage.share ? random.integer(4000) : undefined;
+  };
+}
+
 function mischief(kind: WireFault, request: RequestKind, random: Random): Mischief {
   switch (kind) {
     case 'cut':

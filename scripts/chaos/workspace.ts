@@ -39,10 +39,14 @@ export const configOf = (folder: string, { name }: Pick<PlannedRun, 'name'>): st
   join(folder, `${name === '' ? 'serve' : name}.yaml`);
 
 /** Writes the configuration of a run and each client's rows. @param names of all who may take part */
-export function prepare(folder: string, run: PlannedRun, names: readonly string[], lease: number): void {
+export function prepare(
+  folder: string,
+  run: PlannedRun,
+  { names, lease, tls }: { readonly names: readonly string[]; readonly lease: number; readonly tls: boolean },
+): void {
   const { setting, clients } = run;
   mkdirSync(folder, { recursive: true });
-  writeFileSync(configOf(folder, run), stringify(served(setting, model, names, lease)));
+  writeFileSync(configOf(folder, run), stringify(served(setting, { model, clients: names, lease, tls })));
   const lines = rowsOf(clients).trimEnd().split('\n');
   for (const client of clients) {
     const own = lines.filter((line) => (JSON.parse(line) as { client: string }).client === client);
