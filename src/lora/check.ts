@@ -2,7 +2,7 @@ import { type Adapter, keyOfA, keyOfB, type LoraLayout } from './adapter.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 
 /** The shape that a layout gives to each factor, by factor key, in the layout's order: A [rank, in], B [out, rank]. */
-export function factorShapes(layout: LoraLayout): ReadonlyMap<string, readonly [number, number]> {
+function factorShapes(layout: LoraLayout): ReadonlyMap<string, readonly [number, number]> {
   const shapes = new Map<string, readonly [number, number]>();
   for (const { name, rank, inFeatures, outFeatures } of layout.modules) {
     shapes.set(keyOfA(name), [rank, inFeatures]);

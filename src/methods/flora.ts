@@ -85,7 +85,7 @@ function before(layout: LoraLayout, factors: Tensors): Tensors {
 }
 
 /** Rows p_k·A_k and columns B_k, client after client: their product is Σ p_k·B_k·A_k. */
-export const stackOf = (layout: LoraLayout, clients: readonly ClientFactors[]): Tensors =>
+const stackOf = (layout: LoraLayout, clients: readonly ClientFactors[]): Tensors =>
   stacked(layout, (module) =>
     clients.map(({ of, share }) => {
       const { a, b } = of(module);

@@ -87,7 +87,7 @@ const zip = (a: Tensors, b: Tensors, f: (x: number, y: number) => number): Tenso
   });
 
 /** Rounds of federated averaging whose mean update goes through a server optimizer. */
-export function serverOptimized(
+function serverOptimized(
   options: AveragedTraining,
   rule: ServerRule,
 ): Stage<{ readonly factors: Tensors; readonly server: State }, PrivateState> {

@@ -63,10 +63,7 @@ export function frozenParts(
 }
 
 /** All weights as float32 inputs, for training every one of them. */
-export function trainableParts(
-  g: Graph,
-  config: LlamaConfig,
-): Parts & { readonly weights: ReadonlyMap<string, Value> } {
+function trainableParts(g: Graph, config: LlamaConfig): Parts & { readonly weights: ReadonlyMap<string, Value> } {
   const weights = new Map(
     [...weightShapes(config)].map(([name, shape]) => [name, g.input(name, 'float32', shape)] as const),
   );

@@ -3,7 +3,7 @@ import type { LlamaConfig } from './config.ts';
 import { projectionsOf, weightShapes } from './weights.ts';
 
 /** Element types that weights may have in their files. */
-export const weightTypes = ['F32', 'F16', 'BF16'] as const;
+const weightTypes = ['F32', 'F16', 'BF16'] as const;
 
 /**
  * Checks that a checkpoint has every tensor that its config needs, in the right shape and in F32, F16 or BF16. Tensors beyond those

@@ -51,11 +51,11 @@ function project(g: Graph, parts: Parts, name: string, x: Value, biased: boolean
 }
 
 /** ids int32 [n] → x [n, hidden]. */
-export const embed = (g: Graph, parts: Parts, ids: Value): Value =>
+const embed = (g: Graph, parts: Parts, ids: Value): Value =>
   embedding(g, parts.stored('model.embed_tokens.weight'), ids);
 
 /** One decoder layer, x [n, hidden] → [n, hidden]; with `rows` [m] only these rows of its result are computed: [m, hidden]. */
-export function decoderLayer(
+function decoderLayer(
   g: Graph,
   parts: Parts,
   layer: number,

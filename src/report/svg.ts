@@ -4,7 +4,7 @@ import { plain } from './format.ts';
 import { escape, html, raw, type Markup } from './markup.ts';
 
 /** Figure widths in CSS pixels: a full line on a desktop, and on a phone. */
-export const wideWidth = 952;
+const wideWidth = 952;
 export const narrowWidth = 343;
 
 /**

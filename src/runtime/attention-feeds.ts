@@ -6,7 +6,7 @@ import { float32, int32, int64, type Feed, type Feeds } from './session.ts';
 const NEVER = -1e30;
 
 /** 0 where query i sees key j, start + i ≥ j, else very negative: [1, 1, 1, length, start + length]. */
-export function causalMask(length: number, start = 0): Feed {
+function causalMask(length: number, start = 0): Feed {
   const keys = start + length;
   const mask = new Float32Array(length * keys);
   for (let i = 0; i < length; i++) mask.fill(NEVER, i * keys + start + i + 1, (i + 1) * keys);

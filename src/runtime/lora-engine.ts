@@ -56,7 +56,7 @@ export function factorFeeds(layout: LoraLayout, factors: Tensors): Feeds {
 }
 
 /** Throws UserError where the layout adapts something that the model does not have, or in another size. */
-export function checkLayout(config: LlamaConfig, layout: LoraLayout): void {
+function checkLayout(config: LlamaConfig, layout: LoraLayout): void {
   const known = new Map(projectionsOf(config).map((projection) => [projection.name, projection]));
   for (const { name, inFeatures, outFeatures } of layout.modules) {
     const projection = known.get(name);

@@ -49,7 +49,7 @@ export const identitySchema = encoded(32);
 /** A client's name: what an operator calls it. */
 export const clientNameSchema = z.string().regex(/^[\p{L}\p{N}][\p{L}\p{N}._-]{0,63}$/u);
 
-export const blobSchema = z.strictObject({ digest: digestSchema, size: count() });
+const blobSchema = z.strictObject({ digest: digestSchema, size: count() });
 export type BlobRef = z.output<typeof blobSchema>;
 
 /** A file of the base model: its name, its size and the SHA-256 of all its bytes. */
@@ -107,7 +107,7 @@ export const dataCountsSchema = z.strictObject({
 export type DataCounts = z.output<typeof dataCountsSchema>;
 
 /** What a client says that it is computed by, e.g. `commit 1a2b…, Node v24.1.0, ONNX Runtime 1.30.0`: for the audit, and its own word. */
-export const codeSchema = z.exactOptional(z.string().regex(/^[\x20-\x7e]{1,200}$/));
+const codeSchema = z.exactOptional(z.string().regex(/^[\x20-\x7e]{1,200}$/));
 
 /** The client makes its key, so that a repeated request is the same request. */
 export const joinSchema = z.strictObject({
@@ -137,7 +137,7 @@ export const emptySchema = z.strictObject({});
 
 export const placeSchema = z.strictObject({ method: label(), stage: label(), stageIndex: count() });
 
-export const taskSchema = z.discriminatedUnion('kind', [
+const taskSchema = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('train'),
     id: taskIdSchema,

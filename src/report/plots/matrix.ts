@@ -14,7 +14,7 @@ interface Cell {
 }
 
 /** Beyond this many clients the matrix is not drawn. */
-export const drawnClients = 200;
+const drawnClients = 200;
 const labelledClients = 24;
 const numberedClients = 10;
 
