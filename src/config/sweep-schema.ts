@@ -67,6 +67,7 @@ export const sweepSchema = z.strictObject({
     .describe('How values of `tune` are chosen.'),
 });
 
+/** A sweep's file as a person writes it: defaults may be left out. */
 export type SweepInput = z.input<typeof sweepSchema>;
 export type SweepFile = z.output<typeof sweepSchema>;
 export type ArmEntry = SweepFile['arms'][number];

@@ -11,6 +11,7 @@ export interface SweepResults {
   readonly cells: readonly SweepCell[];
 }
 
+/** An arm: a method with its options, and what its tuning tried. */
 export interface SweepArm {
   /** Unique in the sweep. */
   readonly label: string;
@@ -33,6 +34,7 @@ export interface Tried {
   readonly seeds: readonly number[];
 }
 
+/** What one arm came to under one seed. */
 export interface SweepCell {
   readonly arm: string;
   readonly seed: number;

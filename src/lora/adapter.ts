@@ -12,6 +12,7 @@ export interface LoraModule {
   readonly scale: number;
 }
 
+/** What is adapted: shapes and scales, without numbers. */
 export interface LoraLayout {
   /** In the order of the model: layer by layer, q k v o gate up down. */
   readonly modules: readonly LoraModule[];
@@ -27,6 +28,7 @@ export interface Adapter {
 /** Models that are a weighted sum of adapters' products: ΔW = Σ weight·scale·B·A. Mostly one adapter of weight 1. */
 export type AdapterMix = readonly MixPart[];
 
+/** One adapter of a mix, and what its product counts there. */
 export interface MixPart {
   readonly adapter: Adapter;
   readonly weight: number;

@@ -8,6 +8,7 @@ export const weighting = z
 
 export type Weighting = z.output<typeof weighting>;
 
+/** What this client counts, unnormalised. */
 export function weightOf(weighting: Weighting, kit: Pick<ClientKit, 'examples' | 'labelledTokens'>): number {
   switch (weighting) {
     case 'examples':

@@ -34,11 +34,13 @@ export interface PersonalScores {
   readonly matrix?: readonly (readonly number[])[];
 }
 
+/** What a client sent and was sent, bytes; in one process what it would have been. */
 export interface Traffic {
   readonly up: number;
   readonly down: number;
 }
 
+/** One committed round. */
 export interface RoundSummary {
   readonly round: number;
   readonly clients: readonly string[];
@@ -51,6 +53,7 @@ export interface RoundSummary {
   readonly seconds: number;
 }
 
+/** One stage of a method: its rounds, its cost, and what its models are worth after it. */
 export interface StageSummary {
   readonly name: string;
   readonly rounds: readonly RoundSummary[];
@@ -102,6 +105,7 @@ export interface NewClientScores {
   readonly labelledTokens: number;
 }
 
+/** What a method came to: its models' worth, its stages, its cost. */
 export interface MethodSummary {
   /** Unique in the run: `label` of the configuration, or the method's name. */
   readonly label: string;
@@ -118,6 +122,7 @@ export interface MethodSummary {
   readonly seconds: number;
 }
 
+/** A client's data in counts. */
 export interface ClientSummary {
   readonly id: string;
   readonly train: number;
@@ -162,6 +167,7 @@ export interface Summary {
 /** What a stage did, without what it is worth. */
 export type StageFacts = Omit<StageSummary, 'global' | 'personal'>;
 
+/** What a method did, without what it is worth. */
 export interface MethodFacts extends Omit<MethodSummary, 'stages' | 'global' | 'personal' | 'newClients'> {
   readonly stages: readonly StageFacts[];
 }

@@ -9,11 +9,13 @@ import { requireEncryption, trustOf } from './address.ts';
 import { readKey } from './join-key.ts';
 import { refusedToUser, type JoinOptions } from './join.ts';
 
+/** Where the client takes part, as it was said to `join`. */
 export interface LeaveOptions extends Pick<JoinOptions, 'url' | 'out' | 'fingerprint' | 'patience' | 'signal'> {
   /** Whether the client's own files stay as they are. */
   readonly keep?: boolean;
 }
 
+/** What became of leaving. */
 export interface Left {
   /** The client's folder. */
   readonly out: string;

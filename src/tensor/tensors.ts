@@ -71,6 +71,7 @@ export function addScaled(a: Tensors, b: Tensors, factor: number): Tensors {
   });
 }
 
+/** a + b, tensor by tensor: the same names and shapes on both sides. */
 export const add = (a: Tensors, b: Tensors): Tensors => addScaled(a, b, 1);
 
 /** a − b. */
@@ -85,6 +86,7 @@ export function scale(a: Tensors, factor: number): Tensors {
   });
 }
 
+/** Zeros of the same names and shapes. */
 export const zerosLike = (a: Tensors): Tensors => mapTensors(a, ({ shape }) => zeros(shape));
 
 /** ⟨a, b⟩ over all tensors, in float64. */

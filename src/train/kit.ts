@@ -16,6 +16,7 @@ export interface Progress {
   readonly processed: number;
 }
 
+/** What to train, from where, and how. */
 export interface TrainRequest {
   readonly from: Adapter;
   readonly parametrisation: Parametrisation;
@@ -37,6 +38,7 @@ export interface TrainRequest {
   readonly keepBest?: { readonly every: number };
 }
 
+/** Where a training ended, and what it cost. Params are of the request's parametrisation; `adapter` is what they make. */
 export interface TrainResult {
   readonly params: Tensors;
   readonly adapter: Adapter;
@@ -48,6 +50,7 @@ export interface TrainResult {
   readonly tokens: number;
 }
 
+/** Which gradient: with respect to the params of a parametrisation around `from`. */
 export interface GradientRequest {
   readonly from: Adapter;
   readonly parametrisation: Parametrisation;
@@ -58,12 +61,14 @@ export interface GradientRequest {
   readonly batchSize: number;
 }
 
+/** The gradient of the token-mean loss (nats) over the labelled tokens that it is of. */
 export interface GradientResult {
   readonly gradients: Tensors;
   readonly loss: number;
   readonly tokens: number;
 }
 
+/** Of which prompts representations are wanted, under which adapter. */
 export interface RepresentRequest {
   readonly from: Adapter;
   /** How many of the training rows' prompts; all where there are fewer. */
