@@ -25,6 +25,7 @@ import {
 import { bytesAt, type PayloadFile } from '../payload-file.ts';
 import { Refusal } from '../refusal.ts';
 import type { SumAnswer } from '../sum-protocol.ts';
+import { jsonOf } from './answer.ts';
 import { requireTrusted, type Fetch } from './pinned.ts';
 import { openPart, wholeFile } from './download.ts';
 
@@ -104,7 +105,7 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
       signal: AbortSignal.any([signal, AbortSignal.timeout(limit * 1000)]),
     });
     if (response.ok) return response;
-    const said = errorSchema.safeParse(await response.json().catch(() => undefined));
+    const said = errorSchema.safeParse(await jsonOf(response, `the answer to ${path}`));
     const { code, message } = said.success
       ? said.data.error
       : { code: 'unknown', message: `the server answered ${response.status}` };
@@ -139,7 +140,7 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
   const ask = <T>(asked: Asked, schema: z.ZodType<T>): Promise<T> =>
     patiently(async () => {
       const response = await once(asked);
-      const parsed = schema.safeParse(await response.json());
+      const parsed = schema.safeParse(await jsonOf(response, `the answer to ${asked.path}`));
       if (parsed.success) return parsed.data;
       throw new Refusal(
         0,
@@ -180,7 +181,7 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
         ({ received, complete } = await patiently(async () => {
           try {
             const response = await once({ method: 'PUT', path: `uploads/${digest}`, bytes: piece, headers });
-            return uploadSchema.parse(await response.json());
+            return uploadSchema.parse(await jsonOf(response, `the answer to uploads/${digest}`));
           } catch (error) {
             // Cut, out of order or still being written: the server says how far it is.
             if (error instanceof Refusal && error.received !== undefined && error.status < 500) return uploaded(digest);
