@@ -1,8 +1,8 @@
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { join as at } from 'node:path';
 import { expect, expectTypeOf, test } from 'vitest';
 import { temporaryFolder } from '../tests/support/temporary.ts';
-import { embeddedModel, embeddedTasks } from '../tests/support/workspace.ts';
+import { embeddedModel, smallServed, writeFewRows } from '../tests/support/workspace.ts';
 import { join, joinEvents, UserError, type Joined, type Joining, type JoinOptions, type JoinPlan } from './client.ts';
 import type { RunConfigInput } from './config/schema.ts';
 import { serve } from './run/serve.ts';
@@ -18,16 +18,10 @@ test('types', () => {
 
 test('another program takes part: it is told the plan, its tasks and what became of them, and gets its adapter', async () => {
   const folder = mkdtempSync(at(root, 'c-'));
-  const rows = readFileSync(embeddedTasks, 'utf8').split('\n').slice(0, 8);
-  writeFileSync(at(folder, 'rows.jsonl'), rows.join('\n'));
+  writeFewRows(at(folder, 'rows.jsonl'));
   const config: RunConfigInput = {
-    model: { path: embeddedModel },
-    data: { format: 'jsonl', template: 'plain', maxLength: 96 },
-    clients: { split: { validation: 0, test: 2 } },
-    lora: { rank: 2, alpha: 4 },
+    ...smallServed,
     methods: [{ use: 'fedit', local: { steps: 1 } }],
-    rounds: { count: 1 },
-    train: { steps: 1, batchSize: 2 },
     serve: { clients: ['ann'], port: 0 },
   };
   const onError = (error: unknown): never => {

@@ -1,8 +1,8 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join as at } from 'node:path';
 import { expect, test } from 'vitest';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
-import { embeddedModel, embeddedTasks } from '../../tests/support/workspace.ts';
+import { embeddedModel, smallServed, writeFewRows } from '../../tests/support/workspace.ts';
 import type { RunConfigInput } from '../config/schema.ts';
 import { openAdmin } from './admin.ts';
 import { join, type JoinOptions } from './join.ts';
@@ -11,16 +11,9 @@ import { serve } from './serve.ts';
 const folder = temporaryFolder();
 
 test('a client whose key was revoked goes on in its folder with a new token', async () => {
-  const rows = readFileSync(embeddedTasks, 'utf8').split('\n').slice(0, 8);
-  writeFileSync(at(folder, 'rows.jsonl'), rows.join('\n'));
+  writeFewRows(at(folder, 'rows.jsonl'));
   const config: RunConfigInput = {
-    model: { path: embeddedModel },
-    data: { format: 'jsonl', template: 'plain', maxLength: 96 },
-    clients: { split: { validation: 0, test: 2 } },
-    lora: { rank: 2, alpha: 4 },
-    methods: [{ use: 'fedit' }],
-    rounds: { count: 1 },
-    train: { steps: 1, batchSize: 2 },
+    ...smallServed,
     // ben never comes: the run waits, while ann is revoked and comes back.
     serve: { clients: ['ann', 'ben'], port: 0, gather: 20 },
   };

@@ -1,8 +1,8 @@
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
 import { join as at } from 'node:path';
 import { expect, test } from 'vitest';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
-import { embeddedModel, embeddedTasks } from '../../tests/support/workspace.ts';
+import { embeddedModel, smallServed, writeFewRows } from '../../tests/support/workspace.ts';
 import type { RunConfigInput } from '../config/schema.ts';
 import { rdpEpsilon } from '../guard/accountant/rdp.ts';
 import type { UnmeasuredSummary } from '../report/summary.ts';
@@ -13,13 +13,9 @@ import { serve } from './serve.ts';
 const root = temporaryFolder();
 const names = ['ann', 'ben', 'cho'];
 const config: RunConfigInput = {
-  model: { path: embeddedModel },
-  data: { format: 'jsonl', template: 'plain', maxLength: 96 },
-  clients: { split: { validation: 0, test: 2 } },
-  lora: { rank: 2, alpha: 4 },
+  ...smallServed,
   methods: [{ use: 'fedit', local: { steps: 1 } }],
   rounds: { count: 2 },
-  train: { steps: 1, batchSize: 2 },
   combine: 'secure',
   // The count's noise is a twentieth of the clients: how many they are, each of them knows.
   guards: [
@@ -32,8 +28,7 @@ const config: RunConfigInput = {
 async function takesPart(folder: string, url: string, tokens: string, name: string): Promise<string> {
   const own = at(folder, name);
   mkdirSync(own);
-  const rows = readFileSync(embeddedTasks, 'utf8').split('\n').slice(0, 8);
-  writeFileSync(at(own, 'rows.jsonl'), rows.join('\n'));
+  writeFewRows(at(own, 'rows.jsonl'));
   const token = readFileSync(at(tokens, `${name}.token`), 'utf8').trim();
   const data = at(own, 'rows.jsonl');
   const parts = { url, data, model: { path: embeddedModel }, threads: 1, patience: 30, token, out: at(own, 'out') };

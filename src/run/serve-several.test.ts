@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join as at } from 'node:path';
 import { expect, test } from 'vitest';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
-import { embeddedModel, embeddedTasks } from '../../tests/support/workspace.ts';
+import { embeddedModel, smallServed, writeFewRows } from '../../tests/support/workspace.ts';
 import { join } from '../client.ts';
 import type { RunConfigInput } from '../config/schema.ts';
 import { Interrupted, UserError } from '../errors.ts';
@@ -13,13 +13,7 @@ import type { ServeOptions, Serving } from './serve.ts';
 const root = temporaryFolder();
 const folder = (): string => mkdtempSync(at(root, 's-'));
 const config = (serve: Partial<NonNullable<RunConfigInput['serve']>> = {}): RunConfigInput => ({
-  model: { path: embeddedModel },
-  data: { format: 'jsonl', template: 'plain', maxLength: 96 },
-  clients: { split: { validation: 0, test: 2 } },
-  lora: { rank: 2, alpha: 4 },
-  methods: [{ use: 'fedit' }],
-  rounds: { count: 1 },
-  train: { steps: 1, batchSize: 2 },
+  ...smallServed,
   serve: { clients: ['ann'], port: 0, linger: 5, ...serve },
 });
 
@@ -49,8 +43,7 @@ function started(runs: readonly NamedRun[], out: string, more: Partial<ServeOpti
 }
 
 async function takePart(out: string, served: Extract<Serving, { kind: 'serving' }>): Promise<string> {
-  const rows = readFileSync(embeddedTasks, 'utf8').split('\n').slice(0, 8);
-  writeFileSync(at(out, 'rows.jsonl'), rows.join('\n'));
+  writeFewRows(at(out, 'rows.jsonl'));
   const token = readFileSync(at(served.tokens, 'ann.token'), 'utf8').trim();
   const { how } = await join({
     url: served.url,

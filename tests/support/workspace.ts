@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { stringify } from 'yaml';
+import type { RunConfigInput } from '../../src/config/schema.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -28,6 +29,22 @@ export const joinArguments = (folder: Pick<ReturnType<typeof workspace>, 'at'>, 
     ['--threads', '1'],
     ['--out', folder.at(name)],
   ].flat();
+
+/** Eight rows of the embedded tasks, as a client's own file. */
+export function writeFewRows(path: string): void {
+  writeFileSync(path, readFileSync(embeddedTasks, 'utf8').split('\n').slice(0, 8).join('\n'));
+}
+
+/** For a server whose clients have `writeFewRows`; its `serve` section is each test's own. */
+export const smallServed = {
+  model: { path: embeddedModel },
+  data: { format: 'jsonl', template: 'plain', maxLength: 96 },
+  clients: { split: { validation: 0, test: 2 } },
+  lora: { rank: 2, alpha: 4 },
+  methods: [{ use: 'fedit' }],
+  rounds: { count: 1 },
+  train: { steps: 1, batchSize: 2 },
+} satisfies RunConfigInput;
 
 /** A configuration on the embedded model that trains for a few seconds. */
 export const smallConfig = {
