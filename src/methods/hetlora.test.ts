@@ -45,6 +45,16 @@ describe('HetLoRA', () => {
     for (const [key, value] of factors) expect(distance(value, uniform.factors.get(key))).toBeLessThan(1e-6);
   });
 
+  it('counts all alike where nobody’s product has a norm', async () => {
+    const locals = [1, 2].map(
+      (seed) =>
+        new Map([...randomFactors(layout, seed), [keyOfB('m0'), matrix(Array.from({ length: 6 }, () => [0, 0]))]]),
+    );
+    const { factors } = await combined(hetlora, off, layout, locals, [1, 5]);
+    const [x, y] = locals.map((each) => each.get(keyOfA('m0'))!.data);
+    for (const [i, a] of factors.get(keyOfA('m0'))!.data.entries()) expect(a).toBeCloseTo((x![i]! + y![i]!) / 2, 6);
+  });
+
   it('finds the norm of the product from the factors', () => {
     const adapter = toyAdapter(layout, 3);
     expect(productNorm(layout, adapter.factors)).toBeCloseTo(frobenius(deltaOf(adapter, 'm0')), 4);
