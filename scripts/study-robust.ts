@@ -1,8 +1,8 @@
 /**
  * `npm run study:robust`: FedIT on the embedded model with clients that attack, under every robust rule. Writes
  * docs/results/robust.csv and the tables in docs/robust.md; goes on where it was stopped. The folder .cache/study-robust holds
- * its runs: remove it where model or code have changed. With another budget (`--rounds --batch --rate --rows`) or `--only
- * RULE,…` it prints losses and writes no page.
+ * its runs: remove it where model or code have changed. With another budget (`--rounds --batch --rate --rows --over-rounds
+ * cosine`), `--only RULE,…` or `--pair` (no and two bad clients alone) it prints losses and writes no page.
  */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -11,11 +11,21 @@ import { writeAtomically } from '../src/formats/files/atomic.ts';
 import { armsOf, outcomeOf, rowsOf, rules, type Outcome } from './robust/arms.ts';
 import { csv, tables } from './robust/table.ts';
 
-const usual = { rounds: '16', batch: '16', rate: '1e-2', rows: '160', only: Object.keys(rules).join(',') };
+const usual = {
+  rounds: '16',
+  batch: '16',
+  rate: '1e-2',
+  rows: '160',
+  'over-rounds': 'constant',
+  only: Object.keys(rules).join(','),
+};
 const options = Object.fromEntries(
   Object.entries(usual).map(([key, value]) => [key, { type: 'string' as const, default: value }]),
 );
-const asked = { ...usual, ...parseArgs({ options }).values };
+const { pair, ...given } = parseArgs({ options: { ...options, pair: { type: 'boolean', default: false } } }).values;
+const asked = { ...usual, ...given };
+const overRounds = asked['over-rounds'];
+if (overRounds !== 'constant' && overRounds !== 'cosine') throw new Error('--over-rounds takes constant or cosine');
 const number = (key: 'rounds' | 'batch' | 'rate' | 'rows'): number => {
   const value = Number(asked[key]);
   if (!(value > 0)) throw new Error(`--${key} takes a number above 0, not ${asked[key]}`);
@@ -26,11 +36,11 @@ for (const rule of only) if (!(rule in rules)) throw new Error(`--only: no rule 
 
 const seeds = [1];
 const [rounds, rowsEach] = [number('rounds'), number('rows')];
-const budget = { rounds, steps: 4, batchSize: number('batch'), rate: number('rate') };
-const isUsual = JSON.stringify(asked) === JSON.stringify(usual);
+const budget = { rounds, steps: 4, batchSize: number('batch'), rate: number('rate'), overRounds } as const;
+const isUsual = !pair && JSON.stringify(asked) === JSON.stringify(usual);
 const folder = resolve(
   '.cache/study-robust',
-  `${rounds} rounds, ${asked.batch} rows of ${rowsEach}, rate ${asked.rate}`,
+  `${rounds} rounds, ${asked.batch} rows of ${rowsEach}, rate ${asked.rate}, ${overRounds}`,
 );
 const [begin, end] = ['<!-- tables: npm run study:robust -->', '<!-- end of tables -->'];
 
@@ -39,7 +49,7 @@ const outcomes: Outcome[] = [];
 for (const seed of seeds) {
   const rows = resolve(folder, `rows-${seed}.jsonl`);
   await writeAtomically(rows, rowsOf(seed, rowsEach));
-  for (const arm of armsOf(seed).filter(({ rule }) => only.includes(rule))) {
+  for (const arm of armsOf(seed).filter(({ rule, bad }) => only.includes(rule) && (!pair || bad === 0 || bad === 2))) {
     const outcome = await outcomeOf(arm, budget, rows, folder);
     outcomes.push(outcome);
     const { rule, attack, bad, loss } = outcome;

@@ -30,6 +30,7 @@ export interface Budget {
   readonly steps: number;
   readonly batchSize: number;
   readonly rate: number;
+  readonly overRounds: 'constant' | 'cosine';
 }
 
 const robust = (rule: string, more: object = {}): Combine => ({ robust: { rule, ...more } }) as Combine;
