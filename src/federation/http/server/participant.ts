@@ -20,7 +20,7 @@ export function taskId(run: string, ...parts: readonly (string | number)[]): str
     .slice(0, 32);
 }
 
-function tensorsDigest(tensors: Tensors): string {
+function stateDigest(tensors: Tensors): string {
   const hash = createHash('sha256');
   for (const chunk of stateChunks(tensors)) hash.update(chunk);
   return hash.digest('hex');
@@ -39,7 +39,7 @@ export function remoteParticipant(parts: {
 }): Participant {
   const { run, desk, blobs, trained } = parts;
   const piecesOf = frozenPieces(blobs);
-  const digestOf = lastOf(tensorsDigest);
+  const digestOf = lastOf(stateDigest);
   const kept = lastOf((own: Tensors) => blobs.put(() => payloadChunks(own)));
   // Held once more for each task.
   const put = async (own: Tensors, task: Task): Promise<BlobRef> => {
