@@ -106,7 +106,7 @@ describe('generate', () => {
       /--template: expected one of chat, alpaca, plain, got plane/,
     ],
     [['--model', embeddedModel, '--temperature', '-1', 'x'], /--temperature: expected a number of at least 0, got -1/],
-    [['--model', embeddedModel, '--top-p', '2', 'x'], /--top-p: expected a number of at least .+ and at most 1, got 2/],
+    [['--model', embeddedModel, '--top-p', '2', 'x'], /--top-p: expected a number above 0 and at most 1, got 2/],
   ])('%j is refused', async (args, message) => {
     const ended = await generate(args);
     expect(ended.stderr).toMatch(message);
