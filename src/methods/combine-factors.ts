@@ -98,19 +98,19 @@ export const perModule =
     return out;
   };
 
-/** Σ weight·A and Σ weight·B of one module. */
-export function weightedPieces(parts: readonly Piece[], weights: readonly number[]): Piece {
-  const sum = weightedSum(
-    parts.map(({ a, b }, k) => ({
-      tensors: new Map([
-        ['a', a],
-        ['b', b],
-      ]),
-      weight: weights[k]!,
-    })),
-  );
-  return { a: sum.get('a')!, b: sum.get('b')! };
+/** Σ weight·A and Σ weight·B of one module; B may have weights of its own. */
+export function weightedPieces(parts: readonly Piece[], weights: readonly number[], ofB = weights): Piece {
+  const sum = (one: 'a' | 'b', weights: readonly number[]): Tensor =>
+    weightedSum(parts.map((part, k) => ({ tensors: new Map([[one, part[one]]]), weight: weights[k]! }))).get(one)!;
+  return { a: sum('a', weights), b: sum('b', ofB) };
 }
+
+/** Ā and B̄ of one module. */
+export const meanPiece = (parts: readonly ModulePart[]): Piece =>
+  weightedPieces(
+    parts,
+    parts.map(({ share }) => share),
+  );
 
 /** Each client's layout at its own rank. Throws UserError where a rank is above the layout's. */
 export function rankedLayouts(layout: LoraLayout, ranks: Ranks) {

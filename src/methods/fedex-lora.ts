@@ -4,15 +4,7 @@ import { beside } from '../lora/beside.ts';
 import { factors as allFactors } from '../lora/factors.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { trainFactors, type AveragedTraining } from './average-factors.ts';
-import {
-  clientFactors,
-  ofModule,
-  perModule,
-  piecesOf,
-  weightedPieces,
-  type ClientFactors,
-  type CombineRule,
-} from './combine-factors.ts';
+import { clientFactors, meanPiece, ofModule, perModule, piecesOf, type ClientFactors } from './combine-factors.ts';
 import { gained, gainedBefore, increment, stacked, withoutGained } from './increments.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
@@ -59,21 +51,12 @@ function exact(options: Omit<AveragedTraining, 'parametrisation' | 'optimizerSta
     },
     apply({ factors, log }, combined, round) {
       const clients = clientFactors(combined, (_, module) => ofModule(factors, module));
-      const mean = plainMean(layout)(clients, factors);
+      const mean = perModule(layout, meanPiece)(clients, factors);
       return { factors: mean, log: new Map([...log, ...increment(round, residual(layout, clients, mean))]) };
     },
     models: ({ factors, log }) => [{ adapter: { layout, factors }, weight: 1 }, ...gained(layout, log)],
   };
 }
-
-/** Ā and B̄. */
-const plainMean = (layout: LoraLayout): CombineRule =>
-  perModule(layout, (parts) =>
-    weightedPieces(
-      parts,
-      parts.map(({ share }) => share),
-    ),
-  );
 
 /**
  * Factors of Σ p_k·B_k·A_k − B̄·Ā = Σ p_k·(B_k − B̄)(A_k − A_K): since Σ p_k·(B_k − B̄) = 0, any A may be taken off, and with

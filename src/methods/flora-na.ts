@@ -41,7 +41,7 @@ export const nearlyAccurate = (layout: LoraLayout, iterations: number): CombineR
       // The product does not see c·P and Q/c.
       if (Math.abs(total) > 1e-6) [p, q] = [p.map((x) => x * total), q.map((x) => x / total)];
     }
-    return { a: weightedPieces(parts, q).a, b: weightedPieces(parts, p).b };
+    return weightedPieces(parts, q, p);
   });
 
 /**

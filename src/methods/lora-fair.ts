@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { LoraLayout } from '../lora/adapter.ts';
 import { products, times } from '../tensor/blocked.ts';
-import { columnsOf, fromColumns, inner, rowsOf, solveRows, transposed } from '../tensor/linalg.ts';
-import { combineFactors, perModule, weightedPieces, type CombineRule } from './combine-factors.ts';
+import { columnsOf, fromColumns, rowsOf, solveRows, transposed } from '../tensor/linalg.ts';
+import { combineFactors, perModule, meanPiece, type CombineRule } from './combine-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { federatedRounds, ownRounds } from './options.ts';
@@ -30,18 +30,16 @@ export const loraFair = defineMethod({
 /** Ā, and B̄ + ΔB with the ΔB that minimises ‖M − (B̄ + ΔB)Ā‖² + λ‖ΔB‖², by products no larger than out × rank. */
 export const correctedMean = (layout: LoraLayout, lambda: number): CombineRule =>
   perModule(layout, (parts, { outFeatures }) => {
-    const mean = weightedPieces(
-      parts,
-      parts.map(({ share }) => share),
-    );
+    const mean = meanPiece(parts);
     const [meanA, meanB] = [rowsOf(mean.a), columnsOf(mean.b)];
     const [rows, columns] = [parts.flatMap(({ a }) => rowsOf(a)), parts.flatMap(({ b }) => columnsOf(b))];
     const shares = parts.flatMap(({ a, share }) => Array.from({ length: a.shape[0]! }, () => share));
     // Columns of (M − B̄Ā)Āᵀ: Σ p_k·B_k·(A_k·ā_j) − B̄·(Ā·ā_j).
     const weights = products(rows, meanA).map((column) => column.map((x, i) => shares[i]! * x));
-    const taken = times(meanB, products(meanA, meanA), outFeatures);
+    const ofMeanA = products(meanA, meanA);
+    const taken = times(meanB, ofMeanA, outFeatures);
     const wanted = times(columns, weights, outFeatures).map((column, j) => column.map((x, i) => x - taken[j]![i]!));
-    const gram = meanA.map((x, i) => Float64Array.from(meanA, (y, j) => inner(x, y) + (i === j ? lambda : 0)));
+    const gram = ofMeanA.map((column, j) => column.map((x, i) => x + (i === j ? lambda : 0)));
     const delta = transposed(solveRows(transposed(wanted, outFeatures), gram), meanA.length);
     const corrected = meanB.map((column, j) => column.map((x, i) => x + delta[j]![i]!));
     return { a: mean.a, b: fromColumns(corrected, outFeatures) };

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { RunConfig } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
 import type { Description } from '../federation/http/protocol.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
+import { readOptionalJson } from '../formats/files/json.ts';
 import { comparable, differences } from './folder.ts';
 
 /** What a client was told of a run when it joined. */
@@ -34,12 +34,9 @@ export async function requireAgreed(
   now: Agreed,
   read: (config: Description['config']) => RunConfig,
 ): Promise<void> {
-  const text = await readFile(file(out), 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
-  if (text === undefined) return;
-  const then = agreedSchema.parse(JSON.parse(text));
+  const kept = await readOptionalJson(file(out));
+  if (kept === undefined) return;
+  const then = agreedSchema.parse(kept);
   const plain = ({ clients, serverRows, config }: Agreed): unknown => ({
     ...(comparable(read(config)) as object),
     model: null,

@@ -1,11 +1,11 @@
-import { serverSide } from '../federation/federation.ts';
 import { payloadLimit } from '../federation/http/payload.ts';
 import { expectedUpdate } from '../federation/http/server/participant.ts';
 import type { Adapter } from '../lora/adapter.ts';
-import type { Stage } from '../methods/stage.ts';
 import { stateChunks } from '../tensor/encode.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { shapesOf } from '../tensor/tensors.ts';
+import { firstRounds } from './first-rounds.ts';
+import type { LaidOut } from './methods.ts';
 
 /** What a client's disk may have to hold of what the server sends, and of its own finished updates, bytes. */
 export interface Disk {
@@ -26,7 +26,7 @@ const COPIES = 4;
  * @param clients how many may take part, with the server's own rows
  */
 export async function diskOf(
-  methods: readonly { readonly stages: readonly Stage[]; readonly options: Readonly<Record<string, unknown>> }[],
+  methods: readonly Pick<LaidOut, 'stages' | 'options'>[],
   initial: Adapter,
   clients: number,
 ): Promise<Disk> {
@@ -37,30 +37,19 @@ export async function diskOf(
     factors,
   );
   let [least, most] = [0, 0];
-  for (const { stages, options } of methods) {
-    const named = Object.keys((options['ranks'] as object | undefined) ?? {});
-    // Whoever is not named has the largest rank.
-    const me = 'me';
-    let adapter = initial;
-    for (const stage of stages) {
-      const shared = stage.start({ adapter, before: undefined, clients: [me, ...named] });
-      const mix = stage.models(shared);
-      adapter = mix[0]!.adapter;
-      const model = mix.reduce((sum, one) => sum + payload(one.adapter.factors), 0);
-      const state = stateChunks(shared).reduce((sum, { length }) => sum + length, 0);
-      const trains = serverSide(stage) === undefined;
-      const frozen = trains ? (stage.frozen?.(shared, 0) ?? none) : none;
-      const sent = trains ? stage.broadcast(shared, me, 0) : none;
-      const task = { work: stage.work.bind(stage), received: new Map([...frozen, ...sent]), client: me, round: 0 };
-      const update = trains ? payloadLimit(await expectedUpdate(task), stage.packing) : 0;
-      const first = payload(frozen) + Math.max(payload(sent), model, state);
-      const grown = stage.combine === 'each' && stage.frozen !== undefined ? stage.rounds * clients * factors : 0;
-      least = Math.max(least, first + update);
-      most = Math.max(
-        most,
-        first + grown + Math.max(grown, grown > 0 ? dense : 0) + COPIES * factors + FINISHED * update,
-      );
-    }
+  // Whoever is not named has the largest rank.
+  for (const { stage, shared, mix, task } of firstRounds(methods, initial, 'me')) {
+    const model = mix.reduce((sum, one) => sum + payload(one.adapter.factors), 0);
+    const state = stateChunks(shared).reduce((sum, { length }) => sum + length, 0);
+    const [frozen, sent] = [task?.frozen ?? none, task?.sent ?? none];
+    const update = task === undefined ? 0 : payloadLimit(await expectedUpdate(task), stage.packing);
+    const first = payload(frozen) + Math.max(payload(sent), model, state);
+    const grown = stage.combine === 'each' && stage.frozen !== undefined ? stage.rounds * clients * factors : 0;
+    least = Math.max(least, first + update);
+    most = Math.max(
+      most,
+      first + grown + Math.max(grown, grown > 0 ? dense : 0) + COPIES * factors + FINISHED * update,
+    );
   }
   return { least, most };
 }

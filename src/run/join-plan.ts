@@ -6,6 +6,7 @@ import type { DataCounts } from '../federation/http/protocol.ts';
 import { expectedUpdate } from '../federation/http/server/participant.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import { sizeOf } from '../tensor/tensors.ts';
+import { firstRounds } from './first-rounds.ts';
 import type { Disk } from './join-disk.ts';
 import type { LaidOut } from './methods.ts';
 import type { OpenModel } from './subject.ts';
@@ -86,30 +87,20 @@ export async function stagesOf(
   initial: Adapter,
   data: LoadedData,
 ): Promise<JoinPlan['stages']> {
-  const client = data.clients[0]!;
   const plans: JoinPlan['stages'][number][] = [];
-  for (const { label, stages, options } of methods) {
-    // A method's options may name other clients.
-    const clients = [...new Set([client.id, ...Object.keys((options['ranks'] as object | undefined) ?? {})])];
-    let adapter = initial;
-    for (const stage of stages) {
-      const shared = stage.start({ adapter, before: undefined, clients });
-      adapter = stage.models(shared)[0]!.adapter;
-      if (serverSide(stage) !== undefined) continue;
-      const received = new Map([...(stage.frozen?.(shared, 0) ?? []), ...stage.broadcast(shared, client.id, 0)]);
-      const asked: { numbers: number; rows: number | 'all' }[] = [];
-      const task = { work: stage.work.bind(stage), received, client: client.id, round: 0 };
-      const update = await expectedUpdate(task, (numbers, rows) => void asked.push({ numbers, rows }));
-      plans.push({
-        method: label,
-        stage: stage.name,
-        rounds: stage.rounds,
-        trained: asked.reduce((sum, { numbers }) => sum + numbers, 0),
-        rows: asked.some(({ rows }) => rows === 'all') ? 'all' : asked.reduce((sum, { rows }) => sum + Number(rows), 0),
-        numbers: [...update.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0),
-        bytes: update.size > 0 ? payloadLimit(update, stage.packing) : 0,
-      });
-    }
+  for (const { method, stage, task } of firstRounds(methods, initial, data.clients[0]!.id)) {
+    if (task === undefined) continue;
+    const asked: { numbers: number; rows: number | 'all' }[] = [];
+    const update = await expectedUpdate(task, (numbers, rows) => void asked.push({ numbers, rows }));
+    plans.push({
+      method: method.label,
+      stage: stage.name,
+      rounds: stage.rounds,
+      trained: asked.reduce((sum, { numbers }) => sum + numbers, 0),
+      rows: asked.some(({ rows }) => rows === 'all') ? 'all' : asked.reduce((sum, { rows }) => sum + Number(rows), 0),
+      numbers: [...update.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0),
+      bytes: update.size > 0 ? payloadLimit(update, stage.packing) : 0,
+    });
   }
   return plans;
 }
