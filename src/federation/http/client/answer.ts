@@ -24,3 +24,7 @@ export async function jsonOf(response: Response, where: string): Promise<unknown
     return undefined;
   }
 }
+
+/** Failures of a connection: fetch throws TypeError for them, and a timeout is one too. */
+export const isConnection = (error: unknown): boolean =>
+  error instanceof TypeError || (error instanceof DOMException && error.name === 'TimeoutError');

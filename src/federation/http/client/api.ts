@@ -22,12 +22,13 @@ import {
   type Totals,
   type UpdateMessage,
 } from '../protocol.ts';
-import { bytesAt, type PayloadFile } from '../payload-file.ts';
+import type { PayloadFile } from '../payload-file.ts';
 import { Refusal } from '../refusal.ts';
 import type { SumAnswer } from '../sum-protocol.ts';
-import { jsonOf } from './answer.ts';
+import { isConnection, jsonOf } from './answer.ts';
 import { requireTrusted, type Fetch } from './pinned.ts';
 import { openPart, wholeFile } from './download.ts';
+import { sendMissing } from './upload.ts';
 
 /** The server could not be reached for as long as the client has patience. */
 export class Unreachable extends Error {
@@ -67,7 +68,7 @@ export interface Api {
   outcome(id: string): Promise<OutcomeMessage>;
   /** Ends this client's part for good. */
   leave(): Promise<void>;
-  /** Sends what the server does not have yet of a payload. */
+  /** Sends what the server does not have yet of a payload; throws `Refusal` where that comes to no end. */
   upload(digest: string, payload: PayloadFile | Uint8Array): Promise<void>;
   /** A small payload, checked against its name. */
   download(blob: BlobRef): Promise<Uint8Array>;
@@ -137,20 +138,18 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
     }
   }
 
-  const ask = <T>(asked: Asked, schema: z.ZodType<T>): Promise<T> =>
-    patiently(async () => {
-      const response = await once(asked);
-      const parsed = schema.safeParse(await jsonOf(response, `the answer to ${asked.path}`));
-      if (parsed.success) return parsed.data;
-      throw new Refusal(
-        0,
-        'answer',
-        `${base} answers ${asked.path} with something else than this protocol's: is it a fedlora server?`,
-      );
-    });
+  async function answerOf<T>(response: Response, path: string, schema: z.ZodType<T>): Promise<T> {
+    const parsed = schema.safeParse(await jsonOf(response, `the answer to ${path}`));
+    if (parsed.success) return parsed.data;
+    throw new Refusal(
+      0,
+      'answer',
+      `${base} answers ${path} with something else than this protocol's: is it a fedlora server?`,
+    );
+  }
 
-  const uploaded = (digest: string): Promise<z.output<typeof uploadSchema>> =>
-    ask({ method: 'GET', path: `uploads/${digest}` }, uploadSchema);
+  const ask = <T>(asked: Asked, schema: z.ZodType<T>): Promise<T> =>
+    patiently(async () => answerOf(await once(asked), asked.path, schema));
 
   return {
     describe: () => ask({ method: 'GET', path: 'run' }, descriptionSchema),
@@ -167,35 +166,14 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
     fail: (id, reason) => ask({ method: 'POST', path: `tasks/${id}/failure`, json: { reason } }, outcomeSchema),
     leave: async () => void (await ask({ method: 'POST', path: 'leave', json: {} }, emptySchema)),
     outcome: (id) => ask({ method: 'GET', path: `tasks/${id}/outcome` }, outcomeSchema),
-    async upload(digest, payload) {
-      const size = payload instanceof Uint8Array ? payload.length : payload.size;
-      let { received, complete } = await uploaded(digest);
-      while (!complete) {
-        const end = Math.min(received + UPLOAD_PIECE, size);
-        const piece =
-          payload instanceof Uint8Array
-            ? payload.subarray(received, end)
-            : await bytesAt(payload.path, received, end - received);
-        const headers = { 'content-range': `bytes ${received}-${end - 1}/${size}` };
-        const from = received;
-        ({ received, complete } = await patiently(async () => {
-          try {
-            const response = await once({ method: 'PUT', path: `uploads/${digest}`, bytes: piece, headers });
-            return uploadSchema.parse(await jsonOf(response, `the answer to uploads/${digest}`));
-          } catch (error) {
-            // Cut, out of order or still being written: the server says how far it is.
-            if (error instanceof Refusal && error.received !== undefined && error.status < 500) return uploaded(digest);
-            // What arrived is not what was sent: the server has thrown it away, and it begins anew.
-            if (error instanceof Refusal && error.code === 'digest')
-              throw new TypeError(`upload ${digest} came with other bytes`, { cause: error });
-            if (isConnection(error)) {
-              const now = await uploaded(digest);
-              if (now.received > from || now.complete) return now;
-            }
-            throw error;
-          }
-        }));
-      }
+    upload: (digest, payload) => {
+      const path = `uploads/${digest}`;
+      return sendMissing(digest, payload, {
+        has: () => ask({ method: 'GET', path }, uploadSchema),
+        put: async (bytes, range) =>
+          answerOf(await once({ method: 'PUT', path, bytes, headers: { 'content-range': range } }), path, uploadSchema),
+        patiently,
+      });
     },
     download: (blob) =>
       patiently(async () => {
@@ -231,10 +209,6 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
     },
   };
 }
-
-/** Failures of a connection: fetch throws TypeError for them, and a timeout is one too. */
-const isConnection = (error: unknown): boolean =>
-  error instanceof TypeError || (error instanceof DOMException && error.name === 'TimeoutError');
 
 function reasonOf(error: unknown): string {
   const { cause, message } = error as Error;

@@ -37,18 +37,22 @@ export async function wholeFile(
 export interface Part {
   /** Bytes that are there. */
   have(): number;
-  /** Adds what an answer holds; what came before a cut stays. Throws `TypeError`, as fetch does, where nothing came. */
+  /** Adds what an answer holds; what came before a cut stays. Throws `TypeError`, as fetch does, where nothing came, and `Refusal` where it does not end. */
   take(response: Response): Promise<void>;
   /** Whether the whole has the right name; else it is thrown away. */
   finish(): Promise<boolean>;
   close(): Promise<void>;
 }
 
+/** Times that a server may begin a payload anew: else it could bring some, take it back, and so on for ever. */
+const ANEW = 10;
+
 /** Goes on where an earlier attempt, or a process that was killed, ended. */
 export async function openPart(path: string, { digest, size }: BlobRef): Promise<Part> {
   const part = `${path}.part`;
   const handle = await open(part, 'a+');
   let have = 0;
+  let anew = 0;
   let hash = createHash('sha256');
   for await (const chunk of createReadStream(part) as AsyncIterable<Uint8Array>) {
     hash.update(chunk);
@@ -58,6 +62,8 @@ export async function openPart(path: string, { digest, size }: BlobRef): Promise
     have: () => have,
     async take(response) {
       if (response.status !== 206) {
+        if (have > 0 && ++anew > ANEW)
+          throw new Refusal(0, 'endless', `the server has begun payload ${digest} anew ${anew} times`);
         await handle.truncate();
         have = 0;
         hash = createHash('sha256');

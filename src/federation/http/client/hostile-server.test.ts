@@ -10,6 +10,7 @@ import { ANSWER_BYTES } from './answer.ts';
 import { openApi, type Api } from './api.ts';
 import { openClientState, type ClientState } from './state.ts';
 import { takePart, type TakePart } from './take-part.ts';
+import { mostAnswers } from './upload.ts';
 
 // A server that means no good, or is broken, and a client whose disk and memory it would fill.
 
@@ -87,6 +88,73 @@ describe('a payload', () => {
   test('that begins anew for ever, and is never whole, ends with the client’s patience', async () => {
     const api = await serving((_, response) => void response.writeHead(200).end(Buffer.alloc(10)));
     await expect(api.downloadTo(join(root, 'anew'), blob)).rejects.toThrow('did not answer for 1 s');
+  });
+});
+
+describe('a payload that comes and is taken back by turns', () => {
+  test('is left after ten times', async () => {
+    let requests = 0;
+    const api = await serving((_, response) => {
+      // Two of five bytes; then one of an answer that begins anew.
+      if (requests++ % 2 === 0) response.writeHead(206).end(Buffer.alloc(2));
+      else response.writeHead(200).end(Buffer.alloc(1));
+    });
+    const blob = { digest: digest(1), size: 5 };
+    await expect(api.downloadTo(join(root, 'by turns'), blob)).rejects.toThrow(
+      `the server has begun payload ${blob.digest} anew 11 times`,
+    );
+  }, 30_000);
+});
+
+describe('an upload', () => {
+  const payload = Buffer.alloc(10);
+  const path = `/v1/uploads/${digest(1)}`;
+
+  /** A server that has of an upload what it says, whatever it is sent; 409s in place of 200s where asked for. */
+  async function saying(has: (puts: number) => object, status = 200) {
+    const asked: string[] = [];
+    const api = await serving((request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      const puts = asked.filter((one) => one.startsWith('PUT')).length;
+      const put = request.method === 'PUT';
+      request.resume().once('end', () => {
+        response.writeHead(put ? status : 200);
+        const refused = { error: { code: 'order', message: 'another byte is next' }, ...has(puts) };
+        response.end(JSON.stringify(put && status !== 200 ? refused : { complete: false, ...has(puts) }));
+      });
+    });
+    return { upload: () => api.upload(digest(1), payload), puts: () => asked.filter((one) => one === `PUT ${path}`) };
+  }
+
+  test.each([200, 409])('that stays where it is ends with the client’s patience, with status %d', async (status) => {
+    const { upload, puts } = await saying(() => ({ received: 0 }), status);
+    await expect(upload()).rejects.toThrow(
+      `did not answer for 1 s: the server stays at byte 0 of the 10 of upload ${digest(1)}`,
+    );
+    // Pauses of at least 0.1, 0.2, 0.4 s.
+    expect(puts().length).toBeLessThan(6);
+  });
+
+  test.each([200, 409])('that goes back by turns ends after so many answers, with status %d', async (status) => {
+    const { upload, puts } = await saying((n) => ({ received: n % 2 }), status);
+    await expect(upload()).rejects.toThrow(
+      `after 56 answers the server has 0 of the 10 bytes of upload ${digest(1)}: it does not come to an end`,
+    );
+    expect(puts()).toHaveLength(mostAnswers(payload.length));
+  });
+
+  test('of which the server has more than there is, or says something else, ends at once', async () => {
+    const more = await saying((n) => ({ received: n * 11 }));
+    await expect(more.upload()).rejects.toThrow(`has 11 bytes of upload ${digest(1)}, it says, of 10`);
+    const other = await saying((n) => ({ received: n === 0 ? 0 : 'all' }));
+    await expect(other.upload()).rejects.toThrow('is it a fedlora server?');
+  });
+
+  test('whose last byte is there is waited for', async () => {
+    const { upload, puts } = await saying((n) => ({ received: n === 0 ? 0 : 10 }));
+    const done = upload();
+    await expect(done).rejects.toThrow('stays at byte 10 of the 10');
+    expect(puts()).toHaveLength(1);
   });
 });
 
