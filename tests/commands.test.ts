@@ -236,7 +236,8 @@ describe('methods and usage', () => {
     [['run'], /missing required argument 'config\.yaml'/],
     [['run', config, '--sed', '1'], /unknown option '--sed'/],
     [['run', folder.at('none.yaml')], /none\.yaml: there is no such file/],
-    [['run', folder.path], /this is a folder, not a YAML file/],
+    [['run', folder.path], /: is a folder, not a file/],
+    [['run', '/dev/zero'], /\/dev\/zero: is a device, not a file/],
     [['methods', 'fedti'], /there is no method `fedti`; did you mean `fedit`\?/],
   ])('%j is a mistake', async (args, message) => {
     const ended = await fedlora(args);

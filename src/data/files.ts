@@ -1,13 +1,16 @@
 import { createReadStream } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../errors.ts';
+import { bytesOfFile, requireFile } from '../formats/files/read.ts';
 import { decoded, linesOf, type Line } from './lines.ts';
 import { parseJson } from './rows.ts';
 
 /** Lines of a file as they are read; see `linesOf`. */
-export const lines = (file: string, signal?: AbortSignal): AsyncGenerator<Line> =>
-  linesOf(createReadStream(file, { signal }), file);
+export async function* lines(file: string, signal?: AbortSignal): AsyncGenerator<Line> {
+  await requireFile(file);
+  yield* linesOf(createReadStream(file, { signal }), file);
+}
 
 export const isFolder = async (path: string): Promise<boolean> =>
   (await stat(path).catch(() => undefined))?.isDirectory() === true;
@@ -25,8 +28,5 @@ export async function filesOf(source: string, pattern: RegExp, what: string): Pr
 
 /** A JSON file as parsed; throws UserError for a missing file, bytes that are not UTF-8 and malformed JSON. */
 export async function readJson(file: string): Promise<unknown> {
-  const bytes = await readFile(file).catch((error: unknown) => {
-    throw new UserError(`${file}: cannot be read (${(error as Error).message})`, { cause: error });
-  });
-  return parseJson(decoded(new TextDecoder('utf-8', { fatal: true }), bytes, file), file);
+  return parseJson(decoded(new TextDecoder('utf-8', { fatal: true }), await bytesOfFile(file), file), file);
 }

@@ -209,7 +209,7 @@ describe('what cannot be used is an error that names it', () => {
     );
     await expect(load(source, { proxy: 10 })).rejects.toThrow('clients.proxy takes 10 of 10 rows');
     await expect(load(source, { partition: 'file', file: join(folder, 'no.json') })).rejects.toThrow(
-      'no.json: cannot be read',
+      'no.json: there is no such file',
     );
   });
 

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { UserError } from '../errors.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
+import { textOfFile } from '../formats/files/read.ts';
 import { fileNames } from '../run/file-names.ts';
 import { version } from '../run/version.ts';
 import type { ClientChange } from './ratios.ts';
@@ -114,8 +115,9 @@ async function identityIn(path: string): Promise<Identity | undefined> {
 
 async function readJson<T>(path: string): Promise<T | undefined> {
   if (!existsSync(path)) return undefined;
+  const text = await textOfFile(path);
   try {
-    return JSON.parse(await readFile(path, 'utf8')) as T;
+    return JSON.parse(text) as T;
   } catch (error) {
     throw new UserError(`${path} cannot be read: ${(error as Error).message}`, { cause: error });
   }

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { KnownMethods } from '../config/check.ts';
 import { contentsOf, readDocument } from '../config/parse.ts';
@@ -6,6 +5,7 @@ import { valueAt } from '../config/problems.ts';
 import { checkSweep, type Given, type Sweep } from '../config/sweep.ts';
 import type { SweepInput } from '../config/sweep-schema.ts';
 import { UserError } from '../errors.ts';
+import { textOfFile } from '../formats/files/read.ts';
 
 /** Reads a sweep from its file, or takes it as a value, with the base that it names. Throws UserError with the place of every mistake and what would be right. */
 export async function readSweep(given: string | SweepInput, methods: KnownMethods): Promise<Sweep> {
@@ -24,18 +24,7 @@ export async function readSweep(given: string | SweepInput, methods: KnownMethod
 
 /** Paths in a file are meant from its folder. */
 async function fromFile(file: string, expected: string): Promise<Given> {
-  const { document, locate } = readDocument(await textOf(file), file, expected);
+  const { document, locate } = readDocument(await textOfFile(file), file, expected);
   const folder = dirname(file);
   return { value: contentsOf(document, file), locate, resolve: (path) => resolve(folder, path) };
-}
-
-async function textOf(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const why =
-      code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'this is a folder, not a YAML file' : message;
-    throw new UserError(`${file}: ${why}`, { cause: error });
-  }
 }

@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { valueAt } from '../config/problems.ts';
 import { UserError } from '../errors.ts';
+import { textOfFile } from '../formats/files/read.ts';
 import { runFolder } from '../run/folder.ts';
 import type { Cell } from './cells.ts';
 
@@ -13,7 +13,7 @@ export function sameInputs(): (cell: Cell) => Promise<void> {
   const first = new Map<string, { readonly cell: Cell; readonly digest: unknown }>();
   return async (cell) => {
     const { data, clients, seed } = cell.config;
-    const about = JSON.parse(await readFile(runFolder(cell.out).environment, 'utf8')) as unknown;
+    const about = JSON.parse(await textOfFile(runFolder(cell.out).environment)) as unknown;
     for (const [what, key] of [
       ['model', 'model'],
       ['data', JSON.stringify([cell.tried !== undefined, seed, data, clients])],

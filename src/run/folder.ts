@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { problemsOf, type KnownMethods } from '../config/check.ts';
 import { valueAt } from '../config/problems.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
+import { textOfFile } from '../formats/files/read.ts';
 import { knownMethods } from './methods.ts';
 import { version } from './version.ts';
 
@@ -94,6 +95,10 @@ async function onlyBegun(folder: RunFolder): Promise<boolean> {
   return names.every((name) => begun.test(name));
 }
 
+/** Whether a served run was begun, whatever became of its journal: these come after it. */
+export const hasBegun = (folder: RunFolder): boolean =>
+  [folder.environment, join(folder.path, 'server', 'server.sqlite')].some(existsSync);
+
 /** Keys of `serve` that say where and how patiently a run is served, not which run it is. */
 const howServed = 'host port tls gather lease sumDeadline linger tokens keyDays operatorTokens metrics'.split(' ');
 
@@ -122,7 +127,7 @@ async function startedFresh(folder: RunFolder): Promise<boolean> {
 
 async function readYaml(path: string): Promise<unknown> {
   try {
-    return parse(await readFile(path, 'utf8'));
+    return parse(await textOfFile(path));
   } catch (error) {
     throw new UserError(`${path} cannot be read, so whose run this is cannot be told: choose another output folder`, {
       cause: error,

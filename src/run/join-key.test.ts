@@ -36,5 +36,5 @@ test('a list of identities has one a line, notes and comments, and the client’
   await expect(readIdentities(file, 'A'.repeat(43))).rejects.toThrow('does not have this client’s own identity');
   writeFileSync(file, `${one}\n${two!.slice(1)}\n`);
   await expect(readIdentities(file, one!)).rejects.toThrow('line 2: no identity, which has 43 letters');
-  await expect(readIdentities(join(root, 'none'), one!)).rejects.toThrow('--identities: ENOENT');
+  await expect(readIdentities(join(root, 'none'), one!)).rejects.toThrow('none: there is no such file');
 });

@@ -7,6 +7,7 @@ import { clientNameSchema, identitySchema, PROTOCOL, secretSchema } from '../fed
 import { newSecret } from '../federation/http/server/keys.ts';
 import { keyPair, type KeyPair } from '../federation/secure/keys.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
+import { textOfFile } from '../formats/files/read.ts';
 import { codeLine } from './environment.ts';
 import { version } from './version.ts';
 
@@ -78,11 +79,8 @@ export const encodedIdentity = ({ publicKey }: KeyPair): string => Buffer.from(p
  * Throws UserError where a line is something else, or the client's own is not among them.
  */
 export async function readIdentities(path: string, own: string): Promise<ReadonlySet<string>> {
-  const lines = await readFile(path, 'utf8').catch((error: Error) => {
-    throw new UserError(`--identities: ${error.message}`, { cause: error });
-  });
   const found = new Set<string>();
-  for (const [i, line] of lines.split(/\r?\n/).entries()) {
+  for (const [i, line] of (await textOfFile(path)).split(/\r?\n/).entries()) {
     const [word = ''] = line.replace(/#.*/, '').trim().split(/\s+/);
     if (word === '') continue;
     if (!identitySchema.safeParse(word).success)

@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parseConfig } from '../config/parse.ts';
 import type { RunConfig } from '../config/schema.ts';
-import { UserError } from '../errors.ts';
+import { textOfFile } from '../formats/files/read.ts';
 import type { Method } from '../methods/method.ts';
 import { knownMethods } from './methods.ts';
 
@@ -15,16 +14,7 @@ export interface ReadConfigOptions {
 
 /** Reads a run's configuration from a YAML file. Throws UserError with the place of every mistake and what would be right. */
 export async function readConfig(file: string, options: ReadConfigOptions = {}): Promise<RunConfig> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const why =
-      code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'this is a folder, not a YAML file' : message;
-    throw new UserError(`${file}: ${why}`, { cause: error });
-  }
-  return parseConfig(text, {
+  return parseConfig(await textOfFile(file), {
     file,
     methods: knownMethods(options.methods),
     ...(options.sets && { sets: options.sets }),

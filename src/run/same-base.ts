@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { valueAt } from '../config/problems.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
 import type { Checking } from '../formats/files/digest.ts';
+import { textOfFile } from '../formats/files/read.ts';
 import { runFolder } from './folder.ts';
 import { modelDigest } from './model-digest.ts';
 import type { OpenModel } from './subject.ts';
@@ -55,8 +55,9 @@ function runAround(adapter: string): string | undefined {
 }
 
 async function read(path: string, parsed: (text: string) => unknown): Promise<unknown> {
+  const text = await textOfFile(path);
   try {
-    return parsed(await readFile(path, 'utf8'));
+    return parsed(text);
   } catch (error) {
     throw new UserError(`${path} cannot be read: ${(error as Error).message}`, { cause: error });
   }

@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { UserError } from '../errors.ts';
+import { textOfFile } from '../formats/files/read.ts';
 import type { Summary, UnmeasuredSummary } from '../report/summary.ts';
 
 const count = z.int().nonnegative();
@@ -171,14 +171,15 @@ export const summaryJsonSchema = (): object => z.toJSONSchema(z.union([summarySc
 
 /** The same for a run that was served, in which nothing may have been measured. */
 export async function readServedSummary(path: string): Promise<Summary | UnmeasuredSummary> {
-  const unmeasured = unmeasuredSchema.safeParse(await readFile(path, 'utf8').then(JSON.parse, () => undefined));
+  const unmeasured = unmeasuredSchema.safeParse(await textOfFile(path).then(JSON.parse, () => undefined));
   return unmeasured.success ? unmeasured.data : readSummary(path);
 }
 
 /** Reads a run's `summary.json`. Throws UserError where it is damaged. */
 export async function readSummary(path: string): Promise<Summary> {
+  const text = await textOfFile(path);
   try {
-    return summarySchema.parse(JSON.parse(await readFile(path, 'utf8')));
+    return summarySchema.parse(JSON.parse(text));
   } catch (error) {
     throw new UserError(
       `${path} is not the summary of a run: ${error instanceof z.ZodError ? z.prettifyError(error) : String(error)}`,

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { parseConfig } from '../../config/parse.ts';
 import { valueAt } from '../../config/problems.ts';
 import { UserError } from '../../errors.ts';
 import { openAdapter } from '../../formats/files/peft.ts';
+import { textOfFile } from '../../formats/files/read.ts';
 import { adapterFolders } from '../../run/adapters.ts';
 import { runFolder } from '../../run/folder.ts';
 import { knownMethods } from '../../run/methods.ts';
@@ -28,7 +28,7 @@ export interface PersonalizeFlags {
 /** `fedlora personalize --adapter GLOBAL --data MINE`: the local stage of FedLoRA-Optimizer for someone who never took part. */
 export async function personalizeCommand(flags: PersonalizeFlags, terminal: Terminal): Promise<void> {
   const { adapter, config: file, out } = flags;
-  const text = file === undefined ? 'data: { format: jsonl }\n' : await readText(file);
+  const text = file === undefined ? 'data: { format: jsonl }\n' : await textOfFile(file);
   const value = (content: unknown): string => JSON.stringify(content);
   const model = await modelOf(flags, text);
   const sets = [
@@ -54,14 +54,6 @@ export async function personalizeCommand(flags: PersonalizeFlags, terminal: Term
     summary.data.clients.map(({ id }) => id),
   );
   terminal.print(`your adapter: ${folders.client(personalize.name, summary.data.clients[0]!.id)}`);
-}
-
-async function readText(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    throw new UserError(`${file}: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 /** The base model: as said, as the configuration says (undefined here), or as the adapter names it. */

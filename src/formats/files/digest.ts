@@ -5,6 +5,7 @@ import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { UserError } from '../../errors.ts';
 import { writeAtomically } from './atomic.ts';
+import { requireFile } from './read.ts';
 
 /** How far a large file is read; `unkept`: why its hash could not be kept, so that the next start reads it again. */
 export interface Checking {
@@ -34,6 +35,7 @@ export async function* fileDigest(
   signal: AbortSignal,
   cache = digestCache(),
 ): AsyncGenerator<Checking, string> {
+  await requireFile(path);
   const handle = await open(path, 'r');
   try {
     const before = await handle.stat({ bigint: true });

@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { UserError } from '../../errors.ts';
 import { writeAtomically } from './atomic.ts';
+import { textOfFile } from './read.ts';
 
 /** Environment variables, as huggingface_hub reads them. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -32,7 +33,7 @@ export async function hubSettings(env: Environment): Promise<HubSettings> {
       `HF_ENDPOINT ${JSON.stringify(endpoint)} is not an http(s) URL, such as https://huggingface.co`,
     );
   const stored = (): Promise<string | undefined> =>
-    readFile(set('HF_TOKEN_PATH') ?? join(home, 'token'), 'utf8').catch(() => undefined);
+    textOfFile(set('HF_TOKEN_PATH') ?? join(home, 'token')).catch(() => undefined);
   const token = (set('HF_TOKEN') ?? set('HUGGING_FACE_HUB_TOKEN') ?? (await stored()))?.trim();
   return {
     endpoint,

@@ -1,14 +1,15 @@
-import { readFile } from 'node:fs/promises';
 import { UserError } from '../../errors.ts';
 import { parseJson } from '../json.ts';
+import { textOfFile } from './read.ts';
 
 /** The text of a file, or undefined where there is none. Throws UserError where it cannot be read. */
 export async function readOptional(path: string): Promise<string | undefined> {
   try {
-    return await readFile(path, 'utf8');
+    return await textOfFile(path);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new UserError(`${path}: cannot be read: ${(error as Error).message}`, { cause: error });
+    if (error instanceof UserError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT')
+      return undefined;
+    throw error;
   }
 }
 

@@ -1,10 +1,11 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { UserError } from '../../errors.ts';
 import type { Tensor, Tensors } from '../../tensor/tensor.ts';
 import { toFloat32, type Dtype } from '../dtype.ts';
 import { headerLength, parseHeader, PREFIX_BYTES, type SafetensorsHeader } from '../safetensors.ts';
 import { parseIndex } from '../safetensors-index.ts';
+import { requireFile, textOfFile } from './read.ts';
 
 /** Where a tensor lies: `length` bytes from `offset` of `file`, little-endian, row-major. */
 export interface StoredTensor {
@@ -44,9 +45,12 @@ export async function readHeader(
   file: string,
   where: string = file,
 ): Promise<SafetensorsHeader & { readonly size: number }> {
-  const handle = await open(file, 'r').catch((error: unknown) => {
-    throw new UserError(`${where}: cannot be read: ${(error as Error).message}`, { cause: error });
-  });
+  const handle = await requireFile(file)
+    .then(() => open(file, 'r'))
+    .catch((error: unknown) => {
+      if (error instanceof UserError) throw error;
+      throw new UserError(`${where}: cannot be read: ${(error as Error).message}`, { cause: error });
+    });
   try {
     const { size } = await handle.stat();
     const prefix = new Uint8Array(PREFIX_BYTES);
@@ -73,7 +77,7 @@ async function storedIn(file: string, wanted?: ReadonlySet<string>): Promise<[St
 
 async function openShards(folder: string): Promise<TensorStore> {
   const indexPath = join(folder, INDEX_FILE);
-  const shards = parseIndex(await readFile(indexPath, 'utf8'), indexPath);
+  const shards = parseIndex(await textOfFile(indexPath), indexPath);
   const tensors = new Map<string, StoredTensor>();
   const files: string[] = [];
   for (const [shard, names] of shards) {
