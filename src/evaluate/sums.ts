@@ -1,3 +1,4 @@
+import { RunFailed } from '../errors.ts';
 import type { ModelScores, Score } from '../report/summary.ts';
 
 /** What evaluation adds up. Sums of disjoint rows add, so a client can send its sums instead of its data. */
@@ -29,7 +30,7 @@ export const addSums = (a: Sums, b: Sums): Sums => ({
 });
 
 /** The model's loss is not finite: training went too far. */
-export class Diverged extends Error {
+export class Diverged extends RunFailed {
   override readonly name = 'Diverged';
 }
 

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { Diverged } from '../evaluate/sums.ts';
-import { RoundFailed } from '../federation/fatal.ts';
+import { JournalFailure, RoundFailed } from '../federation/fatal.ts';
 import type { Summary } from '../report/summary.ts';
 import { runCells, type CellEvent, type CellProgress, type Planned, type Runner } from './run-cells.ts';
+import { kindOf } from './workers.ts';
 
 const planned = (arm: string, stages: Planned['stages'] = []): Planned =>
   ({ cell: { arm, seed: 1, config: {}, out: `/nowhere/${arm}` }, stages }) as unknown as Planned;
@@ -99,4 +100,9 @@ describe('runs of a sweep', () => {
     expect(log.indexOf('b begins')).toBeGreaterThan(log.indexOf('a ends'));
     expect(log.at(-1)).toBe('b ends');
   });
+});
+
+test('what ends one run only is told from what ends them all, also across processes', () => {
+  expect([new RoundFailed('few'), new Diverged('far')].map(kindOf)).toEqual(['failed', 'failed']);
+  expect([new JournalFailure('full'), new Error('other')].map(kindOf)).toEqual(['other', 'other']);
 });

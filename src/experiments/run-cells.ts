@@ -1,5 +1,4 @@
-import { Diverged } from '../evaluate/sums.ts';
-import { RoundFailed } from '../federation/fatal.ts';
+import { RunFailed } from '../errors.ts';
 import type { Summary } from '../report/summary.ts';
 import type { Cell } from './cells.ts';
 import { isDone } from './cells.ts';
@@ -88,7 +87,7 @@ export async function runCells(
       await finished(cell, summary);
       tell({ kind: 'cell done', cell, summary });
     } catch (error) {
-      if (!(error instanceof RoundFailed || error instanceof Diverged)) throw error;
+      if (!(error instanceof RunFailed)) throw error;
       failed.push({ cell, reason: error.message });
       tell({ kind: 'cell failed', cell, reason: error.message });
     }

@@ -1,8 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { Interrupted, UserError } from '../errors.ts';
-import { Diverged } from '../evaluate/sums.ts';
-import { RoundFailed } from '../federation/fatal.ts';
+import { Interrupted, RunFailed, UserError } from '../errors.ts';
 import type { Summary } from '../report/summary.ts';
 import type { Cell } from './cells.ts';
 import type { CellProgress, Runner } from './run-cells.ts';
@@ -24,7 +22,7 @@ export type FromWorker =
     };
 
 /** Errors that keep their kind on the way from one process to another; others are plain. */
-const kinds = { round: RoundFailed, diverged: Diverged, interrupted: Interrupted, user: UserError } as const;
+const kinds = { failed: RunFailed, interrupted: Interrupted, user: UserError } as const;
 type Kind = keyof typeof kinds;
 
 export const kindOf = (error: unknown): Kind | 'other' =>
