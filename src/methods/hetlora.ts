@@ -4,6 +4,7 @@ import { factors as allFactors } from '../lora/factors.ts';
 import { factorsAtRank, layoutAtRank } from '../lora/ranks.ts';
 import { columnsOf, inner, rowsOf } from '../tensor/linalg.ts';
 import { gram } from '../tensor/pairwise.ts';
+import { floorOfShare } from '../tensor/share.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { add, getTensor, mapTensors, subtract } from '../tensor/tensors.ts';
 import { trainFactors } from './average-factors.ts';
@@ -112,8 +113,7 @@ function pruning(options: Pruning): Stage {
       const kept = before?.kept ?? rankOf(kit.client);
       const own = layoutAtRank(layout, kept);
       const start = factorsAtRank(own, received);
-      // 0.58·50 is 28.999999999999996 in float64.
-      const from = Math.floor(gamma * kept + 1e-9);
+      const from = floorOfShare(gamma, kept);
       const training = { ...options, layout: own, parametrisation: allFactors(), optimizerState: 'reset' } as const;
       const penalised = lambda > 0 && from < kept && { correct: () => addTailPenalty(own, from, lambda) };
       const { update, weight } = yield* trainFactors({ ...training, ...penalised }, start, {}, kit);

@@ -1,5 +1,6 @@
 import { UserError } from '../../errors.ts';
 import { select } from '../../tensor/select.ts';
+import { floorOfShare } from '../../tensor/share.ts';
 import type { Tensor, Tensors } from '../../tensor/tensor.ts';
 import { requireUpdates } from './updates.ts';
 
@@ -43,8 +44,7 @@ export function cutOf(share: number, count: number): number {
       `the share that a trimmed mean cuts at each end must be at least 0 and below 0.5, not ${share}`,
     );
   }
-  // 0.29·100 is 28.999999999999996 in float64.
-  return Math.floor(share * count + 1e-9);
+  return floorOfShare(share, count);
 }
 
 /**
