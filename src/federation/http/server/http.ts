@@ -111,8 +111,9 @@ async function handle(
   found?.mount.open.add(response);
   response.on('close', () => found?.mount.open.delete(response));
   try {
-    const name = parts === undefined ? address(request) : caller(request, found!.mount, parts);
-    if (name !== address(request)) limits.connections.known(request.socket, name);
+    const from = `address ${placeOf(request.socket.remoteAddress ?? '')}`;
+    const name = (parts && caller(request, found.mount, parts)) ?? from;
+    if (name !== from) limits.connections.known(request.socket, name);
     const leave = limits.enter(name);
     if (leave === undefined) {
       response.setHeader('retry-after', 1);
@@ -166,8 +167,8 @@ async function answer<Parts>(
   if (result !== answered) send(response, 200, result);
 }
 
-/** A client by its name, an operator by its role, a stranger by where it comes from. */
-function caller(request: IncomingMessage, { path }: Mount, { keys, operators }: HttpParts): string {
+/** A client by its name, an operator by its role; undefined: a stranger. */
+function caller(request: IncomingMessage, { path }: Mount, { keys, operators }: HttpParts): string | undefined {
   const whoIs = [
     (key: string) => `client ${path} ${keys.who(key)}`,
     (token: string) => `operator ${path} ${operators.role(token)}`,
@@ -179,10 +180,8 @@ function caller(request: IncomingMessage, { path }: Mount, { keys, operators }: 
       if (!(error instanceof Refusal)) throw error;
     }
   }
-  return address(request);
+  return undefined;
 }
-
-const address = ({ socket }: IncomingMessage): string => `address ${placeOf(socket.remoteAddress ?? '')}`;
 
 function parsed(path: string): URL {
   try {
