@@ -188,7 +188,7 @@ function requireMinimum(run: Round, records: readonly ClientRecord[], secure: Se
   const more = leftOut.length > some.length ? [`\n  … and ${leftOut.length - some.length} more`] : [];
   const message =
     `round ${round + 1} of ${stage.rounds} of stage “${at.stage}” (${at.method}) has ${used} update(s) of ${counted.length} client(s), ` +
-    `and ${forRule > least ? `${rule?.rule ?? 'secure aggregation'} takes at least ${forRule}` : alone ? 'needs it' : `rounds.minimum is ${least}`}. Everything before this round is kept; --resume tries it again.`;
+    `and ${forRule > least ? `${rule?.rule ?? 'secure aggregation'} takes at least ${forRule}${records.length > counted.length ? ' with the server’s own' : ''}` : alone ? 'needs it' : `rounds.minimum is ${least}`}. Everything before this round is kept; --resume tries it again.`;
   journal.noteFailure(at, round, message, leftOut);
   throw new RoundFailed([message, leftOut.length > 0 ? '\nLeft out:' : '', ...some, ...more].join(''));
 }

@@ -38,6 +38,15 @@ test('a server is held to what it said when a client joined: masks, guards, roun
   await expect(other({ combine: 'secure', rounds: { count: 3 } }, 3)).rejects.toThrow(
     'number of clients: 4 then, 3 now',
   );
+  const identity = 'S'.repeat(43);
+  const own = {
+    ...description({ combine: 'secure', rounds: { count: 3 } }),
+    serverRows: true,
+    serverIdentity: identity,
+  };
+  await expect(requireAgreed(out, agreedOf(own as Description), read)).rejects.toThrow(
+    `identity of the server’s rows: nothing then, "${identity}" now`,
+  );
   // And kept once: what it says later makes no difference.
   await keepAgreed(out, agreedOf(description({})));
   await expect(other({})).rejects.toThrow('combine');

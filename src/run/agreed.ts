@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { RunConfig } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
-import type { Description } from '../federation/http/protocol.ts';
+import { identitySchema, type Description } from '../federation/http/protocol.ts';
 import { writeAtomically } from '../formats/files/atomic.ts';
 import { readOptionalJson } from '../formats/files/json.ts';
 import { comparable, differences } from './folder.ts';
@@ -12,6 +12,7 @@ import { comparable, differences } from './folder.ts';
 const agreedSchema = z.strictObject({
   clients: z.number(),
   serverRows: z.boolean(),
+  serverIdentity: identitySchema.exactOptional(),
   config: z.record(z.string(), z.unknown()),
 });
 export type Agreed = z.output<typeof agreedSchema>;
@@ -19,9 +20,10 @@ export type Agreed = z.output<typeof agreedSchema>;
 const file = (out: string): string => join(out, 'agreed.json');
 
 /** Of a description, all that says what a client does and what leaves it. Its own paths and threads are its own affair, and so is where it has the model. */
-export const agreedOf = ({ clients, serverRows, config }: Description): Agreed => ({
+export const agreedOf = ({ clients, serverRows, serverIdentity, config }: Description): Agreed => ({
   clients,
   serverRows: serverRows === true,
+  ...(serverIdentity !== undefined && { serverIdentity }),
   config,
 });
 
@@ -37,11 +39,12 @@ export async function requireAgreed(
   const kept = await readOptionalJson(file(out));
   if (kept === undefined) return;
   const then = agreedSchema.parse(kept);
-  const plain = ({ clients, serverRows, config }: Agreed): unknown => ({
+  const plain = ({ clients, serverRows, serverIdentity, config }: Agreed): unknown => ({
     ...(comparable(read(config)) as object),
     model: null,
     'number of clients': clients,
     'rows of the server': serverRows,
+    'identity of the server’s rows': serverIdentity,
   });
   const differing = differences(plain(then), plain(now));
   if (differing.length === 0) return;

@@ -38,6 +38,8 @@ export interface JoinPlan {
     readonly alone: readonly { readonly method: string; readonly stage: string; readonly rounds: number }[];
     /** Whether they are one more participant of other stages. */
     readonly beside: boolean;
+    /** Its key in secure sums, where it is in any: counted among those that hide nothing from the server. */
+    readonly identity?: string;
   };
   /** Whether updates, their weights and training losses leave this machine in sums under masks only. */
   readonly secure: boolean;
@@ -70,7 +72,7 @@ export function countsOf({ clients: [own] }: LoadedData): DataCounts {
 }
 
 /** Which stages are of the server's own rows, alone or beside the clients'. */
-export function serverRowsOf(methods: readonly LaidOut[]): NonNullable<JoinPlan['serverRows']> {
+export function serverRowsOf(methods: readonly LaidOut[]): Omit<NonNullable<JoinPlan['serverRows']>, 'identity'> {
   return {
     alone: methods.flatMap(({ label, stages }) =>
       stages

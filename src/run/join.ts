@@ -63,7 +63,10 @@ export interface JoinOptions {
   readonly patience: number;
   /** Told why the server does not answer, once until it does again; it is waited for meanwhile. */
   readonly onTrouble?: (why: string) => void;
-  /** A file of the identities with which this client will add up, where sums are secure. Default: whom the server names. */
+  /**
+   * A file of the identities with which this client will add up, where sums are secure, beside that of the server's own rows, which the
+   * plan tells. Default: whom the server names.
+   */
   readonly identities?: string;
   /** Bytes that may be resident in this process: less than the plan says is refused, a task that takes more is ended. */
   readonly maxMemory?: number;
@@ -118,6 +121,7 @@ export async function* join(
   const read = (told: Description['config']): RunConfig => configOf(told, source, options);
   const config = read(description.config);
   const agreed = agreedOf(description);
+  const { serverIdentity } = description;
   const { secure } = secureOf(config);
   if (options.identities !== undefined && secure === undefined)
     throw new UserError(
@@ -155,7 +159,9 @@ export async function* join(
     model: { name: model.name, parameters: model.parameters, trainable },
     data: { ...countsOf(data), rows: data.rows, truncated: data.truncated, dropped: data.dropped },
     stages: await stagesOf(methods, begun, data),
-    ...(description.serverRows === true && { serverRows: serverRowsOf(methods) }),
+    ...(description.serverRows === true && {
+      serverRows: { ...serverRowsOf(methods), ...(serverIdentity !== undefined && { identity: serverIdentity }) },
+    }),
     secure: secure !== undefined,
     silent: isSilent(config),
     memory: memoryOf(model, trainable),
@@ -231,7 +237,7 @@ export async function* join(
     });
     const reached = reach(api, { url: options.url, key, signal, ...(trust && { agent: trust.agent }) });
     closing.push(() => reached.close());
-    const sums = identity && sumParty({ identity, settings: secure, state, pinned });
+    const sums = identity && sumParty({ identity, settings: secure, state, pinned, server: serverIdentity });
     const beat = Math.min(10, description.lease / 4);
     const limits = {
       disk: disk.most,

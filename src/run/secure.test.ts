@@ -98,8 +98,11 @@ describe('combine: secure', () => {
       'methods[0] (fedit): stage “federated”: secure aggregation needs at least 3 clients, not 2',
     );
     expect(() => check([{ use: 'fedit' }], 15, { rounds })).not.toThrow();
-    // The server's own rows take part like a client.
-    expect(() => check([{ use: 'fedit' }], 10, { rounds }, true)).not.toThrow();
+    // The server's own rows take part like a client, and hide nobody from the server.
+    expect(() => check([{ use: 'fedit' }], 10, { rounds }, true)).toThrow(
+      'needs at least 3 clients, not 2 beside the server’s own rows',
+    );
+    expect(() => check([{ use: 'fedit' }], 15, { rounds }, true)).not.toThrow();
     expect(() => check([{ use: 'local-only' }], 1)).not.toThrow();
   });
 });

@@ -51,7 +51,8 @@ export function checkSecure(
       const all = stage.participants === 'every' || sampling === 'all';
       const drawn = all ? clients : Math.max(1, Math.round(fraction * clients));
       try {
-        secureParameters(drawn + (proxyShared(stages, proxy) ? 1 : 0), secure);
+        const server = proxyShared(stages, proxy);
+        secureParameters(drawn + (server ? 1 : 0), { ...secure, server });
       } catch (error) {
         throw error instanceof UserError ? new UserError(`${where}: ${error.message}`) : error;
       }

@@ -5,7 +5,7 @@ import type { RunConfig, RunConfigInput } from '../config/schema.ts';
 import type { ServerRows } from '../data/server-rows.ts';
 import { UserError } from '../errors.ts';
 import { sortedNames } from '../federation/clients.ts';
-import { PROXY, proxyShared, serverSide } from '../federation/federation.ts';
+import { PROXY, serverSide } from '../federation/federation.ts';
 import { PROTOCOL, type Description } from '../federation/http/protocol.ts';
 import { developmentCertificate } from '../federation/http/server/certificate.ts';
 import type { ListenOptions } from '../federation/http/server/listener.ts';
@@ -65,10 +65,10 @@ export async function* prepareToServe(
   const { proxy: rows } = config.clients;
   const proxy = typeof rows === 'object';
   const methods = withGuards(config, laidOut, { clients: names, proxy, known });
-  requireParticipants(config, methods, names, proxy);
+  requireParticipants(methods, names, proxy);
   checkMinimum(config, names.length, proxy);
   checkRobust(config, methods, names.length, proxy);
-  checkSecure(config, laidOut, names.length, known);
+  checkSecure(config, laidOut, names.length, known, proxy);
   const own = proxy ? await openServerRows(config, rows.path, model, signal) : undefined;
   return {
     config,
@@ -107,12 +107,7 @@ function requireEncryption({ host, tls }: Settings): void {
 }
 
 /** @param proxy whether the server has rows of its own */
-function requireParticipants(
-  { combine }: Pick<RunConfig, 'combine'>,
-  methods: readonly LaidOut[],
-  names: readonly string[],
-  proxy: boolean,
-): void {
+function requireParticipants(methods: readonly LaidOut[], names: readonly string[], proxy: boolean): void {
   if (proxy && names.includes(PROXY))
     throw new UserError(`serve.clients: “${PROXY}” is the name under which the server’s own rows take part: rename it`);
   for (const [i, { label, stages }] of methods.entries()) {
@@ -125,10 +120,6 @@ function requireParticipants(
     if (own !== undefined && !proxy)
       throw new UserError(
         `${where} its stage “${own.name}” needs rows of the server’s own: give them with \`clients.proxy: {path: …}\``,
-      );
-    if (combine === 'secure' && proxyShared(stages, proxy))
-      throw new UserError(
-        `${where} with \`combine: secure\` and \`serve\` sums are made by clients that keep their updates, and the server’s own, from \`clients.proxy\`, cannot be one of them: leave it out, or use a method with a stage for it alone (\`fedlora-optimizer\` with \`globalData: proxy\`)`,
       );
   }
 }

@@ -79,14 +79,23 @@ describe('a server is refused', () => {
       'serve.clients: “proxy” is the name under which the server’s own rows take part',
     ],
     [
-      'where its own rows would be one of those that add up under masks',
+      'where a sum would be of two clients and its own rows, which hide nothing from it',
+      { ...base, combine: 'secure', clients: { proxy: { path: embeddedTasks } } },
+      'methods[0] (fedit): stage “federated”: secure aggregation needs at least 3 clients, not 2 beside the server’s own rows',
+    ],
+    [
+      'where it would know the noise of its own rows',
       {
         ...base,
         combine: 'secure',
+        guards: [
+          { use: 'clip', norm: 1 },
+          { use: 'privacy', noise: 1, delta: 1e-5 },
+        ],
         serve: { ...section!, clients: ['ann', 'ben', 'cho'] },
         clients: { proxy: { path: embeddedTasks } },
       },
-      'methods[0] (fedit): with `combine: secure` and `serve` sums are made by clients that keep their updates',
+      'with `privacy` and `combine: secure` each who does hides the others by noise, which the server knows of its own',
     ],
     ['where its own rows are nowhere', { ...base, clients: { proxy: { path: '/no/rows.jsonl' } } }, '/no/rows.jsonl'],
     [

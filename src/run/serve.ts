@@ -26,6 +26,7 @@ import { runMetrics } from './run-metrics.ts';
 import { secureOf } from './secure.ts';
 import { operationsOf, requireOwn } from './serve-operations.ts';
 import { describe, listenOptions, prepareToServe, type Prepared } from './serve-prepare.ts';
+import { serverRowsOf } from './join-plan.ts';
 import { joining } from './joining.ts';
 import { beside, serverRowsParticipant } from './server-rows.ts';
 import { dataAt, summariseServed } from './served-data.ts';
@@ -144,6 +145,7 @@ export async function* serveRun(
   const rows =
     own && (await serverRowsParticipant({ config, folder: model.folder, clients: names, rows: own.rows }, journal));
   if (rows !== undefined) closing.push(() => rows.close());
+  const { secure } = secureOf(config);
   let gathering: Operations['gathering'] = () => undefined;
   const server: FederationServer = await serveAt(listener, name, {
     folder: join(folder.path, 'server'),
@@ -156,6 +158,7 @@ export async function* serveRun(
     ...(settings.keyDays !== undefined && { keyDays: settings.keyDays }),
     openMetrics: settings.metrics === 'anyone',
     sumDeadline: settings.sumDeadline,
+    ...(own !== undefined && serverRowsOf(methods).beside && secure && { ownSums: secure }),
     operations: {
       gathering: () => gathering(),
       stop: () => stopped.abort(),
@@ -208,11 +211,12 @@ export async function* serveRun(
           initial,
           clients: names,
           hasProxy: own !== undefined,
-          participant: rows === undefined ? server.participant : beside(rows.participant, server.participant),
+          participant:
+            rows === undefined ? server.participant : beside(server.keeping(rows.participant), server.participant),
           journal,
           rounds: config.rounds,
           ...robustOf(config),
-          ...secureOf(config),
+          ...(secure && { secure }),
           holdSum: server.holdSum,
           seed: config.seed,
           signal,

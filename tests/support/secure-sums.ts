@@ -3,14 +3,15 @@ import type { MethodResult } from '../../src/federation/events.ts';
 import { openApi } from '../../src/federation/http/client/api.ts';
 import { sumParty, type SumParty } from '../../src/federation/http/client/sums.ts';
 import { takePart, type TakingPart } from '../../src/federation/http/client/take-part.ts';
-import type { FederationServer } from '../../src/federation/http/server/open.ts';
+import type { FederationServer, ServerOptions } from '../../src/federation/http/server/open.ts';
+import type { Participant } from '../../src/federation/participant.ts';
 import { defaultSecureSettings as secure } from '../../src/federation/secure/combiner.ts';
 import { keyPair, type KeyPair } from '../../src/federation/secure/keys.ts';
 import type { SecureStage } from '../../src/federation/secure/messages.ts';
 import type { Stage } from '../../src/methods/stage.ts';
 import { encodeState } from '../../src/tensor/encode.ts';
 import { finished, journalIn, layout, run } from './federation.ts';
-import { federationTools, rounds, ten, workerOf } from './served.ts';
+import { federationTools, rounds, ten, workerOf, type Served } from './served.ts';
 import { averaging } from './stages.ts';
 
 // Secure sums over real HTTP in one process: of seven clients two may leave.
@@ -83,8 +84,9 @@ export function secureTools() {
     { sums = same, until = () => false }: { sums?: typeof same; until?: (event: TakingPart) => boolean } = {},
   ): Promise<void> {
     const state = await tools.state(server, folder, name);
-    const party = sums(sumParty({ identity, settings: secure, state }));
     const api = openApi({ url: server.url, key, patience: 30, signal });
+    const { serverIdentity } = await api.describe();
+    const party = sums(sumParty({ identity, settings: secure, state, server: serverIdentity }));
     const taking = takePart({ api, state, worker: workerOf(name, once()), signal, beat: 0.05, sums: party });
     try {
       for (;;) {
@@ -106,13 +108,16 @@ export function secureTools() {
     folder: string,
     own: ReadonlyMap<string, Own>,
     events: ReadonlyMap<string, TakingPart[]>,
+    more: { readonly options?: Partial<ServerOptions>; readonly party?: (served: Served) => Participant } = {},
   ): Promise<{ result: MethodResult }> {
-    const again = await tools.serve(folder, { clients: all });
+    const again = await tools.serve(folder, { clients: all, ...more.options });
     const { server } = again;
     const playing = all.map((name) =>
       lives({ server, folder, signal: tools.signal }, name, own.get(name)!, events.get(name)!),
     );
-    const { result } = await finished(rounds(again, { stages: once(), clients: all, secure }));
+    const { result } = await finished(
+      rounds(again, { stages: once(), clients: all, secure, ...(more.party && { own: more.party(again) }) }),
+    );
     await server.end({ how: 'finished', why: '' }, 10);
     await Promise.all(playing);
     return { result };

@@ -177,7 +177,8 @@ export function federationTools() {
       const { api: polled, key } = await tools.joined(server, name, more.url, identity);
       const api = more.over?.(polled, key) ?? polled;
       const state = await tools.state(server, folder, name);
-      const sums = more.sums?.(sumParty({ identity, settings: defaultSecureSettings, state }));
+      const { serverIdentity } = await polled.describe();
+      const sums = more.sums?.(sumParty({ identity, settings: defaultSecureSettings, state, server: serverIdentity }));
       const worker = workerOf(name, more.stages);
       const taking = takePart({ api, state, worker, signal: control.signal, beat: 0.05, ...(sums && { sums }) });
       const events: TakingPart[] = [];
@@ -228,7 +229,7 @@ export async function* rounds(
     initial,
     clients: more.clients ?? names,
     hasProxy: more.own !== undefined,
-    participant: more.own === undefined ? server.participant : beside(more.own, server.participant),
+    participant: more.own === undefined ? server.participant : beside(server.keeping(more.own), server.participant),
     journal,
     rounds: { ...everyone, ...more.settings, ...(more.deadline !== undefined && { deadline: more.deadline }) },
     early: true,

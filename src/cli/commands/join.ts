@@ -130,11 +130,14 @@ function told(event: Joining): string[] {
 }
 
 /** What the server does on rows of its own, which are no client's. */
-function atServer({ alone, beside }: NonNullable<JoinPlan['serverRows']>): string[] {
+function atServer({ alone, beside, identity }: NonNullable<JoinPlan['serverRows']>): string[] {
   return [
     ...(beside
       ? ['the server takes part in rounds that combine updates, as one more participant `proxy` with rows of its own']
       : []),
+    ...(identity === undefined
+      ? []
+      : [`its identity in sums under masks is ${identity}; what it knows is counted as known to the server`]),
     ...alone.map(({ method, stage, rounds }) =>
       printable(`${method} · ${stage}: ${rounds} round(s) at the server, on rows of its own; asks nothing of you`),
     ),

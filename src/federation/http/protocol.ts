@@ -72,6 +72,8 @@ export const descriptionSchema = z.strictObject({
   lease: amount(),
   /** Whether the server trains on rows of its own beside the clients. Absent: it has none. */
   serverRows: z.literal(true).exactOptional(),
+  /** By which key these rows take part in secure sums, where they do: what they know is known to the server. */
+  serverIdentity: identitySchema.exactOptional(),
   /** The run's configuration without model, runtime, paths and names. Read by the configuration's own schema. */
   config: z.record(z.string(), z.unknown()),
 });

@@ -7,7 +7,7 @@ import { shapeDifference } from '../../tensor/tensors.ts';
 import type { CombinedRound } from '../combine.ts';
 import type { Place } from '../events.ts';
 import { RoundFailed } from '../fatal.ts';
-import { serverSide } from '../federation.ts';
+import { atServer, serverSide, type Federation } from '../federation.ts';
 import { converse } from './conversation.ts';
 import { keyPair } from './keys.ts';
 import { BOX_BYTES, SumFailed, type SecureSetup } from './messages.ts';
@@ -145,22 +145,22 @@ function farSum(
 
 /** The sum of a stage's round, where the run asks for secure sums and clients send any. Throws UserError where it cannot be one. */
 export async function secureAt(
-  round: {
+  round: Pick<Federation, 'stages' | 'hasProxy' | 'secure' | 'holdSum'> & {
     readonly stage: Stage;
     readonly at: Place;
     readonly shared: State;
     readonly round: number;
     readonly signal: AbortSignal;
-    readonly secure?: SecureSettings;
-    readonly holdSum?: HoldSum;
   },
   clients: readonly string[],
   noise?: SumNoise,
 ): Promise<SecureCombiner | undefined> {
-  const { stage, secure, holdSum } = round;
+  const { stage, holdSum } = round;
   const [first] = clients;
-  if (secure === undefined || stage.combine === 'none' || serverSide(stage) !== undefined || first === undefined)
+  if (round.secure === undefined || stage.combine === 'none' || serverSide(stage) !== undefined || first === undefined)
     return undefined;
+  const own = atServer(round, stage);
+  const secure = { ...round.secure, server: own !== undefined && clients.includes(own) };
   const like = await updateTemplate(stage, round.shared, first, round.round);
   return holdSum === undefined
     ? secureSum(clients, like, secure, noise)

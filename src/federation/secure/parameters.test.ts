@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { neighbourGraph } from './graph.ts';
-import { requireParameters, secureParameters } from './parameters.ts';
+import { leastHonest, requireParameters, secureParameters } from './parameters.ts';
 
 const choose = (n: bigint, k: bigint): bigint => {
   let out = 1n;
@@ -82,6 +82,35 @@ test.each([
 
 test('every number of clients has parameters with the default shares', () => {
   for (let n = 3; n <= 120; n++) expect(secureParameters(n, { dropouts: 0.3, corrupt: 0.2 }).clients).toBe(n);
+});
+
+describe('with the server’s own among those who are asked', () => {
+  const shares = { dropouts: 0.3, corrupt: 0.2 };
+
+  test('a sum is of as many clients as without it, as many of them honest, and as many may leave', () => {
+    for (let n = 3; n <= 120; n++) {
+      const alone = secureParameters(n, shares);
+      const beside = secureParameters(n + 1, { ...shares, server: true });
+      // It may itself be in the sum, or sign two of them.
+      expect(beside.least - 1, `${n} clients`).toBe(alone.least);
+      expect(leastHonest(n + 1, { ...shares, server: true })).toBe(leastHonest(n, shares));
+      expect(n + 1 - Math.floor(0.3 * n)).toBeGreaterThanOrEqual(beside.least);
+    }
+  });
+
+  test.each([10, 30, 100, 300])('exact tails keep the bounds for %i clients', (n) => {
+    const { neighbours: k, threshold: t, least } = secureParameters(n + 1, { ...shares, server: true });
+    const [bad, gone] = [Math.ceil(0.2 * n) + 1, Math.floor(0.3 * n)];
+    expect((n + 1) * exact(n, bad, k, t, k)).toBeLessThanOrEqual(2 ** -41);
+    expect((n + 1) * exact(n, n - gone, k, 0, t - 1)).toBeLessThanOrEqual(2 ** -30);
+    expect(2 * least).toBeGreaterThan(n + 1 + bad);
+  });
+
+  test('it is no client of the least three', () => {
+    expect(() => secureParameters(3, { ...shares, server: true })).toThrow(
+      'at least 3 clients, not 2 beside the server’s own rows',
+    );
+  });
 });
 
 test('numbers that contradict each other are refused', () => {

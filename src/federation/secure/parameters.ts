@@ -19,6 +19,11 @@ export interface Assumptions {
   readonly dropouts: number;
   /** γ: of those that tell the server all they know. */
   readonly corrupt: number;
+  /**
+   * Whether one of those who are asked is the server's own: it tells the server all it knows beside the corrupt ones, and does not
+   * leave. Default: all are clients.
+   */
+  readonly server?: boolean;
   /** σ: something is learned with a chance of at most 2^−σ. Default 40. */
   readonly security?: number;
   /** η: a sum fails, though no more than δ left, with a chance of at most 2^−η. Default 30. */
@@ -32,22 +37,24 @@ export interface Assumptions {
  * - connection: C(n, 2)·∏_{i<k} (c + d − i)/(n − i) ≤ 2^−σ/2, for what is left of such a ring falls apart only where two runs of
  *   k/2 each are gone
  * - recovery: n·P[Hypergeometric(n − 1, n − 1 − d, k) < t] ≤ 2^−η
+ * With the server's own among them n is one more and c is ⌈γ(n − 1)⌉ + 1, d is ⌊δ(n − 1)⌋: any sum is of as many clients as without it.
  * What cannot happen has chance 0: with k = n − 1 it suffices that c < t ≤ n − 1 − d. t is at least 2, since a share alone must not be
  * the secret. `least` is ⌊(n + c)/2⌋ + 1, so that no two different
  * sets of survivors find as many signatures (each honest client signs one).
  * Throws UserError where no graph does: too few clients, or too many bad or gone ones.
  */
 export function secureParameters(clients: number, assumptions: Assumptions): SecureParameters {
-  const { dropouts, corrupt, security = 40, correctness = 30 } = assumptions;
-  if (!Number.isSafeInteger(clients) || clients < 3)
+  const { dropouts, corrupt, server = false, security = 40, correctness = 30 } = assumptions;
+  const others = clients - (server ? 1 : 0);
+  if (!Number.isSafeInteger(clients) || others < 3)
     throw new UserError(
-      `secure aggregation needs at least 3 clients, not ${clients}: the sum of two tells each the other’s`,
+      `secure aggregation needs at least 3 clients, not ${others}${server ? ' beside the server’s own rows' : ''}: the sum of two tells each the other’s`,
     );
   for (const share of [dropouts, corrupt])
     if (!(share >= 0 && share < 1))
       throw new UserError(`a share of the clients is at least 0 and below 1, not ${share}`);
-  const bad = Math.ceil(corrupt * clients);
-  const gone = Math.floor(dropouts * clients);
+  const bad = corruptOf(clients, assumptions);
+  const gone = Math.floor(dropouts * others);
   const least = Math.floor((clients + bad) / 2) + 1;
   if (clients - gone < least)
     throw new UserError(
@@ -79,8 +86,12 @@ export function secureParameters(clients: number, assumptions: Assumptions): Sec
 
 /** How many of those in a sum, however few they are, keep what they know to themselves, at least: at least 2. */
 export function leastHonest(clients: number, assumptions: Assumptions): number {
-  return secureParameters(clients, assumptions).least - Math.ceil(assumptions.corrupt * clients);
+  return secureParameters(clients, assumptions).least - corruptOf(clients, assumptions);
 }
+
+/** c: how many of those who are asked may tell the server all they know. */
+const corruptOf = (clients: number, { corrupt, server = false }: Assumptions): number =>
+  server ? Math.ceil(corrupt * (clients - 1)) + 1 : Math.ceil(corrupt * clients);
 
 function checked(parameters: SecureParameters): SecureParameters {
   requireParameters(parameters);

@@ -70,11 +70,11 @@ const client = (): Client => {
 const reborn = ({ own, state }: Client): SumParty => sumParty({ identity: own, settings, state });
 
 /** A sum among clients, of which those `gone` never come. */
-function sum(clients: readonly Client[], gone: readonly number[] = [], trained = work.id) {
+function sum(clients: readonly Client[], gone: readonly number[] = [], trained = work.id, own = false) {
   const random = new Uint8Array(randomBytes(32));
   const session = Buffer.from(random).toString('hex');
   const identities = clients.map(({ own }) => own.publicKey);
-  const parameters = secureParameters(clients.length, settings);
+  const parameters = secureParameters(clients.length, { ...settings, server: own });
   const server = secureServer({ session: random, parameters, identities, bits: 64, length });
   const setup = { identities: identities.map(encoded), length };
   const task = (stage: SecureStage): SumMessage =>
@@ -209,6 +209,20 @@ describe('a client refuses', () => {
     );
     const idle = sumParty({ identity: one.own, settings, state: disk([]) });
     await expect(begin(at.setup, idle)).rejects.toThrow('no finished update of this round is kept here');
+  });
+
+  test('parameters as if the server’s own rows hid anything from it; they are no stranger to who has a list', async () => {
+    const clients = [client(), client(), client(), client()];
+    const keys = clients.map(({ own }) => encoded(own.publicKey));
+    const [pinned, server] = [new Set(keys.slice(0, 3)), keys[3]!];
+    for (const one of clients) one.party = sumParty({ identity: one.own, settings, state: one.state, pinned, server });
+    await expect(sum(clients).upTo('advert')).rejects.toThrow('are not signed by it for this sum');
+    const at = sum(clients, [], work.id, true);
+    await at.upTo('reveal');
+    expect(at.server.sum().members).toEqual([0, 1, 2, 3]);
+    // All clients have to be in it: of fewer the server would take its own away.
+    const few = sum(clients, [0], work.id, true);
+    await expect(few.upTo('shares')).rejects.toThrow('3 of 4 clients are left after “advert”, and 4 are needed');
   });
 
   // A signature is enough: whoever has it needs the shares of a few others only.

@@ -5,6 +5,7 @@ import type { Place } from '../../events.ts';
 import type { Journal } from '../../journal.ts';
 import type { Participant } from '../../participant.ts';
 import type { HoldSum } from '../../secure/combiner.ts';
+import type { SecureSettings } from '../../secure/vector.ts';
 import type { Description } from '../protocol.ts';
 import { openBlobs, type Blobs } from './blobs.ts';
 import { openDesk, type Desk } from './desk.ts';
@@ -12,6 +13,7 @@ import { openGate, type Gate } from './gate.ts';
 import { openMonitor, type Monitor } from './monitor.ts';
 import { operation, type Operations } from './operation.ts';
 import { operatorsOf } from './operators.ts';
+import { ownParty } from './own-party.ts';
 import { keysOf } from './keys.ts';
 import { listen, type Listener, type ListenOptions } from './listener.ts';
 import { remoteParticipant } from './participant.ts';
@@ -39,6 +41,8 @@ export interface RunServerOptions {
   readonly openMetrics: boolean;
   /** Seconds for one stage of a secure sum. Default: 300. */
   readonly sumDeadline?: number;
+  /** How secure sums are made, where the server's own rows are in them. Default: they are in none. */
+  readonly ownSums?: SecureSettings;
   /** A client's own ranks by methods' labels. Default: none has any. */
   readonly ranks?: (client: string) => Readonly<Record<string, number>>;
   /** What only the run itself can do for an operator. */
@@ -61,6 +65,8 @@ export interface FederationServer {
   readonly blobs: Blobs;
   readonly participant: Participant;
   readonly holdSum: HoldSum;
+  /** Of the server's own rows: where they are in secure sums, its updates wait for one. */
+  keeping(participant: Participant): Participant;
   /** WebSockets that are open. */
   sockets(): number;
   /** A round is committed: payloads of its updates go. */
@@ -109,8 +115,11 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
     const desk = openDesk(store, lease);
     const gate = openGate(store);
     const monitor = openMonitor((at) => journal.rounds(at).at(-1)?.privacy?.epsilon);
+    const trained = new Map<string, string>();
+    const { ownSums } = options;
+    const own = ownSums && ownParty({ run, settings: ownSums, store, blobs, trained });
     const answers = service({
-      description: { ...options.description, run },
+      description: { ...options.description, run, ...(own && { serverIdentity: own.identity }) },
       store,
       keys,
       desk,
@@ -120,7 +129,6 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
       monitor,
       journal,
     });
-    const trained = new Map<string, string>();
     const over = (): Over | undefined => answers.over();
     const { operations } = options;
     const parts = { run, fedlora, lease, store, uploads, keys, operators, desk, gate, monitor, over, operations };
@@ -149,10 +157,12 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
       store,
       blobs,
       participant: remoteParticipant({ run, desk, blobs, trained }),
-      holdSum: remoteSums({ run, desk, blobs, store, trained, deadline: options.sumDeadline ?? 300 }),
+      holdSum: remoteSums({ run, desk, blobs, store, trained, own, deadline: options.sumDeadline ?? 300 }),
+      keeping: (participant) => own?.keeping(participant) ?? participant,
       sockets: () => sockets.count(),
       async committed(at, round) {
         for (const digest of store.forgetPayloads(at, round)) await blobs.release(digest);
+        await own?.committed();
       },
       async end(over, seconds, signal = new AbortController().signal) {
         answers.end(over);

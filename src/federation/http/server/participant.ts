@@ -110,7 +110,7 @@ export function remoteParticipant(parts: {
 }
 
 /** What the server cannot write or read is no client's failure, and none is left out for it or told of the server's paths. */
-async function ownDisk<T>(work: Promise<T>): Promise<T> {
+export async function ownDisk<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
