@@ -74,7 +74,12 @@ const expressionOf = (step: unknown): string | undefined => {
   return isRecord(pattern) && typeof pattern['Regex'] === 'string' ? pattern['Regex'] : undefined;
 };
 
+const DIGITS = /^\\p\{N\}(\+|\{1,3\})?$/;
+
+/** Whether an expression is one of those known here, which take no longer than a text is long. */
+export const isKnown = (expression: string): boolean => FULL.has(expression) || DIGITS.test(expression);
+
 const isFull = (step: unknown): boolean => FULL.has(expressionOf(step) ?? '');
 
 const isDigits = (step: unknown): boolean =>
-  (isRecord(step) && step['type'] === 'Digits') || /^\\p\{N\}(\+|\{1,3\})?$/.test(expressionOf(step) ?? '');
+  (isRecord(step) && step['type'] === 'Digits') || DIGITS.test(expressionOf(step) ?? '');

@@ -74,4 +74,47 @@ describe('openTokenizer', () => {
     await expect(openTokenizer(folder)).rejects.toThrow(/tokenizer_config\.json: not JSON/);
     await expect(openTokenizer(folder)).rejects.toThrow(UserError);
   });
+
+  describe('whose own code', () => {
+    const split = (expression: string) => ({
+      type: 'Split',
+      pattern: { Regex: expression },
+      behavior: 'Isolated',
+      invert: false,
+    });
+    const withSplit = (expression: string) => ({
+      ...tokenizer,
+      pre_tokenizer: { type: 'Sequence', pretokenizers: [split(expression), tokenizer.pre_tokenizer] },
+    });
+    const many = `${'a'.repeat(60)}b`;
+
+    it('never ends is stopped, by name, and goes on with other texts', async () => {
+      await write('tokenizer.json', withSplit('(a+)+c'));
+      const opened = await openTokenizer(folder, 100);
+      const stopped = (): unknown => opened.encode(many);
+      expect(stopped).toThrow(UserError);
+      expect(stopped).toThrow(
+        `${folder}: tokenizer.json, with the expression "(a+)+c", was not done with a text of 61 characters after 0.1 s`,
+      );
+      expect([...opened.encode('aaacab')]).toEqual([0, 0, 0, 2, 4]);
+      expect(opened.decode([4, 2])).toBe('abc');
+    });
+
+    it('fails is not covered up', async () => {
+      await write('tokenizer.json', withSplit('a{2}'));
+      await write('chat_template.jinja', "{{ raise_exception('no system turn') }}");
+      const opened = await openTokenizer(folder);
+      expect(() => opened.renderChat([{ role: 'user', content: 'a' }])).toThrow('no system turn');
+    });
+
+    it('loops in its chat template is stopped', async () => {
+      await write('tokenizer.json', tokenizer);
+      const loop = (body: string): string => `{% for i in range(1000) %}${body}{% endfor %}`;
+      await write('chat_template.jinja', loop(loop(loop(loop('{% set x = i %}')))));
+      const opened = await openTokenizer(folder, 100);
+      expect(() => opened.renderChat([{ role: 'user', content: 'abc' }])).toThrow(
+        'the chat template was not done with a text of 3 characters after 0.1 s',
+      );
+    });
+  });
 });
