@@ -96,6 +96,13 @@ function release(database: Libsql.Database): void {
   database.close();
 }
 
+/** A file whose contents are not what was written. */
+export const damaged = (path: string, what: string, cause?: unknown): JournalFailure =>
+  new JournalFailure(
+    `${path} is damaged (${what}). The run cannot be resumed from it: restore the file (a server's folder from its backup: docs/deploy.md, “A backup”), or start anew in another output folder.`,
+    { cause },
+  );
+
 /** Runs `body`; says of its database errors what they mean to a person. */
 function told<T>(path: string, body: () => T): T {
   try {
@@ -108,10 +115,7 @@ function told<T>(path: string, body: () => T): T {
       throw new UserError(`${path} is in use by another process. Wait for it, or choose another output folder.`);
     }
     if (code === 'SQLITE_NOTADB' || code?.startsWith('SQLITE_CORRUPT')) {
-      throw new JournalFailure(
-        `${path} is damaged (${message}). The run cannot be resumed from it: restore the file, or start anew in another output folder.`,
-        { cause: error },
-      );
+      throw damaged(path, message ?? code ?? '', error);
     }
     if (code === 'SQLITE_FULL' || code?.startsWith('SQLITE_IOERR') || code === 'ENOSPC') {
       throw new JournalFailure(`${path} cannot be written: ${message} (${code}). Is the disk full? ${kept}`, {

@@ -218,7 +218,7 @@ describe('a damaged or full disk', () => {
     const path = newPath();
     writeFileSync(path, 'nothing of the kind\n'.repeat(500));
     expect(() => open(path)).toThrow(JournalFailure);
-    expect(() => open(path)).toThrow(/is damaged \(file is not a database\).*restore the file, or start anew/);
+    expect(() => open(path)).toThrow(/is damaged \(file is not a database\).*restore the file .*or start anew/);
   });
 
   test('a torn file', () => {

@@ -1,14 +1,18 @@
-import { existsSync } from 'node:fs';
 import { UserError } from '../errors.ts';
 import { putAside, takeFrom } from './shelved.ts';
 import { isNothing, type State } from '../tensor/state.ts';
 import type { CombinedSum, RoundPrivacy } from '../methods/stage.ts';
-import { auditIn, auditTable, type AuditEntry, type AuditLine } from './audit.ts';
+import { auditIn, chained, type AuditChain, type AuditEntry, type ChainedLine } from './audit.ts';
 import type { ClientRecord, Place, RoundRecord } from './events.ts';
-import { openDatabase, type Database, type Row } from './database.ts';
+import { openDatabase, type Database } from './database.ts';
+import { requireIntact } from './intact.ts';
+import { eventsIn, textIn } from './journal-events.ts';
 import { checkIdentity, differing, rename, storedIdentity, writeIdentity } from './journal-identity.ts';
-import { createTables, storedVersion, upgrade, type Schema } from './schema.ts';
-import { ownerOf, RELEASED, SHARED, statesIn, stateTables } from './states.ts';
+import { journalSchema } from './journal-schema.ts';
+import { gone, sizeOf } from './lost.ts';
+import { positioned, type Position } from './position.ts';
+import { createTables, storedVersion, upgrade } from './schema.ts';
+import { ownerOf, RELEASED, SHARED, statesIn } from './states.ts';
 
 /** What makes a run this run: hashes by what they are of (`configuration`, `data`, `model` …). Threads and paths stay out of it. */
 export type Identity = Readonly<Record<string, string>>;
@@ -59,7 +63,11 @@ export interface Journal {
   /** Notes what happened, for people; what is accepted notes itself. Durable as a transaction is. */
   audit(lines: readonly AuditEntry[], lazily?: 'lazily'): void;
   /** Lines of the audit in order, behind the one with the number `after`, at most `most`. */
-  auditLines(after?: number, most?: number): readonly (AuditLine & { readonly id: number })[];
+  auditLines(after?: number, most?: number): readonly ChainedLine[];
+  /** Whether each line of the audit follows from the one before it; the first call reads all of them. */
+  auditChain(): AuditChain;
+  /** How far it is durable. */
+  position(): Position;
   /** A consistent copy of the journal in a new file, which says of itself that it is one. */
   copyTo(path: string): void;
   /** When this journal was copied from a run that may have gone on since, ISO 8601; undefined where it is the run's own. */
@@ -74,17 +82,6 @@ export interface Released {
   readonly clients: readonly ClientRecord[];
 }
 
-const schema: Schema = {
-  tables: `
-  create table identity (name text primary key, value text not null);
-  create table events (id integer primary key, method text not null, stage integer not null, round integer not null,
-    kind text not null, client text not null, json text not null);
-  create index events_by_place on events (method, stage, kind, round);
-  create table records (name text primary key, json text not null);
-  ${stateTables} ${auditTable}`,
-  upgrades: [(database) => database.exec(auditTable)],
-};
-
 /** The record of a copy's time. */
 const COPIED = 'copied';
 
@@ -96,6 +93,8 @@ export interface JournalOptions {
   readonly former?: Identity;
   /** Whether to go on with a run that is there. Without it a journal with contents is refused. */
   readonly resume: boolean;
+  /** Whether what lies beside it says that it was begun. Then none, or an empty one, is a `JournalFailure`. */
+  readonly begun?: boolean;
   /** For tests: stands between the journal and the database. */
   readonly open?: (path: string) => Database;
 }
@@ -105,18 +104,23 @@ export interface JournalOptions {
  * run and `resume` is not asked for, is in use, or was written by a newer fedlora; `JournalFailure` where it is damaged or cannot be
  * written. An older one is brought to the present tables, and a copy of it kept.
  */
-export function openJournal({ path, identity, former, resume, open = openDatabase }: JournalOptions): Journal {
-  const there = existsSync(path);
+export function openJournal(options: JournalOptions): Journal {
+  const { path, identity, former, resume, begun = false, open = openDatabase } = options;
+  const there = sizeOf(path) > 0;
+  // Before it is opened: SQLite would remove the log of a file that is not there.
+  if (begun && !there) throw gone(path);
   const database = open(path);
   try {
     const known = there && database.all(`select name from sqlite_master where name = 'identity'`).length > 0;
+    if (begun && !known) throw gone(path);
     if (known) {
-      storedVersion(path, database, schema);
+      storedVersion(path, database, journalSchema);
+      requireIntact(path, database);
       const named = storedIdentity(database);
       const renamed =
         former !== undefined && differing(named, former).length === 0 && differing(named, identity).length > 0;
       checkIdentity(path, named, renamed ? former : identity, resume);
-      upgrade(path, database, schema);
+      upgrade(path, database, journalSchema);
       if (renamed) rename(database, identity);
     } else begin(database, identity);
     return journalOver(database, path);
@@ -128,36 +132,18 @@ export function openJournal({ path, identity, former, resume, open = openDatabas
 
 function begin(database: Database, identity: Identity): void {
   database.transaction(() => {
-    createTables(database, schema);
+    createTables(database, journalSchema);
     writeIdentity(database, identity);
   });
 }
 
-function journalOver(database: Database, path: string): Journal {
-  const event = (at: Place, round: number, kind: string, client: string, value: unknown): void =>
-    database.run(
-      'insert into events (method, stage, round, kind, client, json) values (?, ?, ?, ?, ?, ?)',
-      at.method,
-      at.stageIndex,
-      round,
-      kind,
-      client,
-      JSON.stringify(value),
-    );
-  const events = (at: Place, kind: string, round?: number): readonly unknown[] =>
-    database
-      .all(
-        `select json from events where method = ? and stage = ? and kind = ? ${round === undefined ? '' : 'and round = ?'} order by id`,
-        at.method,
-        at.stageIndex,
-        kind,
-        ...(round === undefined ? [] : [round]),
-      )
-      .map((row) => JSON.parse(text(row, 'json')) as unknown);
-
+function journalOver(opened: Database, path: string): Journal {
+  const { database, position } = positioned(opened);
+  let chain: AuditChain | undefined;
+  const { write: event, read: events, traffic } = eventsIn(database);
   const recorded: Journal['recorded'] = (name) => {
     const [row] = database.all('select json from records where name = ?', name);
-    return row && (JSON.parse(text(row, 'json')) as unknown);
+    return row && (JSON.parse(textIn(row, 'json')) as unknown);
   };
 
   const states = statesIn(database, path);
@@ -185,17 +171,7 @@ function journalOver(database: Database, path: string): Journal {
     },
     rounds: (at) => events(at, 'round') as readonly RoundRecord[],
     clients: (at, round) => events(at, 'client', round) as readonly ClientRecord[],
-    traffic: (at) =>
-      new Map(
-        database
-          .all(
-            `select client, sum(json_extract(json, '$.up')) as up, sum(json_extract(json, '$.down')) as down from events
-             where method = ? and stage = ? and kind = 'client' group by client order by client`,
-            at.method,
-            at.stageIndex,
-          )
-          .map((row) => [text(row, 'client'), { up: Number(row['up']), down: Number(row['down']) }]),
-      ),
+    traffic,
     shared(at) {
       const shared = states.read(at, SHARED);
       if (shared === undefined) throw new Error(`stage ${at.stageIndex + 1} of ${at.method} has not begun`);
@@ -273,6 +249,9 @@ function journalOver(database: Database, path: string): Journal {
     },
     audit: (lines, lazily) => database.transaction(() => audit.write(lines), lazily),
     auditLines: (after = 0, most = Number.MAX_SAFE_INTEGER) => audit.read(after, most),
+    auditChain: () =>
+      (chain = chain === undefined ? audit.chain() : chained(chain, audit.read(chain.lines, Number.MAX_SAFE_INTEGER))),
+    position,
     copyTo(path) {
       const time = new Date().toISOString();
       database.copyTo(path);
@@ -286,10 +265,4 @@ function journalOver(database: Database, path: string): Journal {
     copied: () => recorded(COPIED) as string | undefined,
     close: () => database.close(),
   };
-}
-
-function text(row: Row, column: string): string {
-  const value = row[column];
-  if (typeof value !== 'string') throw new Error(`column ${column} of the journal holds no text`);
-  return value;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { UserError } from '../errors.ts';
 import { openDatabase, readDatabase, type Database, type Row } from './database.ts';
 import type { Place } from './events.ts';
-import { SHARED, stateTables } from './states.ts';
+import { insertPart, SHARED, stateTables } from './states.ts';
 
 /** A finished stage in a file of its own, from which other journals take it: what it did, its states, and what was measured. */
 const tables = `
@@ -114,7 +114,7 @@ function copyStates(from: Pick<Database, 'all'>, there: Where, to: Database, her
       );
       if (found === undefined) break;
       const bytes = new Uint8Array(found['bytes'] as ArrayBuffer);
-      to.run('insert into states values (?, ?, ?, ?, ?, ?)', here.method, here.stageIndex, owner!, round!, part, bytes);
+      insertPart(to, here, String(owner), Number(round), part, bytes);
     }
     to.run('insert into current values (?, ?, ?, ?)', here.method, owner!, here.stageIndex, round!);
   }

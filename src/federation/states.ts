@@ -1,8 +1,9 @@
+import { crc32 } from 'node:zlib';
 import { decodeChunks, stateChunks } from '../tensor/encode.ts';
 import type { State } from '../tensor/state.ts';
-import type { Database, Row } from './database.ts';
+import { damaged, type Database, type Row } from './database.ts';
 import type { Place } from './events.ts';
-import { JournalFailure } from './fatal.ts';
+import { twice } from './intact.ts';
 
 /**
  * States of a journal: each is written once, under the round it came from, and becomes readable when `current` points to it.
@@ -10,10 +11,14 @@ import { JournalFailure } from './fatal.ts';
  */
 export const stateTables = `
   create table states (method text not null, stage integer not null, owner text not null, round integer not null,
-    part integer not null, bytes blob not null);
+    part integer not null, bytes blob not null, sum integer);
   create unique index states_by_owner on states (method, stage, owner, round, part);
   create table current (method text not null, owner text not null, stage integer not null, round integer not null,
     primary key (method, owner, stage)) without rowid;`;
+
+/** Up to version 2 of the journal's tables parts had no sum (CRC-32 of their bytes); parts of that time have none. */
+export const sumColumn = 'alter table states add column sum integer;';
+export const statesTwice = twice('current', 'round', 'stage', 'owner', 'method');
 
 export const SHARED = 'shared';
 /** The owner of a sum with its noise. Clients' names are prefixed, so it is nobody's. */
@@ -46,6 +51,26 @@ function* inParts(chunks: readonly Uint8Array[]): Generator<Uint8Array> {
   if (filled > 0) yield buffer.subarray(0, filled);
 }
 
+/** Writes a part of a state, with its sum. */
+export const insertPart = (
+  database: Pick<Database, 'run'>,
+  at: Pick<Place, 'method' | 'stageIndex'>,
+  owner: string,
+  round: number,
+  part: number,
+  bytes: Uint8Array,
+): void =>
+  database.run(
+    'insert into states (method, stage, owner, round, part, bytes, sum) values (?, ?, ?, ?, ?, ?, ?)',
+    at.method,
+    at.stageIndex,
+    owner,
+    round,
+    part,
+    bytes,
+    crc32(bytes),
+  );
+
 /** States over a database. All that write belong in a transaction of the caller's. */
 export function statesIn(database: Database, path: string) {
   const one = 'method = ? and stage = ? and owner = ? and round = ?';
@@ -74,8 +99,11 @@ export function statesIn(database: Database, path: string) {
     place: readonly [string, number, string],
   ): Generator<Uint8Array> {
     for (const { part } of parts)
-      for (const { bytes } of database.all(`select bytes ${current} and part = ?`, ...place, Number(part)))
-        yield new Uint8Array(bytes as ArrayBuffer);
+      for (const { bytes, sum } of database.all(`select bytes, sum ${current} and part = ?`, ...place, Number(part))) {
+        const found = new Uint8Array(bytes as ArrayBuffer);
+        if (typeof sum === 'number' && sum !== crc32(found)) throw new Error('other bytes than were written');
+        yield found;
+      }
   }
 
   return {
@@ -83,16 +111,7 @@ export function statesIn(database: Database, path: string) {
     write(at: Place, owner: string, round: number, encoded: readonly Uint8Array[]): void {
       drop(at, owner, round);
       let part = 0;
-      for (const bytes of inParts(encoded))
-        database.run(
-          'insert into states values (?, ?, ?, ?, ?, ?)',
-          at.method,
-          at.stageIndex,
-          owner,
-          round,
-          part++,
-          bytes,
-        );
+      for (const bytes of inParts(encoded)) insertPart(database, at, owner, round, part++, bytes);
     },
     drop,
     adopt,
@@ -117,9 +136,8 @@ export function statesIn(database: Database, path: string) {
       try {
         return decodeChunks(bytesOf(parts, current, place), size);
       } catch (error) {
-        const why = (error as Error).message;
         const which = `${owner} of stage ${at.stageIndex + 1} of ${at.method}`;
-        throw new JournalFailure(`${path} is damaged (${which}: ${why})`, { cause: error });
+        throw damaged(path, `${which}: ${(error as Error).message}`, error);
       }
     },
     /** The latest stage up to this one in which the owner has a state. */

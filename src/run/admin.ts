@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { UserError } from '../errors.ts';
+import { chained, noLines, type AuditChain } from '../federation/audit.ts';
 import {
   auditSchema,
   backedUpSchema,
@@ -27,8 +28,8 @@ export interface Admin {
   resume(): Promise<Status>;
   stop(): Promise<Status>;
   clients(): Promise<ClientsAnswer>;
-  /** All lines of the audit. */
-  audit(): Promise<Pick<AuditAnswer, 'lines'>>;
+  /** All lines of the audit, and whether each follows from the one before it, reckoned here. */
+  audit(): Promise<Audit>;
   revoke(client: string): Promise<void>;
   /** Makes a new token, in a file on the server's machine; what was valid before is not any more. */
   renewClient(client: string): Promise<TokenMadeAnswer>;
@@ -36,6 +37,9 @@ export interface Admin {
   export(method?: string): Promise<Exported>;
   backup(): Promise<BackedUp>;
 }
+
+/** The audit as it was fetched. `newest`: its last line's hash; `broken`: the first line that does not follow from the one before it. */
+export type Audit = Pick<AuditAnswer, 'lines'> & Pick<AuditChain, 'newest' | 'broken'>;
 
 /** Seconds for one request; a backup copies databases meanwhile. */
 const LIMIT = 3600;
@@ -98,7 +102,10 @@ export function openAdmin(options: {
       for (;;) {
         const page = await ask('GET', `audit?after=${lines.at(-1)?.id ?? 0}`, auditSchema);
         lines.push(...page.lines);
-        if (!page.more) return { lines };
+        if (!page.more) {
+          const { newest, broken } = chained(noLines, lines);
+          return { lines, newest, broken };
+        }
       }
     },
     renewClient: (client) => ask('POST', `clients/${encodeURIComponent(client)}/token`, tokenMadeSchema),

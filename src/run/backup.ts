@@ -3,6 +3,7 @@ import { copyFile, mkdir, open, readdir, rename, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import type { BackedUp } from '../federation/http/operator-protocol.ts';
 import type { FederationServer } from '../federation/http/server/open.ts';
+import { POSITION } from '../federation/http/server/witness.ts';
 import type { Journal } from '../federation/journal.ts';
 import { syncFolder } from '../formats/files/atomic.ts';
 import type { RunFolder } from './folder.ts';
@@ -32,7 +33,9 @@ export async function backUp(parts: {
   store.copyTo(join(making, 'server', 'server.sqlite'));
   const digests = [...new Set(store.digests())];
   for (const digest of digests) blobs.hold(digest);
-  const files = [join(making, 'journal.sqlite'), join(making, 'server', 'server.sqlite')];
+  const files = ['journal.sqlite', join('server', 'server.sqlite'), join('server', POSITION)].map((name) =>
+    join(making, name),
+  );
   const copy = async (from: string): Promise<void> => {
     const to = join(making, relative(folder.path, from));
     await mkdir(dirname(to), { recursive: true, mode: 0o700 });

@@ -16,7 +16,7 @@ import { isSilent } from './guards.ts';
 import { environment, type Environment } from './environment.ts';
 import type { Progress } from './events.ts';
 import { farEvaluation } from './far-evaluation.ts';
-import { configText, FRESH, runKey } from './folder.ts';
+import { configText, FRESH, hasBegun, runKey } from './folder.ts';
 import { memoryMeter } from './memory.ts';
 import { planOf, type LaidOut } from './methods.ts';
 import { digestOf } from './model-digest.ts';
@@ -132,6 +132,7 @@ export async function* serveRun(
     path: folder.journal,
     identity,
     resume: state !== 'fresh',
+    begun: hasBegun(folder),
     ...(formerKey !== undefined && { former: { ...identity, configuration: formerKey } }),
   });
   closing.push(() => journal.close());

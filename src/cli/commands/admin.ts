@@ -1,8 +1,9 @@
 import { UserError } from '../../errors.ts';
-import type { AuditAnswer, ClientsAnswer, Status } from '../../federation/http/operator-protocol.ts';
+import type { AuditChain } from '../../federation/audit.ts';
+import type { ClientsAnswer, Status } from '../../federation/http/operator-protocol.ts';
 import { bytes, duration, epsilon } from '../../report/format.ts';
 import { toText } from '../../report/table.ts';
-import { openAdmin } from '../../run/admin.ts';
+import { openAdmin, type Audit } from '../../run/admin.ts';
 import type { Terminal } from '../context.ts';
 import { onInterrupt } from '../exit.ts';
 import { printable } from '../style.ts';
@@ -85,11 +86,18 @@ export async function adminCommand(
   }
 }
 
-const auditLines = ({ lines }: Pick<AuditAnswer, 'lines'>): readonly string[] =>
-  lines.map(
+const auditLines = ({ lines, newest, broken }: Audit): readonly string[] => [
+  ...lines.map(
     ({ time, what, client, detail }) =>
       `${clock(time)}  ${printable([what, client, detail].filter((part) => part !== '').join('  '))}`,
-  );
+  ),
+  chainLine({ lines: lines.at(-1)?.id ?? 0, newest, broken }),
+];
+
+const chainLine = ({ lines, newest, broken }: AuditChain): string =>
+  broken === null
+    ? `audit: ${lines} lines, each follows from the one before; the newest has the hash ${newest}`
+    : `audit: broken at line ${broken} of ${lines}: it, or one before it, was changed or removed`;
 
 const clock = (time: string): string => `${time.slice(0, 19).replace('T', ' ')} UTC`;
 
@@ -108,6 +116,7 @@ function statusLines(status: Status): readonly string[] {
       ({ client, what, since, heard }) =>
         `waiting for ${client} to ${what} since ${clock(since)} (${heard === null ? 'never heard from' : `last heard ${clock(heard)}`})`,
     ),
+    chainLine(status.audit),
   ];
 }
 

@@ -5,6 +5,8 @@ import { clientNameSchema, dataCountsSchema, placeSchema } from './protocol.ts';
 
 const count = (): z.ZodNumber => z.number().int().min(0);
 const time = (): z.ZodString => z.string().max(40);
+/** SHA-256, hexadecimal; '' where there is no line. */
+const hash = (): z.ZodString => z.string().regex(/^(?:[0-9a-f]{64})?$/);
 
 /**
  * `gathering`: waiting for clients to join; `pausing`: it will hold when the round under way is committed; `stopping`: it ends,
@@ -45,6 +47,8 @@ export const statusSchema = z.strictObject({
     }),
   ),
   clients: z.strictObject({ known: count(), joined: count(), leased: count(), revoked: count() }),
+  /** The audit's newest line and its hash; `broken`: the first line that does not follow from the one before it, or null. */
+  audit: z.strictObject({ lines: count(), newest: hash(), broken: count().nullable() }),
 });
 export type Status = z.output<typeof statusSchema>;
 
@@ -77,7 +81,15 @@ export const roleSchema = z.enum(['admin', 'viewer']);
 /** Lines of the audit in order; `more`: there are further ones behind the last. */
 export const auditSchema = z.strictObject({
   lines: z.array(
-    z.strictObject({ id: count(), time: time(), what: z.string(), client: z.string(), detail: z.string() }),
+    z.strictObject({
+      id: count(),
+      time: time(),
+      what: z.string(),
+      client: z.string(),
+      detail: z.string(),
+      /** Of the line and the hash before it (docs/security.md). */
+      hash: hash(),
+    }),
   ),
   more: z.boolean(),
 });

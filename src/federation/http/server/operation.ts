@@ -122,6 +122,7 @@ export function operation(parts: OperationParts): Operation {
         leased: rows.filter(({ name }) => until(name) !== undefined).length,
         revoked: rows.filter(({ name }) => store.revoked(name) !== undefined).length,
       },
+      audit: store.auditChain(),
     };
   }
 

@@ -1,9 +1,15 @@
-import { auditIn, type AuditEntry } from '../../audit.ts';
-import { openDatabase, optionalText, type Row } from '../../database.ts';
+import { randomBytes } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import type { AuditChain } from '../../audit.ts';
+import { openDatabase, optionalText, type Database, type Row } from '../../database.ts';
+import { requireIntact } from '../../intact.ts';
 import type { Journal } from '../../journal.ts';
-import { createTables, upgrade, type Schema } from '../../schema.ts';
+import { gone, lost, sizeOf } from '../../lost.ts';
+import { createTables, upgrade } from '../../schema.ts';
 import type { DataCounts } from '../protocol.ts';
-import { tasksIn, taskTables, type TaskRows } from './task-rows.ts';
+import { storeSchema, type StoreJournal } from './store-schema.ts';
+import { tasksIn, type TaskRows } from './task-rows.ts';
+import { openWitness, POSITION, requireAll, writeWitness, type Noted } from './witness.ts';
 
 /** A client as the server knows it. Secrets are kept as SHA-256 only. */
 export interface ClientRow {
@@ -48,62 +54,81 @@ export interface Store extends TaskRows {
    * Gives the payloads of its updates that no committed round has let go.
    */
   forget(name: string): readonly string[];
-  /** A consistent copy of the record in a new file, whatever is being written. */
+  /** A consistent copy of the record in a new file, whatever is being written; the journal's of the same moment was made just before. */
   copyTo(path: string): void;
   /** Notes what happened in the run's journal. */
   audit(what: string, client: string, detail: string): void;
   auditLines: Journal['auditLines'];
+  auditChain(): AuditChain;
   close(): void;
 }
 
-const tables = `
-  create table if not exists meta (name text primary key, value text not null);
-  create table if not exists clients (name text primary key, token text, expires real not null default 0, key text, data text);
-  create table if not exists identities (name text primary key, key text not null unique);
-  create table if not exists operators (role text primary key, token text not null, expires real not null);
-  create table if not exists revoked (name text primary key, time real not null);
-  ${taskTables}`;
-
-type Audit = Pick<Journal, 'audit' | 'auditLines'>;
-
-/** Version 1 had the audit's lines, which are the journal's now. */
-const schemaOf = (journal: Audit): Schema => ({
-  tables,
-  upgrades: [
-    (database) => {
-      const done: AuditEntry = { what: 'upgraded', client: '', detail: 'server.sqlite, version 1 to 2' };
-      // Once, also where a kill has come between the two files.
-      if (!journal.auditLines().some(({ what, detail }) => what === done.what && detail === done.detail))
-        journal.audit([...auditIn(database).read(0, Number.MAX_SAFE_INTEGER), done]);
-      database.exec('drop table audit');
-    },
-  ],
-});
+/** Under this name the journal knows the record that belongs to it, and the record itself. */
+const RECORD = 'record';
+const WRITES = 'writes';
 
 /**
  * Opens the server's record, or begins one; an older one is brought to the present tables, and a copy of it kept. `journal`: of the
- * run, for its audit; `now`: milliseconds since 1970. Throws UserError where another process has it, or a newer fedlora wrote it.
+ * run; `now`: milliseconds since 1970. Throws UserError where another process has it, or a newer fedlora wrote it, and
+ * `JournalFailure` where it is damaged, or of it or of the journal less is there than was.
  */
-export function openStore(path: string, journal: Audit, now: () => number = Date.now): Store {
-  const database = openDatabase(path);
+export function openStore(path: string, journal: StoreJournal, now: () => number = Date.now): Store {
+  const known = journal.recorded(RECORD);
+  // Before it is opened: SQLite would remove the log of a file that is not there.
+  if (known !== undefined && sizeOf(path) === 0) throw gone(path);
+  const opened = openDatabase(path);
+  const one = (sql: string, ...values: string[]): Row | undefined => opened.all(sql, ...values)[0];
+  const meta = (name: string): string | undefined =>
+    optionalText(one('select value from meta where name = ?', name), 'value');
+  const position = join(dirname(path), POSITION);
+  let writes = 0;
   try {
-    const schema = schemaOf(journal);
-    if (database.all(`select 1 from sqlite_master where name = 'meta'`).length > 0) upgrade(path, database, schema);
-    else database.transaction(() => createTables(database, schema));
+    const schema = storeSchema(journal);
+    if (opened.all(`select 1 from sqlite_master where name = 'meta'`).length > 0) {
+      requireIntact(path, opened);
+      upgrade(path, opened, schema);
+    } else if (known !== undefined) throw gone(path);
+    else opened.transaction(() => createTables(opened, schema));
+    writes = Number(meta(WRITES) ?? 0);
+    requireAll(position, journal, { path, writes });
+    if (known !== undefined && meta(RECORD) !== known) throw lost(`${path} is not the record of the journal beside it`);
   } catch (error) {
-    database.close();
+    opened.close();
     throw error;
   }
+  const witness = openWitness(position);
+  let durable = writes;
+  const noted = (): Noted => ({ ...journal.position(), writes: durable });
+  const note = (name: string, value: string): void =>
+    opened.run('insert or replace into meta values (?, ?)', name, value);
+  const database: Database = {
+    ...opened,
+    transaction(body, lazily) {
+      opened.transaction(() => {
+        body();
+        note(WRITES, String(writes + 1));
+      }, lazily);
+      writes++;
+      if (lazily !== undefined) return;
+      durable = writes;
+      witness.note(noted());
+    },
+  };
   const audit = (what: string, client: string, detail: string, lazily?: 'lazily'): void =>
     journal.audit([{ time: new Date(now()).toISOString(), what, client, detail }], lazily);
-  const one = (sql: string, ...values: string[]): Row | undefined => database.all(sql, ...values)[0];
+  if (known === undefined) {
+    const record = meta(RECORD) ?? randomBytes(16).toString('hex');
+    database.transaction(() => note(RECORD, record));
+    journal.record(RECORD, record);
+  }
+  const { broken } = journal.auditChain();
+  if (broken !== null) audit('audit broken', '', `at line ${broken}: it, or one before it, was changed or removed`);
+  const tasks = tasksIn(database, audit);
   const keyTime = (name: string): string => `key ${name}`;
-  const noteKey = (name: string): void =>
-    database.run('insert or replace into meta values (?, ?)', keyTime(name), String(now()));
+  const noteKey = (name: string): void => note(keyTime(name), String(now()));
   return {
-    meta: (name) => optionalText(one('select value from meta where name = ?', name), 'value'),
-    setMeta: (name, value) =>
-      database.transaction(() => database.run('insert or replace into meta values (?, ?)', name, value)),
+    meta,
+    setMeta: (name, value) => database.transaction(() => note(name, value)),
     clients: () => database.all('select * from clients order by name').map(clientOf),
     client: (name) => database.all('select * from clients where name = ?', name).map(clientOf)[0],
     setTokens: (tokens, expires) =>
@@ -121,9 +146,8 @@ export function openStore(path: string, journal: Audit, now: () => number = Date
         audit('joined', name, `fedlora ${fedlora}`);
       }),
     keySet(name) {
-      const noted = (): unknown => one('select value from meta where name = ?', keyTime(name))?.['value'];
-      if (noted() === undefined) database.transaction(() => noteKey(name));
-      return Number(noted());
+      if (meta(keyTime(name)) === undefined) database.transaction(() => noteKey(name));
+      return Number(meta(keyTime(name)));
     },
     setData: (name, data) =>
       database.transaction(() => {
@@ -178,11 +202,23 @@ export function openStore(path: string, journal: Audit, now: () => number = Date
       });
       return rows.map((row) => String(row['digest']));
     },
-    copyTo: (path) => database.copyTo(path),
-    ...tasksIn(database, audit),
+    copyTo(to) {
+      opened.copyTo(to);
+      writeWitness(join(dirname(to), POSITION), noted());
+    },
+    ...tasks,
+    forgetPayloads(at, round) {
+      const digests = tasks.forgetPayloads(at, round);
+      witness.require(noted());
+      return digests;
+    },
     audit: (what, client, detail) => audit(what, client, detail),
     auditLines: (after, most) => journal.auditLines(after, most),
-    close: () => database.close(),
+    auditChain: () => journal.auditChain(),
+    close() {
+      witness.close();
+      opened.close();
+    },
   };
 }
 

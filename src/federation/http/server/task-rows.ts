@@ -36,6 +36,8 @@ export const taskTables = `create table if not exists tasks (id text primary key
     method text, stage integer, round integer not null, result text, digest text);
   create index if not exists tasks_by_place on tasks (method, stage, round);`;
 
+export const taskColumns = ['id', 'client', 'kind', 'place', 'method', 'stage', 'round', 'result', 'digest'] as const;
+
 /** @param audit notes a line of the audit */
 export function tasksIn(
   database: Database,
