@@ -6,15 +6,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { TokenRow } from '../src/data/types.ts';
 import { sumsOf } from '../src/evaluate/score.ts';
 import type { Sums } from '../src/evaluate/sums.ts';
+import { roundsNamed } from '../src/federation/federation.ts';
 import { toPayload } from '../src/federation/http/payload.ts';
-import { PROTOCOL } from '../src/federation/http/protocol.ts';
 import { readTensors } from '../src/formats/files/safetensors.ts';
 import { initAdapter } from '../src/lora/init.ts';
 import type { Stage } from '../src/methods/stage.ts';
 import { knownMethods, layOut } from '../src/run/methods.ts';
 import { modelFiles } from '../src/run/model-digest.ts';
 import { engineOf, layoutOf, openData, openModel, type OpenModel } from '../src/run/subject.ts';
-import { version } from '../src/run/version.ts';
 import type { Engine } from '../src/runtime/engine.ts';
 import { stream } from '../src/tensor/random.ts';
 import type { State } from '../src/tensor/state.ts';
@@ -22,42 +21,18 @@ import type { Tensors } from '../src/tensor/tensor.ts';
 import { getTensor, mapTensors, shapeDifference } from '../src/tensor/tensors.ts';
 import { clientKit } from '../src/train/client-kit.ts';
 import { collect } from './support/collect.ts';
-import { cases, data, refused } from './support/python-cases.ts';
+import { cases, data, told } from './support/python-cases.ts';
 import { embeddedModel, embeddedTasks, workspace } from './support/workspace.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const folder = resolve(root, 'examples/python-client');
-const source = readFileSync(resolve(folder, 'fedlora_client.py'), 'utf8');
 const python = process.env['FEDLORA_PYTHON'];
 const withPython =
   python === undefined ? '(needs FEDLORA_PYTHON, a Python with examples/python-client/requirements.txt)' : '';
 
-describe('the Python client, as a text', () => {
-  test('is for this version and protocol', () => {
-    expect(source).toContain(`PROTOCOL, FEDLORA = ${PROTOCOL}, "${version}"`);
-  });
-
-  test('asks for nothing that the protocol does not have, and reads no pickles', () => {
-    const documented = readFileSync(resolve(root, 'docs/protocol.md'), 'utf8');
-    const paths = [...source.matchAll(/f?"((?:run|join|ready|next|tasks|uploads|blobs)\b[^" ]*)"/g)]
-      .map(([, path]) => path!)
-      .map(
-        (path) =>
-          `/v1/${path
-            .replace(/\{(?:\w+\[')?id(?:'\])?\}/, 'ID')
-            .replace(/\{[^}]*\}/, 'DIGEST')
-            .replace('=20', '=S')}`,
-      );
-    expect(new Set(paths).size).toBeGreaterThan(7);
-    for (const path of paths) expect(documented, path).toMatch(new RegExp(`(GET|POST) ${path.replace('?', '\\?')}`));
-    expect(source).not.toMatch(/pickle|torch\.load|np\.load/);
-  });
-});
-
 interface Answer {
   readonly cases: readonly { name: string; losses: number[]; weight: number; sent: boolean }[];
   readonly read: Readonly<Record<string, { rows: [number[], number[]][]; left: number }>>;
-  readonly refused: Readonly<Record<string, string | null>>;
   /** What was said of each model; null where it is the run's. */
   readonly models: readonly (string | null)[];
   readonly sums: Sums;
@@ -71,7 +46,10 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
   let rows: TokenRow[];
   let answer: Answer;
   const received = new Map<string, Tensors>();
-  const shareds = new Map<string, { readonly stage: Stage; readonly shared: State }>();
+  const shareds = new Map<
+    string,
+    { readonly stages: readonly Stage[]; readonly stage: Stage; readonly shared: State }
+  >();
   const perturbed = (tensors: Tensors, size: number, name: string): Tensors => {
     const random = stream(1, 'python', name);
     return mapTensors(tensors, ({ shape, data: x }) => ({
@@ -107,7 +85,8 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
     rows = [...read.clients[0]!.train];
     writeFileSync(at('factors.safetensors'), toPayload(adapter.factors));
     for (const { name, config, stage: wanted } of cases) {
-      const stage = layOut(config, knownMethods(), layout)[0]!.stages.find((one) => one.name === wanted)!;
+      const { stages } = layOut(config, knownMethods(), layout)[0]!;
+      const stage = stages.find((one) => one.name === wanted)!;
       let shared = stage.start({ adapter, before: undefined, clients: ['ann', 'ben'] });
       if (wanted === 'global')
         shared = {
@@ -116,20 +95,19 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
         };
       const sent = new Map([...(stage.frozen?.(shared, 0) ?? []), ...stage.broadcast(shared, 'ann', 0)]);
       received.set(name, sent);
-      shareds.set(name, { stage, shared });
+      shareds.set(name, { stages, stage, shared });
       writeFileSync(at(`received-${name}.safetensors`), toPayload(sent));
     }
     const asked = {
       model: embeddedModel,
       lora: cases[0]!.config.lora,
       rows: rows.map(({ ids, labelled }) => ({ ids: [...ids], labels: [...labelled] })),
-      cases: cases.map(({ name, config, stage }) => ({
+      cases: cases.map(({ name, config, stage, round = 0 }) => ({
         name,
-        config,
-        place: { method: config.methods[0]!.label, stage, stageIndex: 0 },
+        config: told(config),
+        task: { place: { method: config.methods[0]!.label, stage, stageIndex: 0 }, draw: round },
       })),
-      data,
-      refused,
+      data: Object.fromEntries(Object.entries(data).map(([name, config]) => [name, told(config)])),
       ...(await otherModels()),
       file: at('rows.jsonl'),
     };
@@ -146,16 +124,16 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
     space[Symbol.dispose]();
   });
 
-  test.each(cases.map((one) => [one.name, one] as const))('%s', async (name, { config, kind }) => {
-    const { stage, shared } = shareds.get(name)!;
+  test.each(cases.map((one) => [one.name, one] as const))('%s', async (name, { config, kind, round = 0 }) => {
+    const { stages, stage, shared } = shareds.get(name)!;
     const client = { id: 'ann', train: rows, validation: [], test: [], testExamples: [] };
     const kit = clientKit({
       client,
       engine,
       seed: config.seed,
       stage: stage.name,
-      round: 0,
-      rounds: 1,
+      round,
+      rounds: roundsNamed(stages, stage.name),
       signal: new AbortController().signal,
     });
     const { result, yielded } = await collect(stage.work(received.get(name)!, undefined, kit));
@@ -207,17 +185,5 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
     const other = (name: string, file: string): string =>
       `${at(name)} is not the base model of this run (m): other bytes in ${file}`;
     expect(answer.models).toEqual([null, other('flipped', 'model.safetensors'), other('configured', 'config.json')]);
-  });
-
-  test.each([
-    ['another method', '`serverRate: 1` of `scaffold`, `use: scaffold` of `scaffold`'],
-    ['a guard', "`guards: [{'use': 'clip', 'norm': 1}]`"],
-    ['a kept optimizer', '`optimizerState: keep` of `fedit`'],
-    ['an ablation', '`local.part: direction` of `fedlora-optimizer`'],
-    ['the best of many', '`keepBest.every: 2` of `train`'],
-    ['another format', '`data.format: dolly`'],
-    ['two things', '`combine: secure`, `clients.split: given`'],
-  ])('refuses %s by name', (name, what) => {
-    expect(answer.refused[name]).toBe(`this run has ${what}, which this client does not do: use \`fedlora join\``);
   });
 });

@@ -3,7 +3,13 @@
 Work comes as data: the run's configuration, tasks that name a method and a stage, tensors (docs/protocol.md). Which
 rows are in which batch is this program's own draw; what is computed from them is what `fedlora join` computes.
 """
-import argparse, hashlib, json, math, os, platform, random, re, secrets, sys, time
+import sys
+
+PYTHON = sys.version.split()[0]
+if sys.version_info < (3, 11):
+    sys.exit(f"error: this program needs Python 3.11 or later, and this is {PYTHON}")
+
+import argparse, hashlib, itertools, json, math, os, random, re, secrets, time
 from collections import Counter
 from contextlib import suppress
 from datetime import datetime
@@ -12,22 +18,19 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import peft, requests, torch, transformers
-from safetensors import safe_open
-from safetensors.torch import load, save
+from safetensors.torch import load, load_file, save
 from torch.nn.utils.rnn import pad_sequence
 
 PROTOCOL, FEDLORA = 1, "0.1.0"  # what this program was written for
-CODE = f"Python {platform.python_version()}, torch {torch.__version__}, peft {peft.__version__}"  # for the audit
+CODE = f"Python {PYTHON}, torch {torch.__version__}, peft {peft.__version__}"  # for the audit
 NO_TOTALS = {"step": 0, "steps": 0, "tokens": 0, "processed": 0, "lossSum": 0}
 PIECE = 8 * 2**20  # bytes of a payload in one request
 
 
 class Problem(Exception):
-    """For people: what is wrong, and what would be right. `status`: of a server that refuses."""
+    """For people: what is wrong, and what would be right."""
 
-    def __init__(self, text, status=None):
-        super().__init__(text)
-        self.status = status
+    status = None  # of a server that refuses
 
 
 class Server:
@@ -39,43 +42,43 @@ class Server:
 
     def request(self, method, path, **content):
         """Asks again until there is an answer that will not change, with growing pauses, for ten minutes."""
-        until, pause = time.monotonic() + 600, 0.2
-        while True:
+        until = time.monotonic() + 600
+        for tries in itertools.count():
             try:
                 answer = self.session.request(method, self.url + path, timeout=120, allow_redirects=False, **content)
                 if answer.status_code < 300:
                     return answer
-                if answer.status_code == 401:  # nothing goes on without a key
-                    sys.exit(f"error: the server refuses: {ascii(answer.text)}")
                 if answer.status_code < 500 and answer.status_code != 429:
-                    raise Problem(f"the server refuses: {answer.text}", answer.status_code)
+                    refused = Problem(f"the server refuses: {answer.text}")
+                    refused.status = answer.status_code
+                    raise refused
                 silent = OSError(f"{answer.status_code} {answer.text}")
             except OSError as error:  # requests' own are of this kind
                 silent = error
             if time.monotonic() > until:
                 raise silent
-            time.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(2 * pause, 15)
+            time.sleep(min(15, 0.2 * 2**tries) * random.uniform(0.5, 1.5))
 
-    def get(self, path):
-        return self.request("GET", path).json()
-
-    def post(self, path, message):
-        return self.request("POST", path, json=message).json()
+    def ask(self, path, message=None):
+        """GET, or with a message POST."""
+        return self.request("GET" if message is None else "POST", path, json=message).json()
 
     def download(self, blob):
-        data = bytearray()
+        data = b""
         while len(data) < blob["size"]:
             part = {"Range": f"bytes={len(data)}-{min(len(data) + PIECE, blob['size']) - 1}"}
             data += self.request("GET", f"blobs/{blob['digest']}", headers=part).content
         if digest(data) != blob["digest"]:
             raise Problem(f"payload {blob['digest']} came with other bytes")
-        return load(bytes(data))
+        return load(data)
 
     def upload(self, data):
         """In pieces, each where the server says that it goes on."""
         path = f"uploads/{digest(data)}"
-        while not (state := self.get(path))["complete"]:
+        while True:
+            state = self.ask(path)
+            if state["complete"]:
+                return
             piece = data[state["received"] : state["received"] + PIECE]
             part = {"Content-Range": f"bytes {state['received']}-{state['received'] + len(piece) - 1}/{len(data)}"}
             try:
@@ -95,28 +98,18 @@ def say(text):
     print("".join(sign if sign.isprintable() else "�" for sign in text), flush=True)
 
 
-def write(path, data):
-    """All or nothing, durable on return."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name("new"), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    path.with_name("new").replace(path)
-
-
 # ---- what is here: the base model, and own rows: token ids, and a 1 for each that the model shall learn to write -----
-def require_model(folder, name, wanted):
+def require_model(folder, name, files):
     """Refuses a base model of which config.json or a weight file has not the very bytes of the run's."""
-    index, own = folder / "model.safetensors.index.json", []
-    names = {*json.loads(index.read_text())["weight_map"].values()} if index.exists() else {"model.safetensors"}
-    for path in [folder / file for file in ("config.json", *names)]:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        own.append({"name": path.name, "bytes": path.stat().st_size, "sha256": sha256})
-    other = sorted({file["name"] for file in own + wanted if file not in own or file not in wanted})
+    index, own = folder / "model.safetensors.index.json", {}
+    weights = json.loads(index.read_text())["weight_map"].values() if index.exists() else ["model.safetensors"]
+    for part in {"config.json", *weights}:
+        with open(folder / part, "rb") as file:
+            own[part] = hashlib.file_digest(file, "sha256").hexdigest()
+    other = own.items() ^ {file["name"]: file["sha256"] for file in files}.items()
     if other:
-        raise Problem(f"{folder} is not the base model of this run ({name}): other bytes in {', '.join(other)}")
+        names = ", ".join(sorted({part for part, _ in other}))
+        raise Problem(f"{folder} is not the base model of this run ({name}): other bytes in {names}")
 
 
 def row_of(prompt, response, data, tokenizer):
@@ -182,13 +175,15 @@ class Learner:
         options = {"r": lora["rank"], "lora_alpha": lora["alpha"], "use_rslora": lora["rslora"]}
         adapted = peft.LoraConfig(target_modules=lora["targets"], task_type="CAUSAL_LM", **options)
         self.model, self.device = peft.get_peft_model(base, adapted).to(device).eval(), device
-        inside = {name: weight for name, weight in self.model.named_parameters() if ".lora_" in name}
-        self.names = {re.sub(r"^base_model\.model\.|\.default\.weight$", "", name): name for name in inside}
-        self.nothing = {key: torch.zeros_like(inside[name]) for key, name in self.names.items()}
 
     def inside(self, factors):
-        """Factors under the names that they have in the model."""
-        return {self.names[key]: value.to(self.device) for key, value in factors.items()}
+        """Factors under the names that they have in PEFT's model. Without any it is the base model: its own B are 0."""
+        return {f"base_model.model.{key}.default.weight": value.to(self.device) for key, value in factors.items()}
+
+    def saved(self, folder):
+        """Factors of an adapter that `save_pretrained` has written; none where there is no such folder."""
+        named = load_file(folder / "adapter_model.safetensors").items() if folder.exists() else ()
+        return {key.removeprefix("base_model.model.").removesuffix(".weight"): value for key, value in named}
 
     def nll(self, factors, rows):
         """Σ negative log-likelihood of the labelled tokens in nats, differentiable; how many are predicted right."""
@@ -198,10 +193,9 @@ class Learner:
         output = torch.func.functional_call(self.model, self.inside(factors), kwargs=inputs)
         logits, targets = output.logits[:, :-1][labels].float(), ids[:, 1:][labels]
         nll = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+        if not nll.isfinite():
+            raise Problem(f"the loss is {nll.item()}")
         return nll, (logits.argmax(-1) == targets).sum()
-
-    def trainable(self, params):
-        return {key: value.clone().to(self.device).requires_grad_() for key, value in params.items()}
 
     def gradient(self, factors_of, params, rows, size):
         """The token-mean loss of all these rows together, by micro-batches; its gradient is then in params."""
@@ -210,16 +204,15 @@ class Learner:
             share = self.nll(factors_of(params), batch)[0] / labelled(rows)
             share.backward()
             loss += share.item()
-        if not math.isfinite(loss):
-            raise Problem(f"the loss is {loss}")
         return loss
 
     def train(self, factors_of, params, rows, settings, draw, beat, penalty=None, strength=0.0):
         """AdamW on params; gives the factors in the end."""
-        params, queue, size = self.trainable(params), [], settings["batchSize"] * settings["accumulate"]
+        params = {key: value.clone().to(self.device).requires_grad_() for key, value in params.items()}
+        queue, size = [], settings["batchSize"] * settings["accumulate"]
         steps = settings.get("steps") or settings.get("epochs", 1) * math.ceil(len(rows) / size)
         optimizer = torch.optim.AdamW(params.values(), lr=settings["rate"], weight_decay=settings["weightDecay"])
-        kind = {"constant": "constant_with_warmup"}.get(settings["schedule"], settings["schedule"])
+        kind = settings["schedule"].replace("constant", "constant_with_warmup")
         schedule = transformers.get_scheduler(kind, optimizer, settings["warmup"], steps)
         for _ in range(steps):
             queue = queue or chunks(draw.sample(rows, len(rows)), size)
@@ -242,13 +235,18 @@ class Learner:
     def sums(self, factors, rows, size, beat=lambda: None):
         """What an evaluation adds up. It generates no answers: those of others decide exact match and ROUGE-L."""
         total = Counter(nll=0, tokens=labelled(rows), correct=0, rows=len(rows), generated=0, exact=0, rougeL=0)
-        for batch in chunks(sorted(rows, key=lambda row: len(row[0])), size):
+        for batch in chunks(rows, size):
             nll, correct = self.nll(factors, batch)
             total.update(nll=nll.item(), correct=correct.item())
             beat()
-        if not math.isfinite(total["nll"]):
-            raise Problem(f"the loss is {total['nll']}")
         return total
+
+
+def share_of_round(train, t, rounds):
+    """The share of its rate that training has in round t (from 0) of a stage's `rounds`."""
+    kind, floor = train.get("overRounds", "constant"), train.get("floor", 0)
+    left = {"constant": 1, "linear": 1 - t / rounds, "cosine": (1 + math.cos(math.pi * t / rounds)) / 2}[kind]
+    return floor + (1 - floor) * left
 
 
 def decompose(x, key, axis):
@@ -269,56 +267,71 @@ def moved(x, delta, key, axis, renormalise=None):
 
 
 # ---- the stages ------------------------------------------------------------------------------------------------------
-# All that is known of `train` and of methods; of some keys, there and elsewhere, only these values.
-KNOWN = """batchSize accumulate steps epochs rate schedule warmup weightDecay clip label weights rounds axis renormalise
-average lambda penalty global.rounds global.rate global.rows global.steps local.steps local.epochs local.rate
-local.skip""".split()
-ONLY = {"use": ["fedit", "fedlora-optimizer"], "optimizerState": ["reset"], "order": ["global-first"]}
-ONLY |= {"upload": ["factors"], "globalData": ["clients", "proxy"], "global.part": ["direction"]}
-ONLY |= {"local.part": ["magnitude"], "combine": ["plain"], "guards": [[]], "data.format": ["jsonl"]}
-ONLY |= {"data.template": ["chat", "plain"], "data.columns.input": []}
+# All that is known of a run's configuration, by section and method: keys with any value, keys with one of these values.
+# Everything else is refused by name, so that nothing is ever left out silently.
+KNOWN = {
+    "": "methods seed combine=plain guards=[]",
+    "data": "format=jsonl template=chat|plain maxLength system separator columns.prompt columns.response columns.id",
+    "clients": "partition limit split.validation split.test",
+    "lora": "rank alpha rslora targets",
+    "rounds": "count fraction sampling deadline minimum overSampling",
+    "evaluate": "batch every matrix generate maxNewTokens",
+    "train": """batchSize accumulate steps epochs rate warmup weightDecay clip floor schedule=constant|linear|cosine
+        overRounds=constant|linear|cosine""",
+    "fedit": """use label rounds weights=examples|tokens|uniform optimizerState=reset
+        local.steps local.epochs local.rate""",
+    "fedlora-optimizer": """use label rounds weights=examples|tokens|uniform optimizerState=reset axis=column|rank|row
+        renormalise=full|detach|off penalty=coupled|proximal lambda average=components|factors upload=factors
+        globalData=clients|proxy schedule=staged|interleaved order=global-first global.part=direction global.rounds
+        global.rate global.rows global.steps local.part=magnitude local.steps local.epochs local.rate local.skip""",
+}
 
 
-def flat(section):
-    """{"local": {"steps": 4}} as {"local.steps": 4}"""
-    inner = {key: flat(value) if isinstance(value, dict) else {"": value} for key, value in section.items()}
-    return {f"{key}.{name}".rstrip("."): value for key, values in inner.items() for name, value in values.items()}
+def flat(section, before=""):
+    """{"local": {"steps": 4}} as ("local.steps", 4)."""
+    for key, value in section.items():
+        yield from flat(value, f"{before}{key}.") if isinstance(value, dict) else [(before + key, value)]
 
 
 def require_supported(config):
-    """Refuses, by name, what this program does not do; nothing is ever left out silently."""
-    general = {key: config[key] for key in ("data", "combine", "guards") if key in config}
-    wrong = [f"`{key}: {value}`" for key, value in flat(general).items() if value not in ONLY.get(key, [value])]
-    wrong += ["`clients.split: given`"] * ("given" in config["clients"]["split"].values())
-    for name, section in [("train", config["train"]), *((method["label"], method) for method in config["methods"])]:
-        for key, value in flat(section).items():
-            if value not in ONLY.get(key, [value] if key in KNOWN else []):
-                wrong.append(f"`{key}: {value}` of `{name}`")
+    """Refuses, by name, what this program does not do."""
+    words = [(section, *word.partition("=")) for section, words in KNOWN.items() for word in words.split()]
+    known = {f"{section}.{key}".lstrip("."): values.split("|") for section, key, _, values in words}
+    asked = [*flat(config), *(pair for method in config["methods"] for pair in flat({method["use"]: method}))]
+
+    def does(key, value):
+        if key in ("clients.split.validation", "clients.split.test"):
+            return value != "given"  # by a column of the rows
+        return key in known and (known[key] == [""] or str(value) in known[key])
+
+    wrong = [f"`{key}: {value}`" for key, value in asked if not does(key, value)]
     if wrong:
         raise Problem(f"this run has {', '.join(wrong)}, which this client does not do: use `fedlora join`")
 
 
-def work(learner, config, place, received, rows, draw, beat):
+def work(learner, config, task, received, rows, draw, beat):
     """A task's work: the update (empty: nothing is sent), its weight, the client's own factors (empty: no new ones)."""
-    method = next(method for method in config["methods"] if method["label"] == place["method"])
+    stage, label = task["place"]["stage"], task["place"]["method"]
+    method = next(method for method in config["methods"] if method["label"] == label)
     train, axis, local = config["train"], method.get("axis"), method.get("local", {})
     factors = {key: value for key, value in received.items() if not key.startswith("delta:")}
 
-    if place["stage"] == "federated":
-        after = learner.train(dict, factors, rows, train, draw, beat)
+    if stage == "federated":
+        share = share_of_round(train, task["draw"], method.get("rounds", config["rounds"]["count"]))
+        after = learner.train(dict, factors, rows, train | {"rate": train["rate"] * share}, draw, beat)
         weight = {"examples": len(rows), "tokens": labelled(rows), "uniform": 1}[method["weights"]]
         return {key: after[key] - value for key, value in factors.items()}, weight, {}
 
-    if place["stage"] == "global":
+    if stage == "global":
         size = len(rows) if method["global"]["rows"] == "all" else min(method["global"]["rows"], len(rows))
         drawn, how = draw.sample(rows, size), (axis, method["renormalise"])
-        delta = learner.trainable({key[6:]: value for key, value in received.items() if key.startswith("delta:")})
+        delta = {key[6:]: x.to(learner.device).requires_grad_() for key, x in received.items() if key not in factors}
         of_a = lambda delta: factors | {key: moved(factors[key], value, key, *how) for key, value in delta.items()}
         beat(1, learner.gradient(of_a, delta, drawn, train["batchSize"]), drawn)
         return {f"delta:{key}": value.grad for key, value in delta.items()}, labelled(rows), {}
 
-    if place["stage"] != "local":
-        raise Problem(f"this client knows no stage “{place['stage']}”")
+    if stage != "local":
+        raise Problem(f"this client knows no stage “{stage}”")
     if "steps" in local or "epochs" in local:
         train = {key: value for key, value in train.items() if key not in ("steps", "epochs")}
     if method["use"] == "fedit":
@@ -332,18 +345,15 @@ def work(learner, config, place, received, rows, draw, beat):
 
 # ---- taking part -----------------------------------------------------------------------------------------------------
 class Client:
-    """Own folder: `done` has finished work whose outcome is not known yet, `personal` own factors by method."""
-
     def __init__(self, server, run, learner, parts, out):
         self.server, self.config, self.learner, self.parts = server, run["config"], learner, parts
-        self.out, self.pause, self.beaten = out, min(10, run["lease"] / 4), 0
+        self.out, self.pause, self.beaten, self.done = out, min(10, run["lease"] / 4), 0, None
 
     def take_part(self):
         """Does what the server asks for until the run is over; says how it ended."""
         why = None
         while True:
-            answer = self.server.get("next?wait=20")
-            self.settle()
+            answer = self.server.ask("next?wait=20")
             if answer["kind"] == "over":
                 return answer
             if answer["kind"] == "task":
@@ -351,25 +361,6 @@ class Client:
             elif answer["why"] != why:
                 say(answer["why"])
             why = answer.get("why")
-
-    def settle(self):
-        """Asks what became of finished work; own factors move only when the server has counted it."""
-        for path in (self.out / "done").glob("*.safetensors"):
-            with safe_open(path, "pt") as file:
-                about = json.loads(file.metadata()["about"])
-            try:
-                answer = self.server.get(f"tasks/{about['id']}/outcome")
-            except Problem as refused:
-                # 425: a server started again has not come to this task yet.
-                answer = {"outcome": "open"} if refused.status == 425 else {"outcome": "refused", "reason": str(refused)}
-            if answer["outcome"] in ("accepted", "refused"):
-                say(f"  {about['what']}: {answer['outcome']} {answer.get('reason', '')}")
-                if answer["outcome"] == "accepted" and about["message"]["digest"] is None:
-                    write(self.personal(about["method"]), path.read_bytes())
-                path.unlink()
-
-    def personal(self, label):
-        return self.out / "personal" / f"{quote(label, safe='')}.safetensors"
 
     def do(self, task):
         try:
@@ -379,26 +370,23 @@ class Client:
         except Exception as error:  # the run goes on without this task; the server is told why
             say(f"  not done: {error}")
             time.sleep(1)
-            with suppress(Problem):  # it had stopped waiting, or waits for work that is kept
-                if getattr(error, "status", None) != 425:
-                    self.server.post(f"tasks/{task['id']}/failure", {"reason": f"{error!r}"[:1000]})
+            if getattr(error, "status", None) != 425:  # a server started again has not come to this task yet
+                with suppress(Problem):  # nobody waits for it any more
+                    self.server.ask(f"tasks/{task['id']}/failure", {"reason": f"{error!r}"[:1000]})
 
     def train(self, task):
-        """The work is on the disk before it is sent: asked again, after a kill of either side, it is sent as it is."""
-        path = self.out / "done" / f"{digest(task['id'].encode())}.safetensors"
-        if not path.exists():
-            write(path, self.worked(task))
-        with safe_open(path, "pt") as file:
-            message = json.loads(file.metadata()["about"])["message"]
-            if message["digest"] is not None:
-                self.server.upload(save({key: file.get_tensor(key) for key in file.keys()}))
-        self.server.post(f"tasks/{task['id']}/update", message)
+        """Finished work is kept: asked again, by a server that was started again, it is sent as it is."""
+        if self.done is None or self.done[0] != task["id"]:
+            self.done = task["id"], *self.worked(task)
+        _, update, message = self.done
+        if update:
+            self.server.upload(update)
+        self.server.ask(f"tasks/{task['id']}/update", message)
 
     def worked(self, task):
-        """The update, or own factors where nothing is sent, with what the server is told beside it."""
+        """The update as a file, None where nothing is sent, and what the server is told beside it."""
         place, began, totals = task["place"], time.monotonic(), Counter(NO_TOTALS)
-        what = f"{place['method']} · {place['stage']}, round {task['round'] + 1}"
-        say(f"{what}: training")
+        say(f"{place['method']} · {place['stage']}, round {task['round'] + 1}: training")
         received = {}
         for blob in [*task["frozen"], *([task["sent"]] if task["sent"] else [])]:
             received |= self.server.download(blob)
@@ -410,49 +398,55 @@ class Client:
             self.alive(task)
 
         draw = random.Random(f"{self.config['seed']} {place['stage']} {task['draw']}")
-        update, weight, own = work(self.learner, self.config, place, received, self.parts["train"], draw, beat)
-        tensors = {key: value.cpu().contiguous() for key, value in (update or own).items()}
-        name, seconds = digest(save(tensors)) if update else None, time.monotonic() - began
-        message = {"digest": name, "weight": weight, "seconds": seconds, "totals": totals}
-        about = {"id": task["id"], "method": place["method"], "what": what, "message": message}
-        return save(tensors, {"about": json.dumps(about)})
+        update, weight, own = work(self.learner, self.config, task, received, self.parts["train"], draw, beat)
+        if own:  # written before the server hears of it
+            self.learner.model.save_pretrained(self.personal(task), state_dict=self.learner.inside(own))
+        data = save({key: value.cpu().contiguous() for key, value in update.items()}) if update else None
+        message = {"digest": digest(data) if update else None, "weight": weight, "totals": totals}
+        return data, message | {"seconds": time.monotonic() - began}
 
     def alive(self, task):
         """A sign of life now and then. Refused where nobody waits for the task any more: then its work ends."""
         if time.monotonic() - self.beaten > self.pause:
             self.beaten = time.monotonic()
-            self.server.post(f"tasks/{task['id']}/progress", NO_TOTALS)
+            self.server.ask(f"tasks/{task['id']}/progress", NO_TOTALS)
 
     def evaluate(self, task):
         say(f"measuring the {task['of']} model on own {task['rows']} rows")
-        factors = self.server.download(task["model"]) if task["of"] == "global" else self.learner.nothing
+        factors, sums = {}, None
+        if task["of"] == "global":
+            factors = self.server.download(task["model"])
         if task["of"] == "personal":
-            own = self.personal(task["place"]["method"])
-            factors = load(own.read_bytes()) if own.exists() else None
-        if factors and task["of"] == "personal":
-            self.learner.model.load_state_dict(self.learner.inside(factors), strict=False)
-            self.learner.model.save_pretrained(self.out / "adapters" / own.stem)
-        rows, size = self.parts[task["rows"]], self.config["evaluate"]["batch"]
-        sums = factors and self.learner.sums(factors, rows, size, lambda: self.alive(task))
-        self.server.post(f"tasks/{task['id']}/sums", {"sums": sums})
+            factors = self.learner.saved(self.personal(task))
+        if factors or task["of"] == "base":
+            rows, size = self.parts[task["rows"]], self.config["evaluate"]["batch"]
+            sums = self.learner.sums(factors, rows, size, lambda: self.alive(task))
+        self.server.ask(f"tasks/{task['id']}/sums", {"sums": sums})
+
+    def personal(self, task):
+        return self.out / "adapters" / quote(task["place"]["method"], safe="")
 
 
 def enrol(server, run, out):
     """Exchanges the token for a key of one's own, which is on the disk before it is sent. Gives the client's name."""
     path, token = out / "key.json", os.environ.get("FEDLORA_TOKEN", "").strip()
-    kept = json.loads(path.read_text()) if path.exists() else {"run": run, "key": secrets.token_urlsafe(32)}
-    if kept["run"] != run:
-        raise Problem(f"{out} belongs to another run of the server: choose another --out")
-    if "client" not in kept:
+    if not path.exists():
         if not token:
             raise Problem("the first time it needs an enrolment token in FEDLORA_TOKEN: ask whoever runs the server")
-        write(path, json.dumps(kept).encode())
+        out.mkdir(parents=True, exist_ok=True)
+        with open(out / "new", "w") as file:
+            json.dump({"run": run, "key": secrets.token_urlsafe(32)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        (out / "new").replace(path)
+    kept = json.loads(path.read_text())
+    if kept["run"] != run:
+        raise Problem(f"{out} belongs to another run of the server: choose another --out")
+    if token:  # with the same key it may be asked again
         server.session.headers["Authorization"] = f"Bearer {token}"
-        request = kept | {"protocol": PROTOCOL, "fedlora": FEDLORA, "code": CODE}
-        kept["client"] = server.post("join", request)["client"]
-        write(path, json.dumps(kept).encode())
+        server.ask("join", kept | {"protocol": PROTOCOL, "fedlora": FEDLORA, "code": CODE})
     server.session.headers["Authorization"] = f"Bearer {kept['key']}"
-    return kept["client"]
+    return server.ask("self")["client"]
 
 
 def main():
@@ -468,7 +462,7 @@ def main():
     torch.set_num_threads(options.threads)
     os.umask(0o077)  # the key is nobody else's
     server = Server(options.url)
-    run = server.get("run")
+    run = server.ask("run")
     if (run["protocol"], run["fedlora"]) != (PROTOCOL, FEDLORA):
         raise Problem(f"the server runs fedlora {run['fedlora']}; this client is for {FEDLORA}")
     require_supported(run["config"])
@@ -476,14 +470,14 @@ def main():
     learner = Learner(options.model, run["config"]["lora"], options.device)
     parts, left = read_rows(options.data, run["config"], transformers.AutoTokenizer.from_pretrained(options.model))
     counts = {part: len(rows) for part, rows in parts.items()} | {"labelledTokens": labelled(parts["train"])}
-    numbers = sum(value.numel() for value in learner.nothing.values())
+    numbers, _ = learner.model.get_nb_trainable_parameters()
     say(f"own rows: {counts}, {left} left out; methods: {[method['label'] for method in run['config']['methods']]}")
     say(f"sends changes or gradients of at most {numbers:,} numbers ({4 * numbers:,} bytes) each round, counts of")
     say("rows and tokens, losses and sums of scores. Rows and personal adapters stay here.")
     if options.dry_run:
         return
     say(f"joined as {enrol(server, run['run'], options.out)}; own files in {options.out}")
-    server.post("ready", {"data": counts, "code": CODE})
+    server.ask("ready", {"data": counts, "code": CODE})
     answer = Client(server, run, learner, parts, options.out).take_part()
     if answer["how"] != "finished":
         raise Problem(f"the server stopped the run: {answer['why']}")

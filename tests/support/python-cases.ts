@@ -23,6 +23,8 @@ export interface Case {
   readonly name: string;
   readonly config: RunConfig;
   readonly stage: string;
+  /** Counted over all stages of this name, from 0. Default: 0. */
+  readonly round?: number;
   /** What may differ: gradients, or numbers after optimizer steps (golden README). */
   readonly kind: 'gradient' | 'trained';
 }
@@ -51,6 +53,39 @@ export const cases: Case[] = [
       train: { ...training, schedule: 'linear' },
     }),
   },
+  {
+    name: 'linear-over-rounds',
+    stage: 'federated',
+    round: 2,
+    kind: 'trained',
+    config: configured({
+      rounds: { count: 4 },
+      train: { ...training, overRounds: 'linear', floor: 0.25, schedule: 'linear', warmup: 1 },
+    }),
+  },
+  {
+    // The method's own number of rounds, each a stage by itself.
+    name: 'cosine-over-rounds',
+    stage: 'federated',
+    round: 3,
+    kind: 'trained',
+    config: configured({
+      ...optimizer({ schedule: 'interleaved', rounds: 5, global: { rounds: 5 } }),
+      rounds: { count: 50 },
+      train: { ...training, overRounds: 'cosine', floor: 0.1 },
+    }),
+  },
+  ...(['fedit', 'fedlora-optimizer'] as const).map((use): Case => ({
+    // One round has all of the rate.
+    name: `${use}-local-over-rounds`,
+    stage: 'local',
+    kind: 'trained',
+    config: configured({
+      methods: [{ use, local: { steps: 3 } }],
+      rounds: { count: 4 },
+      train: { ...training, overRounds: 'linear' },
+    }),
+  })),
   {
     name: 'weights',
     stage: 'federated',
@@ -89,6 +124,9 @@ export const cases: Case[] = [
     config: configured(optimizer({ axis: 'row', renormalise: 'off' })),
   },
 ];
+
+/** What of a configuration a server tells. */
+export const told = ({ model: _model, runtime: _runtime, serve: _serve, ...rest }: RunConfig): object => rest;
 
 /** Runs that the Python client does not take part in. */
 export const refused = {

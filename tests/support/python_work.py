@@ -21,7 +21,7 @@ for case in asked["cases"]:
     seen = []
     beat = lambda steps, loss, rows: seen.append(loss)
     received = load_file(folder / f"received-{case['name']}.safetensors")
-    update, weight, own = client.work(learner, case["config"], case["place"], received, rows, random.Random(1), beat)
+    update, weight, own = client.work(learner, case["config"], case["task"], received, rows, random.Random(1), beat)
     result = {key: value.cpu().contiguous() for key, value in (update or own).items()}
     save_file(result, folder / f"result-{case['name']}.safetensors")
     losses.append({"name": case["name"], "losses": seen, "weight": weight, "sent": bool(update)})
@@ -32,14 +32,6 @@ for name, config in asked["data"].items():
     client.require_supported(config)
     parts, left = client.read_rows(asked["file"], config, tokenizer)
     read[name] = {"rows": [list(row) for part in parts.values() for row in part], "left": left}
-
-refused = {}
-for name, config in asked["refused"].items():
-    try:
-        client.require_supported(config)
-        refused[name] = None
-    except client.Problem as problem:
-        refused[name] = str(problem)
 
 models = []
 for path in asked["models"]:
@@ -52,7 +44,6 @@ global_factors = load_file(folder / "factors.safetensors")
 answer = {
     "cases": losses,
     "read": read,
-    "refused": refused,
     "models": models,
     "sums": learner.sums(global_factors, rows, 2),
 }
