@@ -32,9 +32,9 @@ const zero = { step: 0, steps: 0, tokens: 0, processed: 0, lossSum: 0 };
 const one = [averaging(layout, { rounds: 1, steps: 1 })];
 
 const over =
-  (url: string, change: (api: Api) => Api = (api) => api) =>
+  (url: string, change: (api: Api) => Api = (api) => api, more: { pause?: number; handshake?: number } = {}) =>
   (api: Api, key: string): Reach => {
-    const reached = reach(change(api), { url, key, signal: tools.signal });
+    const reached = reach(change(api), { url, key, signal: tools.signal, ...more });
     onTestFinished(() => reached.close());
     return reached;
   };
@@ -127,10 +127,11 @@ describe('a federation over WebSockets', () => {
     const served = await tools.serve(folder);
     const proxy = await blockingProxy(served.server.url);
     onTestFinished(() => proxy.close());
-    const more = { url: proxy.url, over: over(proxy.url), stages: one };
+    // However slow this machine is: a WebSocket is tried once, and the proxy's answer waited for.
+    const more = { url: proxy.url, over: over(proxy.url, undefined, { pause: 600, handshake: 120 }), stages: one };
     const taking = names.map((name) => tools.takesPart(served.server, folder, name, more));
     await finished(rounds(served, { stages: one }));
-    await served.server.end({ how: 'finished', why: '' }, 10);
+    await served.server.end({ how: 'finished', why: '' }, 120);
     for (const { events } of await Promise.all(taking)) {
       expect(events.filter(({ kind }) => kind === 'polling')).toEqual([
         { kind: 'polling', why: 'the answer to the upgrade was 403' },

@@ -14,12 +14,13 @@ const LONGEST_PAUSE = 300;
 /** Seconds after which a WebSocket was a good one. */
 const GOOD = 60;
 
-/** Asks over a WebSocket what can be asked there, and over HTTP while there is none. */
-export function reach(api: Api, options: LineOptions): Reach {
+/** Asks over a WebSocket what can be asked there, and over HTTP while there is none. `pause`: seconds until one is tried again at first. */
+export function reach(api: Api, options: LineOptions & { readonly pause?: number }): Reach {
+  const shortest = options.pause ?? FIRST_PAUSE;
   let line: Line | undefined;
   let since = 0;
   let polling: string | undefined;
-  let pause = FIRST_PAUSE;
+  let pause = shortest;
   let again = -Infinity;
 
   /** The line, opened where it is time for it. */
@@ -29,7 +30,7 @@ export function reach(api: Api, options: LineOptions): Reach {
       polling = line.broken();
       if (polling === undefined) return line;
       line = undefined;
-      if (now - since > GOOD) pause = FIRST_PAUSE;
+      if (now - since > GOOD) pause = shortest;
       again = now + pause;
       pause = Math.min(2 * pause, LONGEST_PAUSE);
     }
