@@ -203,7 +203,9 @@ export async function* join(
   yield await plan(data);
   // From now on the server is held to it.
   await keepAgreed(out, agreed);
-  await refusedToUser(api.ready(isSilent(config) ? null : countsOf(data), await codeLine()));
+  const code = await codeLine();
+  const announce = (): Promise<void> => api.ready(isSilent(config) ? null : countsOf(data), code);
+  await refusedToUser(announce());
   const identity = secure && ownIdentity(out, secret);
   const told = identity && encodedIdentity(identity);
   yield { kind: 'joined', client, out, ...(told !== undefined && { identity: told }) };
@@ -245,7 +247,7 @@ export async function* join(
       ...(options.maxTime !== undefined && { time: options.maxTime }),
     };
     const held = planKept(reached, (task) => plannedTask(methods, config.evaluate.every, task));
-    const taking = takePart({ api: held.reach, state, worker, signal, beat, limits, ...(sums && { sums }) });
+    const taking = takePart({ api: held.reach, state, worker, signal, beat, limits, announce, ...(sums && { sums }) });
     for (;;) {
       const next = await refusedToUser(taking.next());
       if (next.done) return next.value;

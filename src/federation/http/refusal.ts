@@ -19,3 +19,6 @@ export class Refusal extends Error {
 
 /** The status of a question that a server which was started again cannot answer yet. */
 export const TOO_EARLY = 425;
+
+/** The code with which a client is told that the server does not know, or no longer, what the client has. */
+export const NOT_READY = 'not-ready';

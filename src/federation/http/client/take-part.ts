@@ -9,7 +9,7 @@ import type { Progress } from '../../../train/kit.ts';
 import { packedChunks, payloadChunks } from '../payload.ts';
 import { filePieces } from '../payload-file.ts';
 import { noTotals, type EvaluateMessage, type TaskMessage, type TrainMessage } from '../protocol.ts';
-import { Refusal } from '../refusal.ts';
+import { NOT_READY, Refusal } from '../refusal.ts';
 import type { Api } from './api.ts';
 import { contributed } from './contributed.ts';
 import { hashed } from './download.ts';
@@ -59,6 +59,8 @@ export interface TakePart {
   readonly beat: number;
   /** Of each task; one that reaches them is ended at its next step, and the server told why. Default: none. */
   readonly limits?: Limits;
+  /** Says once more what this client has: a server that was set back to a backup does not know it any more. */
+  readonly announce?: () => Promise<void>;
   /** Where sums are secure: no update, weight or total of a task leaves this client but in one. */
   readonly sums?: SumParty;
 }
@@ -77,7 +79,7 @@ export async function* takePart(
   for (;;) {
     signal.throwIfAborted();
     yield* settle(part);
-    const next = await api.next(20);
+    const next = await nextOf(part);
     const polling = api.polling?.();
     if (polling !== undefined && !said) yield { kind: 'polling', why: polling };
     said ||= polling !== undefined;
@@ -102,6 +104,16 @@ export async function* takePart(
       if (told.kind === 'failed') rest.failed(id);
       yield told;
     }
+  }
+}
+
+async function nextOf({ api, announce }: TakePart): ReturnType<Api['next']> {
+  try {
+    return await api.next(20);
+  } catch (error) {
+    if (announce === undefined || !(error instanceof Refusal) || error.code !== NOT_READY) throw error;
+    await announce();
+    return api.next(20);
   }
 }
 

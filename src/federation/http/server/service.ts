@@ -10,7 +10,7 @@ import {
   type Totals,
   type UpdateMessage,
 } from '../protocol.ts';
-import { Refusal } from '../refusal.ts';
+import { NOT_READY, Refusal } from '../refusal.ts';
 import type { SumAnswer } from '../sum-protocol.ts';
 import { requireCounts, requireFitting } from './admission.ts';
 import type { Blobs } from './blobs.ts';
@@ -131,6 +131,9 @@ export function service(parts: ServiceParts): Service {
     },
     async next(client, seconds, signal) {
       desk.heard(client);
+      // Else it would be waited for, as one that has not come, and would itself wait.
+      if (over === undefined && store.client(client)?.data === undefined)
+        throw new Refusal(409, NOT_READY, 'say first what you have, with POST /v1/ready: it is not known here');
       const task = over === undefined ? await desk.next(client, seconds, signal) : undefined;
       desk.heard(client);
       if (over !== undefined) {

@@ -91,7 +91,13 @@ export function openSockets({ keys, service, desk, monitor, lease }: SocketParts
   };
 
   async function answer(one: One): Promise<void> {
-    const next = await service.next(one.client, 0, control.signal);
+    const next = await service.next(one.client, 0, control.signal).catch((error: unknown) => {
+      if (!(error instanceof Refusal)) throw error;
+      // It hears the same, and what to do, when it polls.
+      monitor.refused(error.status, error.code);
+      one.ws.close(CLOSED.notAsked, error.code);
+    });
+    if (next === undefined) return;
     // Meanwhile it may have gone, or been told by another.
     if (!one.asked || !all.has(one)) return;
     if (next.kind === 'wait') return wait(one, next.why);
