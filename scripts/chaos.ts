@@ -2,7 +2,7 @@
  * `npm run chaos -- --scenarios N --seed S`: federations of real processes on loopback, each with faults drawn from its seed, and
  * what must hold afterwards checked (docs/faults.md). `--from K` goes on with scenario K (from 0) of the series, `--kinds A,B`
  * takes only those of the series that are of these kinds of run, `--scenario SEED` runs a single one, `--jobs N` several at a time, `--limit` seconds for each, `--main PATH` another command line
- * than the one just built. Folders and results: .cache/chaos/S.
+ * than the one just built. Kinds with a client in Python need FEDLORA_PYTHON, and are skipped without it. Folders and results: .cache/chaos/S.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -11,8 +11,10 @@ import { duration } from '../src/report/format.ts';
 import { planOf } from './chaos/plan.ts';
 import { runScenario, type Result } from './chaos/scenario.ts';
 import { resultsOf, runSeries, seedsOf } from './chaos/series.ts';
-import { settings, type SettingName } from './chaos/settings.ts';
+import { hasPython, settings, type SettingName } from './chaos/settings.ts';
 import { markdown, rows, totals } from './chaos/table.ts';
+
+const NO_PYTHON = 'FEDLORA_PYTHON names no Python with what examples/python-client/requirements.txt asks for';
 
 const { values } = parseArgs({
   options: {
@@ -35,11 +37,13 @@ const number = (name: keyof typeof values): number => {
   if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} takes a whole number, not ${values[name]}`);
   return value;
 };
-const kinds = values.kinds.split(',') as SettingName[];
-for (const kind of kinds)
+const asked = values.kinds.split(',') as SettingName[];
+for (const kind of asked)
   if (!Object.hasOwn(settings, kind))
     throw new Error(`--kinds takes some of ${Object.keys(settings).join(', ')}, not ${kind}`);
-const ground = { main, limit: number('limit') };
+const python = process.env['FEDLORA_PYTHON'];
+const kinds = asked.filter((kind) => python !== undefined || !hasPython(kind));
+const ground = { main, limit: number('limit'), python };
 
 const line = ({ seed, setting, tls, faults, outcome, reason, seconds }: Result): string =>
   `${seed} ${setting}${tls ? ' over TLS' : ''}, ${faults.join(' + ')}: ${outcome}${reason === '' ? '' : ` (${reason.split('\n')[0]!.slice(0, 160)})`}, ${seconds.toFixed(0)} s`;
@@ -50,6 +54,8 @@ const complain = ({ seed, problems }: Result): void => {
 
 if (values.scenario !== undefined) {
   const seed = number('scenario');
+  if (python === undefined && hasPython(planOf(seed).runs[0]!.setting))
+    throw new Error(`a client in it is in Python: ${NO_PYTHON}`);
   const root = resolve('.cache/chaos/single');
   const result = await runScenario(planOf(seed), { ...ground, root });
   console.log(line(result));
@@ -63,6 +69,8 @@ const root = resolve('.cache/chaos', String(series));
 const [from, count, jobs] = [number('from'), number('scenarios'), Math.max(1, number('jobs'))];
 const began = performance.now();
 const chosen = seedsOf(series, { from, count, kinds }).length;
+const skipped = seedsOf(series, { from, count, kinds: asked }).length - chosen;
+if (skipped > 0) console.log(`${skipped} scenarios with a client in Python are skipped: ${NO_PYTHON}`);
 let done = 0;
 for await (const result of runSeries(series, { from, count, jobs, kinds }, { ...ground, root })) {
   done++;

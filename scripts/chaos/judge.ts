@@ -7,7 +7,7 @@ import { checkable, lastRelease, unprivate, type Release } from './private.ts';
 import { recomputed } from './recompute.ts';
 import { NO_ROOM } from './scene.ts';
 import type { Seen } from './seen.ts';
-import { isPoisoned, isPrivate, isSecure } from './settings.ts';
+import { hasPython, isPoisoned, isPrivate, isSecure } from './settings.ts';
 import { configOf, contents, undisturbed, type Ground } from './workspace.ts';
 
 /** What a run has left, beside its folders. */
@@ -62,8 +62,10 @@ export async function judged(
       }
     }
     const leftOut = evidence.places.flatMap((place) => evidence.rounds(place)).flatMap((round) => round.leftOut);
-    // Noise is drawn anew in every run, who comes late is another one each time, and no simulation has a bad client.
-    if (finished && leftOut.length === 0 && !noisy && setting !== 'late' && !isPoisoned(setting)) {
+    // Noise is drawn anew in every run, who comes late is another one each time, no simulation has a bad client, and another language
+    // rounds in another way.
+    const same = !noisy && setting !== 'late' && !isPoisoned(setting) && !hasPython(setting);
+    if (finished && leftOut.length === 0 && same) {
       const folders = clients.map((client) => ({ client, folder: join(folder, processOf(run, client)) }));
       problems.push(...differing(evidence, server, await undisturbed(ground, setting, clients), folders));
     }
@@ -91,7 +93,7 @@ export function complaints(folder: string, { runs }: Plan, full: Fault | undefin
     const known = full?.kind === 'full disk' && full.who === who;
     const bad = lines.filter(
       (line) =>
-        /^\s+at .+[:)]\d*|Unhandled|^server: |[A-Z]\w+Error:/.test(line) &&
+        /^\s+at .+[:)]\d*|Unhandled|^server: |^Traceback|[A-Z]\w+Error:/.test(line) &&
         !(known && /ENOSPC|disk|no space is left/.test(line)),
     );
     return bad.length === 0 ? [] : [`${who} said: ${bad[0]!.trim()}`];

@@ -1,5 +1,5 @@
 import { stream, type Random } from '../../src/tensor/random.ts';
-import { clientsOf, isPoisoned, isSecure, settings, type SettingName } from './settings.ts';
+import { clientsOf, hasPython, isPoisoned, isSecure, settings, type SettingName } from './settings.ts';
 
 /** What a request is for, as far as faults care. */
 export type RequestKind =
@@ -78,6 +78,8 @@ export const processOf = ({ name }: Pick<PlannedRun, 'name'>, client: string): s
   name === 'two' ? `two-${client}` : client;
 
 export const SERVER = 'server';
+/** The client in Python, where there is one. */
+export const PYTHON = 'cobalt';
 /** The client of the harness that has a valid key and nothing good in mind. */
 export const MALLORY = 'mallory';
 /** Share of a round's clients that vanish. */
@@ -101,13 +103,15 @@ export const seedOf = (series: number, k: number): number => series * 100_000 + 
 /** A scenario: each kind of fault comes in turn, with up to three others drawn beside it. One in six has two runs. */
 export function planOf(seed: number): Plan {
   const random = stream(seed, 'chaos');
-  const names = Object.keys(settings) as SettingName[];
+  const names = (Object.keys(settings) as SettingName[]).filter((name) => !hasPython(name));
+  const first = faultKinds[seed % faultKinds.length]!;
+  const kill = first === 'server killed' || first === 'client killed';
+  if (kill && stream(seed, 'chaos, python').integer(2) === 0) return planWithPython(seed, first);
   const setting = names[random.integer(names.length)]!;
   const clients = ['aurora', 'birch', 'cobalt', 'dune'].slice(
     0,
     clientsOf(setting) ?? (random.integer(4) === 0 ? 4 : 3),
   );
-  const first = faultKinds[seed % faultKinds.length]!;
   const others = random.shuffle(faultKinds.filter((kind) => kind !== first)).slice(0, random.integer(4));
   const kinds = [...new Set([first, ...others, ...(isPoisoned(setting) ? (['bad client'] as const) : [])])];
   const faults = kinds.flatMap((kind) => faultsOf(kind, clients, isSecure(setting), random));
@@ -123,6 +127,29 @@ export function planOf(seed: number): Plan {
         ]
       : [{ name: '', setting, clients }];
   return { seed, runs, faults, sockets, tls };
+}
+
+/** What happens beside a kill where a client is in Python: what is not done by modules of Node, and can come together. */
+const besidePython: readonly FaultKind[] = [
+  'server killed',
+  'client killed',
+  ...wireFaults,
+  'damaged on disk',
+  'strangers',
+  'bad client',
+  'clients vanish',
+];
+
+/** A scenario in which a client is the one in Python, which is killed at a random point, or its server is. */
+function planWithPython(seed: number, first: FaultKind): Plan {
+  const random = stream(seed, 'chaos, with python');
+  const clients = ['aurora', 'birch', PYTHON];
+  const others = random.shuffle(besidePython.filter((kind) => kind !== first)).slice(0, random.integer(3));
+  const faults = [first, ...others].flatMap((kind) =>
+    faultsOf(kind, kind === 'client killed' ? [PYTHON] : clients, false, random),
+  );
+  const [sockets, tls] = [random.integer(2) === 0, random.integer(3) === 0];
+  return { seed, runs: [{ name: '', setting: 'python', clients }], faults, sockets, tls };
 }
 
 const between = (random: Random, least: number, most: number): number => least + random.integer(most - least + 1);

@@ -18,19 +18,31 @@ export interface Running {
 }
 
 export interface Command {
-  /** The built command line. */
-  readonly main: string;
+  /** What is run, and what comes before its arguments. */
+  readonly program: readonly [string, ...string[]];
   readonly args: readonly string[];
-  /** Modules loaded before it. */
-  readonly imports: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   /** Where everything that it says is kept. */
   readonly log: string;
 }
 
-/** Starts a process of the command line. */
-export function run({ main, args, imports, env, log }: Command): Running {
-  const child = spawn(process.execPath, [...imports.flatMap((path) => ['--import', path]), main, ...args], {
+/** The built command line, with modules loaded before it. */
+export const commandLine = (main: string, imports: readonly string[]): Command['program'] => [
+  process.execPath,
+  ...imports.flatMap((path) => ['--import', path]),
+  main,
+];
+
+/** The client in Python. */
+export const pythonClient = (python: string): Command['program'] => [
+  python,
+  '-B',
+  resolve('examples/python-client/fedlora_client.py'),
+];
+
+/** Starts a process. */
+export function run({ program: [first, ...before], args, env, log }: Command): Running {
+  const child = spawn(first, [...before, ...args], {
     env: { ...process.env, NO_COLOR: '1', FEDLORA_DEBUG: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

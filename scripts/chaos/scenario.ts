@@ -79,7 +79,16 @@ export async function runScenario(plan: Plan, ground: Ground): Promise<Result> {
       if (last !== undefined) releases.push(last);
     }
   };
-  const scene = openScene({ plan, folder, main: ground.main, lease, disk, over: over.signal, gone });
+  const scene = openScene({
+    plan,
+    folder,
+    main: ground.main,
+    python: ground.python,
+    lease,
+    disk,
+    over: over.signal,
+    gone,
+  });
   const wires = await Promise.all(
     lefts.flatMap(({ run, seen }) =>
       run.clients.map(async (client) => {

@@ -1,11 +1,21 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { stream } from '../../src/tensor/random.ts';
 import { damageOne, type SmallDisk } from './disk.ts';
 import { certificateOf } from './encrypted.ts';
-import { processOf, SERVER, type Fault, type Moment, type Plan, type PlannedRun, type RequestKind } from './plan.ts';
-import { clockModule, diskModule, run, type Command, type Running } from './processes.ts';
+import {
+  processOf,
+  PYTHON,
+  SERVER,
+  type Fault,
+  type Moment,
+  type Plan,
+  type PlannedRun,
+  type RequestKind,
+} from './plan.ts';
+import { clockModule, commandLine, diskModule, pythonClient, run, type Command, type Running } from './processes.ts';
+import { hasPython } from './settings.ts';
 import { configOf, model } from './workspace.ts';
 
 /** How often a server that stopped with a reason is started again. */
@@ -46,12 +56,13 @@ export function openScene(parts: {
   readonly plan: Plan;
   readonly folder: string;
   readonly main: string;
+  readonly python: string | undefined;
   readonly lease: number;
   readonly disk: SmallDisk | undefined;
   readonly over: AbortSignal;
   readonly gone: () => void;
 }): Scene {
-  const { plan, folder, main, lease, disk, over, gone } = parts;
+  const { plan, folder, main, python, lease, disk, over, gone } = parts;
   const running = new Map<string, Running>();
   const down = new Map<string, number>();
   const damage = new Map<string, string[]>();
@@ -97,13 +108,17 @@ export function openScene(parts: {
     kill(who, fault.down);
   }
 
-  function started(who: string, args: readonly string[], env: Record<string, string>): Running {
+  function started(
+    who: string,
+    args: readonly string[],
+    env: Record<string, string>,
+    program?: Command['program'],
+  ): Running {
     const clock = plan.faults.find((fault) => fault.kind === 'clock jumps' && fault.who === who);
     const full = fill?.kind === 'full disk' && who === fill.who && disk === undefined && !roomy ? fill : undefined;
     const command: Command = {
-      main,
+      program: program ?? commandLine(main, [...(clock ? [clockModule] : []), ...(full ? [diskModule] : [])]),
       args,
-      imports: [...(clock ? [clockModule] : []), ...(full ? [diskModule] : [])],
       env: {
         ...env,
         ...(clock?.kind === 'clock jumps' && { CHAOS_CLOCK: JSON.stringify(clock.jumps) }),
@@ -203,9 +218,16 @@ export function openScene(parts: {
         }
         given.set(who, token);
         const env: Record<string, string> = token === '' ? {} : { FEDLORA_TOKEN: token };
-        const pin = plan.tls ? certificateOf(folder, plan)?.fingerprint : undefined;
-        const trust = pin === undefined ? [] : ['--fingerprint', pin];
-        const process = started(who, ['join', wire, ...known, ...trust, '--patience', '120'], env);
+        const certificate = plan.tls ? certificateOf(folder, plan) : undefined;
+        const trust = certificate === undefined ? [] : ['--fingerprint', certificate.fingerprint];
+        let process: Running;
+        if (hasPython(run.setting) && name === PYTHON) {
+          if (certificate !== undefined) {
+            env['REQUESTS_CA_BUNDLE'] = at('cert.pem');
+            writeFileSync(at('cert.pem'), certificate.cert);
+          }
+          process = started(who, [wire, ...known], env, pythonClient(python!));
+        } else process = started(who, ['join', wire, ...known, ...trust, '--patience', '120'], env);
         const exit = await process.ended;
         if (exit.code === 0 || over.aborted) return;
         if (exit.killed) {

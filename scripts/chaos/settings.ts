@@ -64,6 +64,13 @@ export const settings = {
   pulled: { methods: [{ use: 'ditto', local: { steps: 1 } }] },
   dual: { methods: [{ use: 'feddpa' }] },
   core: { methods: [{ use: 'fed-sb' }], rank: 2, rounds: 3 },
+  python: {
+    methods: [
+      { use: 'fedit', local: { steps: 1 } },
+      { use: 'fedlora-optimizer', rounds: 1, global: { rounds: 1, rows: 2 }, local: { steps: 1 } },
+    ],
+    python: true,
+  },
 } as const satisfies Record<string, Setting>;
 
 interface Setting {
@@ -76,6 +83,8 @@ interface Setting {
   readonly rank?: number;
   /** Whether the bad client sends updates of the right form too, which count: a rule has to bear them. */
   readonly poisoned?: true;
+  /** Whether one of its clients is the one in Python. */
+  readonly python?: true;
   /** So many, where it cannot be fewer. */
   readonly clients?: number;
 }
@@ -89,6 +98,7 @@ export const isPrivate = (name: SettingName): boolean =>
   (settingOf(name).guards ?? []).some((guard) => 'use' in guard && guard.use === 'privacy');
 export const isSecure = (name: SettingName): boolean => settingOf(name).combine === 'secure';
 export const isPoisoned = (name: SettingName): boolean => settingOf(name).poisoned === true;
+export const hasPython = (name: SettingName): boolean => settingOf(name).python === true;
 export const ruleOf = (name: SettingName): RobustRule | undefined => {
   const { combine } = settingOf(name);
   return typeof combine === 'object' ? combine.robust : undefined;

@@ -14,6 +14,8 @@ export interface Ground {
   readonly main: string;
   /** Seconds that a scenario may take. */
   readonly limit: number;
+  /** A Python with what the client in Python needs. */
+  readonly python?: string | undefined;
 }
 
 export const model = resolve('assets/model');
