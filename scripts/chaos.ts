@@ -1,14 +1,14 @@
 /**
  * `npm run chaos -- --scenarios N --seed S`: federations of real processes on loopback, each with faults drawn from its seed, and
  * what must hold afterwards checked (docs/faults.md). `--from K` goes on with scenario K (from 0) of the series, `--kinds A,B`
- * takes only those of the series that are of these kinds of run, `--scenario SEED` runs a single one, `--jobs N` several at a time, `--limit` seconds for each, `--main PATH` another command line
+ * takes only those of the series that are of these kinds of run, `--faults "A,B"` those whose first fault is of these kinds, `--scenario SEED` runs a single one, `--jobs N` several at a time, `--limit` seconds for each, `--main PATH` another command line
  * than the one just built. Kinds with a client in Python need FEDLORA_PYTHON, and are skipped without it. Folders and results: .cache/chaos/S.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { duration } from '../src/report/format.ts';
-import { planOf } from './chaos/plan.ts';
+import { faultKinds, planOf, type FaultKind } from './chaos/plan.ts';
 import { runScenario, type Result } from './chaos/scenario.ts';
 import { resultsOf, runSeries, seedsOf } from './chaos/series.ts';
 import { hasPython, settings, type SettingName } from './chaos/settings.ts';
@@ -22,6 +22,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     from: { type: 'string', default: '0' },
     kinds: { type: 'string', default: Object.keys(settings).join() },
+    faults: { type: 'string', default: faultKinds.join() },
     scenario: { type: 'string' },
     jobs: { type: 'string', default: '2' },
     limit: { type: 'string', default: '300' },
@@ -41,6 +42,9 @@ const asked = values.kinds.split(',') as SettingName[];
 for (const kind of asked)
   if (!Object.hasOwn(settings, kind))
     throw new Error(`--kinds takes some of ${Object.keys(settings).join(', ')}, not ${kind}`);
+const faults = values.faults.split(',') as FaultKind[];
+for (const fault of faults)
+  if (!faultKinds.includes(fault)) throw new Error(`--faults takes some of ${faultKinds.join(', ')}, not ${fault}`);
 const python = process.env['FEDLORA_PYTHON'];
 const kinds = asked.filter((kind) => python !== undefined || !hasPython(kind));
 const ground = { main, limit: number('limit'), python };
@@ -68,11 +72,11 @@ const series = number('seed');
 const root = resolve('.cache/chaos', String(series));
 const [from, count, jobs] = [number('from'), number('scenarios'), Math.max(1, number('jobs'))];
 const began = performance.now();
-const chosen = seedsOf(series, { from, count, kinds }).length;
-const skipped = seedsOf(series, { from, count, kinds: asked }).length - chosen;
+const chosen = seedsOf(series, { from, count, kinds, faults }).length;
+const skipped = seedsOf(series, { from, count, kinds: asked, faults }).length - chosen;
 if (skipped > 0) console.log(`${skipped} scenarios with a client in Python are skipped: ${NO_PYTHON}`);
 let done = 0;
-for await (const result of runSeries(series, { from, count, jobs, kinds }, { ...ground, root })) {
+for await (const result of runSeries(series, { from, count, jobs, kinds, faults }, { ...ground, root })) {
   done++;
   const left = ((performance.now() - began) / 1000 / done) * (chosen - done);
   console.log(`${done}/${chosen} · ${duration(left)} left · ${line(result)}`);

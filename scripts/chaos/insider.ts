@@ -45,6 +45,7 @@ export async function badClient(parts: {
   const identity = Buffer.from(keyPair('ed25519', new Uint8Array(randomBytes(32))).publicKey).toString('base64url');
   let secure = false;
   const problems: string[] = [];
+  const poisoned: string[] = [];
   let tried = 0;
   const send = async (one: Omit<Attempt, 'key'>, own = key): Promise<{ status: number; body: Buffer } | undefined> => {
     const to = url();
@@ -72,7 +73,11 @@ export async function badClient(parts: {
   while (!signal.aborted) {
     const answer = await send({ what: '', method: 'GET', path: '/v1/next?wait=5' });
     const next = answer?.status === 200 ? (JSON.parse(answer.body.toString('utf8')) as Next) : undefined;
-    if (next?.kind === 'over' && next.how === 'finished') break;
+    if (next?.kind === 'over' && next.how === 'finished') {
+      // The server waits for who has not heard what became of what counts.
+      for (const id of poisoned) await send({ what: '', method: 'GET', path: `/v1/tasks/${id}/outcome` });
+      break;
+    }
     if (next?.kind !== 'task') {
       await setTimeout(200, undefined, { signal }).catch(() => undefined);
       continue;
@@ -130,7 +135,9 @@ export async function badClient(parts: {
     seen.payloads.set(message.digest!, bytes);
     seen.sent.set(task.id, [...(seen.sent.get(task.id) ?? []), { client: MALLORY, message }]);
     const answer = await send(one);
-    if (answer?.status === 200) seen.acknowledged.push({ client: MALLORY, task: task.id, message });
+    if (answer?.status !== 200) return;
+    seen.acknowledged.push({ client: MALLORY, task: task.id, message });
+    poisoned.push(task.id);
   }
 
   async function badUpdates(task: TrainMessage): Promise<Omit<Attempt, 'key'>[]> {

@@ -7,7 +7,7 @@ import { checkable, lastRelease, unprivate, type Release } from './private.ts';
 import { recomputed } from './recompute.ts';
 import { NO_ROOM } from './scene.ts';
 import type { Seen } from './seen.ts';
-import { hasPython, isPoisoned, isPrivate, isSecure } from './settings.ts';
+import { hasPython, isPoisoned, isPrivate, isSecure, remembers } from './settings.ts';
 import { configOf, contents, undisturbed, type Ground } from './workspace.ts';
 
 /** What a run has left, beside its folders. */
@@ -25,14 +25,17 @@ const deafening: readonly FaultKind[] = [
   'damaged on disk',
   'full disk',
   'clients vanish',
+  'files lost',
+  'backup restored',
 ];
 
-/** What does not hold of what a run has left behind. */
+/** What does not hold of what a run has left behind. @param restored whether a backup took its place meanwhile */
 export async function judged(
   folder: string,
   plan: Plan,
   ground: Ground,
   { run, seen, releases }: Left,
+  restored = false,
 ): Promise<{ readonly problems: string[]; readonly leftOut: number; readonly noised: number }> {
   const { setting, clients } = run;
   const has = (...kinds: readonly FaultKind[]): boolean => plan.faults.some(({ kind }) => kinds.includes(kind));
@@ -64,14 +67,19 @@ export async function judged(
     const leftOut = evidence.places.flatMap((place) => evidence.rounds(place)).flatMap((round) => round.leftOut);
     // Noise is drawn anew in every run, who comes late is another one each time, no simulation has a bad client, and another language
     // rounds in another way.
-    const same = !noisy && setting !== 'late' && !isPoisoned(setting) && !hasPython(setting);
+    const same =
+      !noisy && setting !== 'late' && !isPoisoned(setting) && !hasPython(setting) && !(restored && remembers(setting));
     if (finished && leftOut.length === 0 && same) {
-      const folders = clients.map((client) => ({ client, folder: join(folder, processOf(run, client)) }));
+      // What a client had made of its own adapter before a backup was put back, it keeps.
+      const folders = (restored ? [] : clients).map((client) => ({
+        client,
+        folder: join(folder, processOf(run, client)),
+      }));
       problems.push(...differing(evidence, server, await undisturbed(ground, setting, clients), folders));
     }
     const payloads = contents(join(server, 'server', 'payloads')).size;
     // A server that is killed once everything is done does not begin again.
-    if (finished && payloads > 0 && !has('server killed', 'damaged on disk'))
+    if (finished && payloads > 0 && !has('server killed', 'damaged on disk', 'files lost', 'backup restored'))
       problems.push(`${payloads} payload(s) are left that no run needs`);
     return { problems, leftOut: leftOut.length, noised: checkable(evidence, seen, sums) };
   } finally {

@@ -1,4 +1,5 @@
 import { stream, type Random } from '../../src/tensor/random.ts';
+import { lossesHow, lossesOf, type Loss } from './loss.ts';
 import { clientsOf, hasPython, isPoisoned, isSecure, settings, type SettingName } from './settings.ts';
 
 /** What a request is for, as far as faults care. */
@@ -48,6 +49,17 @@ export type Fault =
       readonly bytes: number;
       readonly injected: boolean;
     }
+  | { readonly kind: 'files lost'; readonly at: Moment; readonly down: number; readonly loss: Loss }
+  | {
+      readonly kind: 'backup restored';
+      /** When it is made. */
+      readonly made: Moment;
+      /** After so many more requests the server is killed, and it is put back. */
+      readonly later: number;
+      readonly down: number;
+      /** Some operators put only one file back at first. */
+      readonly only?: 'journal' | 'record';
+    }
   | { readonly kind: 'strangers' }
   | { readonly kind: 'bad client' }
   | { readonly kind: 'clients vanish'; readonly share: number };
@@ -95,7 +107,16 @@ export const faultKinds: readonly FaultKind[] = [
   'strangers',
   'bad client',
   'clients vanish',
+  'files lost',
+  'backup restored',
 ];
+
+/** Kinds that come alone or first, since what they undo is not undone in others' eyes: who was refused, and what was full. */
+const undoing: readonly FaultKind[] = ['files lost', 'backup restored'];
+const unlike: Readonly<Record<string, readonly FaultKind[]>> = {
+  'files lost': ['full disk'],
+  'backup restored': ['full disk', 'strangers', 'bad client'],
+};
 
 /** The seed of the k-th scenario (from 0) of a series. */
 export const seedOf = (series: number, k: number): number => series * 100_000 + k;
@@ -107,12 +128,16 @@ export function planOf(seed: number): Plan {
   const first = faultKinds[seed % faultKinds.length]!;
   const kill = first === 'server killed' || first === 'client killed';
   if (kill && stream(seed, 'chaos, python').integer(2) === 0) return planWithPython(seed, first);
-  const setting = names[random.integer(names.length)]!;
+  const fitting = names.filter((name) => first !== 'backup restored' || !isPoisoned(name));
+  const setting = fitting[random.integer(fitting.length)]!;
   const clients = ['aurora', 'birch', 'cobalt', 'dune'].slice(
     0,
     clientsOf(setting) ?? (random.integer(4) === 0 ? 4 : 3),
   );
-  const others = random.shuffle(faultKinds.filter((kind) => kind !== first)).slice(0, random.integer(4));
+  const beside = faultKinds.filter(
+    (kind) => kind !== first && !undoing.includes(kind) && !unlike[first]?.includes(kind),
+  );
+  const others = random.shuffle(beside).slice(0, random.integer(4));
   const kinds = [...new Set([first, ...others, ...(isPoisoned(setting) ? (['bad client'] as const) : [])])];
   const faults = kinds.flatMap((kind) => faultsOf(kind, clients, isSecure(setting), random));
   const more = stream(seed, 'chaos, more');
@@ -120,7 +145,7 @@ export function planOf(seed: number): Plan {
   const tls = stream(seed, 'chaos, tls').integer(3) === 0;
   const small = names.filter((name) => clientsOf(name) === undefined);
   const runs: readonly PlannedRun[] =
-    more.integer(6) === 0
+    more.integer(6) === 0 && !undoing.includes(first)
       ? [
           { name: 'one', setting, clients },
           { name: 'two', setting: oneOf(more, small), clients: clients.slice(0, 2) },
@@ -172,6 +197,32 @@ function faultsOf(kind: FaultKind, clients: readonly string[], secure: boolean, 
     case 'damaged on disk': {
       const who = random.uniform() < 0.7 ? SERVER : oneOf(random, clients);
       return [{ kind, who, at: moment(who === SERVER ? clients : [who], who), down: between(random, 0, 300) }];
+    }
+    case 'files lost':
+      return [
+        {
+          kind,
+          at: moment(clients),
+          down: between(random, 0, 300),
+          loss: {
+            what: oneOf(random, ['journal', 'journal', 'journal', 'record', 'record', 'record', ...lossesOf]),
+            how: oneOf(random, lossesHow),
+            settled: random.integer(2) === 0,
+            seed: random.integer(2 ** 31),
+          },
+        },
+      ];
+    case 'backup restored': {
+      const only = oneOf(random, [undefined, undefined, 'journal', 'record'] as const);
+      return [
+        {
+          kind,
+          made: moment(clients),
+          later: between(random, 1, 40),
+          down: between(random, 0, 1500),
+          ...(only !== undefined && { only }),
+        },
+      ];
     }
     case 'clock jumps':
       return [

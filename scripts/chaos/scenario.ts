@@ -47,6 +47,10 @@ export interface Result {
     readonly noised: number;
     /** Whether a disk was really full, 0 or 1. */
     readonly full: number;
+    /** Losses of a server's files; refusals to go on from less, or from a copy; backups restored. */
+    readonly lost: number;
+    readonly refused: number;
+    readonly restored: number;
   };
   readonly seconds: number;
 }
@@ -75,7 +79,8 @@ export async function runScenario(plan: Plan, ground: Ground): Promise<Result> {
   const over = new AbortController();
   const gone = (): void => {
     for (const { run, releases } of lefts) {
-      const last = isPrivate(run.setting) ? lastRelease(join(folder, 'server', run.name)) : undefined;
+      const last =
+        isPrivate(run.setting) && !has('files lost') ? lastRelease(join(folder, 'server', run.name)) : undefined;
       if (last !== undefined) releases.push(last);
     }
   };
@@ -88,6 +93,7 @@ export async function runScenario(plan: Plan, ground: Ground): Promise<Result> {
     disk,
     over: over.signal,
     gone,
+    seen: lefts[0]!.seen,
   });
   const wires = await Promise.all(
     lefts.flatMap(({ run, seen }) =>
@@ -119,7 +125,7 @@ export async function runScenario(plan: Plan, ground: Ground): Promise<Result> {
     for (const { wire } of wires) await wire.close();
     problems.push(...scene.problems, ...complaints(folder, plan, full));
     const ends = [];
-    for (const left of lefts) ends.push(await judged(folder, plan, ground, left));
+    for (const left of lefts) ends.push(await judged(folder, plan, ground, left, scene.meddled.restored > 0));
     for (const [i, end] of ends.entries())
       problems.push(...end.problems.map((one) => (runs.length > 1 ? `${runs[i]!.name}: ${one}` : one)));
     const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
@@ -139,6 +145,7 @@ export async function runScenario(plan: Plan, ground: Ground): Promise<Result> {
         overSockets: sum(lefts.map(({ seen }) => seen.overSockets)),
         noised: sum(ends.map(({ noised }) => noised)),
         full: ranOut(folder, full) ? 1 : 0,
+        ...scene.meddled,
       },
       seconds: (performance.now() - began) / 1000,
     };

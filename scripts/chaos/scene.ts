@@ -14,6 +14,8 @@ import {
   type PlannedRun,
   type RequestKind,
 } from './plan.ts';
+import type { Seen } from './seen.ts';
+import { openOperator, type Operator } from './operator.ts';
 import { clockModule, commandLine, diskModule, pythonClient, run, type Command, type Running } from './processes.ts';
 import { hasPython } from './settings.ts';
 import { configOf, model } from './workspace.ts';
@@ -36,6 +38,7 @@ export interface Scene {
   readonly token: (run: PlannedRun, client: string) => string | undefined;
   readonly problems: string[];
   readonly kills: () => number;
+  readonly meddled: Operator['counts'];
   readonly passing: (kind: RequestKind, client: string, when: Moment['when'], answer?: Buffer) => void;
   /** Runs the server to its end, whatever befalls it. */
   server(): Promise<Ending>;
@@ -61,8 +64,10 @@ export function openScene(parts: {
   readonly disk: SmallDisk | undefined;
   readonly over: AbortSignal;
   readonly gone: () => void;
+  /** Of the first run. */
+  readonly seen: Seen;
 }): Scene {
-  const { plan, folder, main, python, lease, disk, over, gone } = parts;
+  const { plan, folder, main, python, lease, disk, over, gone, seen } = parts;
   const running = new Map<string, Running>();
   const down = new Map<string, number>();
   const damage = new Map<string, string[]>();
@@ -82,6 +87,16 @@ export function openScene(parts: {
   const at = (...names: string[]): string => join(folder, ...names);
 
   const data = ({ name }: PlannedRun): string => at('server', name);
+  const operator = openOperator({
+    plan,
+    data: data(plan.runs[0]!),
+    aside: at('aside'),
+    url: () => url,
+    seen,
+    problems,
+  });
+  const backup = plan.faults.find((fault) => fault.kind === 'backup restored');
+  let [backups, restoring, losing] = [0, false, false];
 
   function tokenOf(run: PlannedRun, client: string): string | undefined {
     const path = join(data(run), 'server', 'tokens', `${client}.token`);
@@ -97,7 +112,8 @@ export function openScene(parts: {
   }
 
   function strike(fault: Extract<Fault, { at: Moment }>): void {
-    const who = fault.kind === 'server killed' ? SERVER : fault.who;
+    const who = 'who' in fault ? fault.who : SERVER;
+    if (fault.kind === 'files lost') losing = true;
     if (fault.kind === 'damaged on disk')
       damage.set(
         who,
@@ -145,6 +161,7 @@ export function openScene(parts: {
     const folders = damage.get(who);
     damage.delete(who);
     if (folders !== undefined) damageOne(folders, random);
+    if (who === SERVER && (losing || restoring)) await operator.meddle();
     await pause(down.get(who) ?? 0);
   }
 
@@ -154,6 +171,7 @@ export function openScene(parts: {
       const found = /^(?:\w+: )?serving on (\S+?)(?:\/runs\/\w+)?$/m.exec(process.said())?.[1];
       if (found !== undefined) {
         url = found;
+        operator.served();
         return;
       }
       if (await Promise.race([gone, setTimeout(20).then(() => false)])) return;
@@ -165,7 +183,17 @@ export function openScene(parts: {
     token: tokenOf,
     problems,
     kills: () => kills,
+    meddled: operator.counts,
     passing(kind, client, when, answer) {
+      if (backup?.kind === 'backup restored') {
+        const { made, down: milliseconds } = backup;
+        if (made.on === kind && made.when === when && ++backups === made.nth)
+          void pause(made.later).then(() => operator.make());
+        else if (when === 'after' && operator.passed()) {
+          restoring = true;
+          kill(SERVER, milliseconds);
+        }
+      }
       for (const moment of moments) {
         const { on, of, nth, when: planned, later } = moment.fault.at;
         if (on !== kind || planned !== when || (of !== undefined && of !== client)) continue;
@@ -198,6 +226,7 @@ export function openScene(parts: {
         if (exit.code === 0) return (ended = { how: 'finished', reason: '' });
         const reason = /^(?:error|stopped): ([^]*)/m.exec(exit.said)?.[1]?.split('\nWhere it happened')[0]?.trim();
         if (reason === undefined) problems.push(`the server ended with ${exit.code} and no reason`);
+        if (reason !== undefined && operator.mended(reason)) continue;
         if (!roomy && fill?.kind === 'full disk' && fill.who === SERVER) makeRoom();
         else if (reason === undefined || ++resumes > RESUMES)
           return (ended = { how: 'stopped', reason: reason ?? 'no reason' });
@@ -207,6 +236,7 @@ export function openScene(parts: {
       const who = processOf(run, name);
       const finished = (): boolean => existsSync(join(data(run), 'summary.json'));
       const going = (): boolean => ended === undefined && !over.aborted;
+      let tries = 0;
       const known = ['--data', at(`${who}.jsonl`), '--model', model, '--threads', '1', '--out', at(who)];
       while (going()) {
         // Whoever was given a token has it still when the server's file is gone.
@@ -243,6 +273,8 @@ export function openScene(parts: {
           makeRoom();
           continue;
         }
+        // It had joined after the backup: its token is as good as new.
+        if (/this key is not known here/.test(exit.said) && operator.counts.restored > 0 && tries++ < 3) continue;
         // One of two runs is served no longer once it is finished and the server was started again.
         if (plan.runs.length > 1 && finished()) return;
         problems.push(`client ${who} ended with ${exit.code}: ${exit.said.trim().split('\n').slice(-2).join(' ')}`);

@@ -1,6 +1,6 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { planOf, seedOf } from './plan.ts';
+import { faultKinds, planOf, seedOf, type FaultKind } from './plan.ts';
 import { runScenario, type Result } from './scenario.ts';
 import type { SettingName } from './settings.ts';
 import type { Ground } from './workspace.ts';
@@ -24,13 +24,16 @@ interface Chosen {
   readonly count: number;
   /** Kinds of run that are taken, of the first one of a scenario; the others are passed over. */
   readonly kinds: readonly SettingName[];
+  /** Kinds of fault that come first in a scenario that is taken. Default: all. */
+  readonly faults?: readonly FaultKind[];
 }
 
 /** Which scenarios `from` up to `count` of a series are of these kinds. */
-export const seedsOf = (series: number, { from, count, kinds }: Chosen): number[] =>
-  Array.from({ length: Math.max(0, count - from) }, (_, k) => seedOf(series, from + k)).filter((seed) =>
-    kinds.includes(planOf(seed).runs[0]!.setting),
-  );
+export const seedsOf = (series: number, { from, count, kinds, faults = faultKinds }: Chosen): number[] =>
+  Array.from({ length: Math.max(0, count - from) }, (_, k) => seedOf(series, from + k)).filter((seed) => {
+    const plan = planOf(seed);
+    return kinds.includes(plan.runs[0]!.setting) && faults.includes(plan.faults[0]!.kind);
+  });
 
 /** Runs these scenarios, so many at a time, yielding each as it ends; results are kept in the series' folder. */
 export async function* runSeries(

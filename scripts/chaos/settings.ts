@@ -6,19 +6,21 @@ const clip = { use: 'clip', norm: 0.02 };
 export const settings = {
   fedit: { methods: [{ use: 'fedit', local: { steps: 1 } }] },
   clipped: { methods: [{ use: 'fedit' }], guards: [clip], rounds: 3 },
-  kept: { methods: [{ use: 'fedit', optimizerState: 'keep' }] },
-  scaffold: { methods: [{ use: 'scaffold' }] },
+  kept: { methods: [{ use: 'fedit', optimizerState: 'keep' }], remembers: true },
+  scaffold: { methods: [{ use: 'scaffold' }], remembers: true },
   stacked: { methods: [{ use: 'flora' }] },
   optimizer: {
     methods: [
       { use: 'fedlora-optimizer', global: { rounds: 1, rows: 2 }, local: { steps: 1 }, optimizerState: 'keep' },
     ],
+    remembers: true,
   },
   int8: { methods: [{ use: 'fedit' }], guards: [{ use: 'int8' }] },
   sparse: {
     methods: [{ use: 'fedit', local: { steps: 1 } }],
     guards: [{ use: 'top-k', share: 0.25 }, clip],
     rounds: 3,
+    remembers: true,
   },
   late: {
     methods: [{ use: 'fedit', local: { steps: 1 } }],
@@ -54,15 +56,16 @@ export const settings = {
   trimmed: {
     methods: [{ use: 'scaffold' }],
     combine: { robust: { rule: 'trimmed-mean', share: 0.34 } },
+    remembers: true,
     clients: 4,
     poisoned: true,
   },
   residual: { methods: [{ use: 'fedex-lora' }], rounds: 3 },
   ranked: { methods: [{ use: 'flora', ranks: { aurora: 1 } }], rank: 2, rounds: 3 },
   padded: { methods: [{ use: 'hetlora', ranks: { aurora: 1 } }], rank: 2, rounds: 3 },
-  mixed: { methods: [{ use: 'fedalt', optimizerState: 'keep' }], rounds: 3 },
-  pulled: { methods: [{ use: 'ditto', local: { steps: 1 } }] },
-  dual: { methods: [{ use: 'feddpa' }] },
+  mixed: { methods: [{ use: 'fedalt', optimizerState: 'keep' }], rounds: 3, remembers: true },
+  pulled: { methods: [{ use: 'ditto', local: { steps: 1 } }], remembers: true },
+  dual: { methods: [{ use: 'feddpa' }], remembers: true },
   core: { methods: [{ use: 'fed-sb' }], rank: 2, rounds: 3 },
   python: {
     methods: [
@@ -83,6 +86,8 @@ interface Setting {
   readonly rank?: number;
   /** Whether the bad client sends updates of the right form too, which count: a rule has to bear them. */
   readonly poisoned?: true;
+  /** Whether clients keep something of a round that the next one's updates depend on. */
+  readonly remembers?: true;
   /** Whether one of its clients is the one in Python. */
   readonly python?: true;
   /** So many, where it cannot be fewer. */
@@ -98,6 +103,7 @@ export const isPrivate = (name: SettingName): boolean =>
   (settingOf(name).guards ?? []).some((guard) => 'use' in guard && guard.use === 'privacy');
 export const isSecure = (name: SettingName): boolean => settingOf(name).combine === 'secure';
 export const isPoisoned = (name: SettingName): boolean => settingOf(name).poisoned === true;
+export const remembers = (name: SettingName): boolean => settingOf(name).remembers === true;
 export const hasPython = (name: SettingName): boolean => settingOf(name).python === true;
 export const ruleOf = (name: SettingName): RobustRule | undefined => {
   const { combine } = settingOf(name);

@@ -48,6 +48,9 @@ export const totals = (results: readonly Result[]): Result['counts'] & { readonl
     overSockets: sum(({ counts }) => counts.overSockets),
     noised: sum(({ counts }) => counts.noised),
     full: sum(({ counts }) => counts.full),
+    lost: sum(({ counts }) => counts.lost),
+    refused: sum(({ counts }) => counts.refused),
+    restored: sum(({ counts }) => counts.restored),
     seconds: sum(({ seconds }) => seconds),
   };
 };
