@@ -1,11 +1,12 @@
 import { expect } from 'vitest';
 import { gradients } from '../src/graph/autodiff.ts';
 import { Graph } from '../src/graph/graph.ts';
-import { mul, sumAll } from '../src/graph/ops/basic.ts';
+import { mul } from '../src/graph/ops/basic.ts';
 import { encodeModel } from '../src/graph/proto.ts';
 import type { Dim, Value } from '../src/graph/value.ts';
 import { openSession } from '../src/runtime/node/session.ts';
 import type { Feed, Feeds } from '../src/runtime/session.ts';
+import { sumAll } from './support/sum-all.ts';
 
 /** A fixed stream of numbers in [-1, 1). */
 export function numbers(count: number, seed: number): Float32Array {

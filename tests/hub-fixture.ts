@@ -1,5 +1,5 @@
-import { encodeSafetensors } from '../src/formats/safetensors.ts';
 import type { HubRepo } from './hub-server.ts';
+import { encodeSafetensors } from './support/safetensors.ts';
 
 /** Two commits. */
 export const [first, second] = ['a'.repeat(40), 'b'.repeat(40)];

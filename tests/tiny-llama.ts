@@ -2,12 +2,12 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FloatDtype } from '../src/formats/dtype.ts';
-import { encodeSafetensors } from '../src/formats/safetensors.ts';
 import { keyOfA, keyOfB, type LoraLayout } from '../src/lora/adapter.ts';
 import { parseConfig, type LlamaConfig } from '../src/models/config.ts';
 import { weightShapes } from '../src/models/weights.ts';
 import type { Tensor, Tensors } from '../src/tensor/tensor.ts';
 import { numbers } from './finite-differences.ts';
+import { encodeSafetensors } from './support/safetensors.ts';
 
 /** A Llama of a few thousand random weights, with everything unusual about it that the family allows. */
 export const tinyJson = {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { dot, norm, sameBits } from '../../src/tensor/tensors.ts';
+import { dot } from '../../tests/support/dot.ts';
+import { norm, sameBits } from '../../src/tensor/tensors.ts';
 import type { Tensors } from '../../src/tensor/tensor.ts';
 import { armsOf, curveAttack, rules, type Outcome } from './arms.ts';
 import { attackNames, attacks } from './attack.ts';

@@ -1,9 +1,10 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { encodeSafetensors } from '../../tests/support/safetensors.ts';
 import { UserError } from '../errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { dtypeBytes, toFloat32, type Dtype } from './dtype.ts';
-import { decodeSafetensors, encodeHeader, encodeSafetensors, headerLength, parseHeader } from './safetensors.ts';
+import { decodeSafetensors, encodeHeader, headerLength, parseHeader } from './safetensors.ts';
 
 /** A file with this header text and so many bytes of data. */
 function fileOf(header: string | Uint8Array, dataBytes: number, claimed?: number): Uint8Array {

@@ -200,15 +200,6 @@ export function* safetensorsChunks(
   for (const [, { data }] of sorted) yield fromFloat32(data, dtype);
 }
 
-/** A whole file in memory, byte for byte as the reference implementation writes these tensors in one type. */
-export function encodeSafetensors(
-  tensors: Tensors,
-  dtype: FloatDtype = 'F32',
-  metadata?: Readonly<Record<string, string>>,
-): Uint8Array {
-  return joined([...safetensorsChunks(tensors, dtype, metadata)]);
-}
-
 /** The chunks of a file as one. */
 export function joined(chunks: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));

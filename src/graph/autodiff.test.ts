@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
+import { sumAll } from '../../tests/support/sum-all.ts';
 import { gradients } from './autodiff.ts';
 import { Graph } from './graph.ts';
-import { mul, sumAll } from './ops/basic.ts';
+import { mul } from './ops/basic.ts';
 import { linear } from './ops/linear.ts';
 
 const nodeCount = (g: Graph): number => g.finish(() => ({ location: '', offset: 0, length: 0 })).nodes.length;

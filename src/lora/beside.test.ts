@@ -1,10 +1,11 @@
 import { expect, it } from 'vitest';
+import { dot } from '../../tests/support/dot.ts';
 import { distance, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
 import type { Tensors } from '../tensor/tensor.ts';
-import { dot, subtract, tensor } from '../tensor/tensors.ts';
+import { subtract, tensor } from '../tensor/tensors.ts';
 import { beside } from './beside.ts';
 import { factors, onlyA, onlyB } from './factors.ts';
-import { deltaOf } from './merge.ts';
+import { deltaOf } from '../../tests/support/delta.ts';
 import { stackAdapter } from './mix.ts';
 
 const layout = toyLayout({ modules: 2 });

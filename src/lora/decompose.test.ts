@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { anyMatrix } from '../../tests/arbitrary.ts';
+import { normalisePullback } from '../../tests/support/normalise-pullback.ts';
 import { distance, matrix, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
 import { requireSameShapes, sameBits, scale } from '../tensor/tensors.ts';
 import { weightedMean } from '../tensor/weighted.ts';
@@ -15,7 +16,7 @@ import {
   recompose,
   recomposeAdapter,
 } from './decompose.ts';
-import { normalise, normalisePullback } from './normalise.ts';
+import { normalise } from './normalise.ts';
 
 const overs = [0, 1] as const;
 

@@ -14,6 +14,7 @@ import {
   train,
 } from '../../tests/decomposed.ts';
 import { golden } from '../../tests/shared.ts';
+import { normalisePullback } from '../../tests/support/normalise-pullback.ts';
 import { matrix } from '../../tests/toy-adapter.ts';
 import { adam, adamw } from '../optim/adamw.ts';
 import { addPenalty } from '../optim/penalty.ts';
@@ -21,7 +22,7 @@ import { AXES, normAxis, type NormAxis } from './axis.ts';
 import { decompose, recompose } from './decompose.ts';
 import { directionOfA, directionOfB } from './direction.ts';
 import { magnitudeOfA, magnitudeOfB } from './magnitude.ts';
-import { normalise, normalisePullback } from './normalise.ts';
+import { normalise } from './normalise.ts';
 
 const { cases } = golden<{ cases: Case[] }>('decomposed.json');
 

@@ -4,7 +4,6 @@ import { patternFor } from './patterns.ts';
 
 /** The projections of a Llama block that can be adapted, in the order in which a layer has them. */
 export const TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
-export type Target = (typeof TARGETS)[number];
 
 /** A linear layer of the base model: its Hugging Face path and its sizes (the weight is [outFeatures, inFeatures]). */
 export interface Projection {

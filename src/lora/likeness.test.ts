@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { deltaOf } from '../../tests/support/delta.ts';
 import { distance, randomFactors, toyLayout } from '../../tests/toy-adapter.ts';
 import { tensor } from '../tensor/tensors.ts';
-import { deltaOf } from './merge.ts';
 import { stack, stackAdapter } from './mix.ts';
 import type { AdapterMix } from './adapter.ts';
 import { hasLikeness, isByPrompt, shareOf, weighedFor } from './likeness.ts';

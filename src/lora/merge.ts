@@ -1,5 +1,5 @@
 import type { Tensor } from '../tensor/tensor.ts';
-import { getTensor, zeros } from '../tensor/tensors.ts';
+import { getTensor } from '../tensor/tensors.ts';
 import { type Adapter, keyOfA, keyOfB, type LoraModule } from './adapter.ts';
 
 /** W0 + scale·B·A for one module: `weight` is W0 [out, in] as Hugging Face stores it. Summed in float64, rounded once. */
@@ -24,12 +24,6 @@ export function mergeModule(adapter: Adapter, module: string, weight: Tensor): T
 
 function addRow(row: Float64Array, a: Float32Array, from: number, factor: number): void {
   for (let i = 0; i < row.length; i++) row[i] = row[i]! + factor * a[from + i]!;
-}
-
-/** ΔW = scale·B·A of one module, [out, in]. */
-export function deltaOf(adapter: Adapter, module: string): Tensor {
-  const { inFeatures, outFeatures } = moduleOf(adapter, module);
-  return mergeModule(adapter, module, zeros([outFeatures, inFeatures]));
 }
 
 function moduleOf({ layout }: Adapter, name: string): LoraModule {

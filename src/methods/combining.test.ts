@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { apart, combined, equal, factorsOf, frobenius, layout, mixed } from '../../tests/support/combined.ts';
+import { deltaOf } from '../../tests/support/delta.ts';
 import { pair, productOf } from '../../tests/support/rounds.ts';
 import { distance, matrix, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
 import { keyOfA, keyOfB } from '../lora/adapter.ts';
-import { deltaOf } from '../lora/merge.ts';
 import { stackAdapter } from '../lora/mix.ts';
 import { factorsAtRank, layoutAtRank } from '../lora/ranks.ts';
 import type { Tensors } from '../tensor/tensor.ts';

@@ -1,11 +1,12 @@
 import { expect, it } from 'vitest';
 import { golden } from '../../tests/shared.ts';
+import { dot } from '../../tests/support/dot.ts';
 import { begin, contextOf, endingAt, exactKit, oneRound, pair, productOf } from '../../tests/support/rounds.ts';
 import { distance, matrix, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
 import { keyOfA, keyOfB } from '../lora/adapter.ts';
 import { core, keyOfCore } from '../lora/core.ts';
 import { columnsOf, thinSvd } from '../tensor/linalg.ts';
-import { dot, subtract, tensor } from '../tensor/tensors.ts';
+import { subtract, tensor } from '../tensor/tensors.ts';
 import { fedSb, type Framed } from './fed-sb.ts';
 
 type Rows = readonly (readonly number[])[];

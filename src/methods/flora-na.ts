@@ -28,7 +28,7 @@ export const floraNa = defineMethod({
 });
 
 /** Σ P_u·B_u and Σ Q_u·A_u with P and Q that (locally) minimise ‖(ΣP_uB_u)(ΣQ_uA_u) − Σ p_k·B_k·A_k‖, module by module. */
-export const nearlyAccurate = (layout: LoraLayout, iterations: number): CombineRule =>
+const nearlyAccurate = (layout: LoraLayout, iterations: number): CombineRule =>
   perModule(layout, (parts) => {
     const shares = parts.map(({ share }) => share);
     const ofB = gram(parts.flatMap(({ b }) => columnsOf(b)));

@@ -1,14 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { combined, equal, factorsOf, frobenius, layout, mixed } from '../../tests/support/combined.ts';
+import { deltaOf } from '../../tests/support/delta.ts';
 import { begin, contextOf, exactKit, oneRound, plainTraining } from '../../tests/support/rounds.ts';
 import { distance, matrix, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
 import { keyOfA, keyOfB } from '../lora/adapter.ts';
-import { deltaOf } from '../lora/merge.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { scale, tensor } from '../tensor/tensors.ts';
 import { fedit } from './fedit.ts';
-import { addTailPenalty, hetlora, productNorm } from './hetlora.ts';
+import { piecesOf } from './combine-factors.ts';
+import { addTailPenalty, hetlora, normOf } from './hetlora.ts';
 
 describe('HetLoRA', () => {
   const off = { gamma: 1, lambda: 0 };
@@ -37,7 +38,7 @@ describe('HetLoRA', () => {
 
   it('is uniform FedIT for equal ranks and norms', async () => {
     const locals = factorsOf(equal).map((factors) => {
-      const b = scale(new Map([['b', factors.get(keyOfB('m0'))!]]), 1 / productNorm(layout, factors)).get('b')!;
+      const b = scale(new Map([['b', factors.get(keyOfB('m0'))!]]), 1 / normOf(layout, piecesOf(factors))).get('b')!;
       return new Map([...factors, [keyOfB('m0'), b]]);
     });
     const { factors } = await combined(hetlora, off, layout, locals, [1, 1, 1]);
@@ -57,7 +58,7 @@ describe('HetLoRA', () => {
 
   it('finds the norm of the product from the factors', () => {
     const adapter = toyAdapter(layout, 3);
-    expect(productNorm(layout, adapter.factors)).toBeCloseTo(frobenius(deltaOf(adapter, 'm0')), 4);
+    expect(normOf(layout, piecesOf(adapter.factors))).toBeCloseTo(frobenius(deltaOf(adapter, 'm0')), 4);
   });
 
   it('has a tail penalty with a gradient: finite differences of λ‖tail A‖·‖tail B‖', () => {

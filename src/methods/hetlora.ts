@@ -55,7 +55,7 @@ export const hetlora = defineMethod({
 });
 
 /** Padded factors averaged by ‖B_k·A_k‖ over all modules; by equal weights where nobody has moved from 0. */
-export const normWeighted =
+const normWeighted =
   (layout: LoraLayout): CombineRule =>
   (clients, before) => {
     const norms = clients.map(({ of }) => normOf(layout, of));
@@ -80,9 +80,7 @@ const asFactors = ({ a, b }: Piece, module: string): Tensors =>
   ]);
 
 /** √Σ ‖scale·B·A‖² over the modules, as Σ (BᵀB)∘(AAᵀ): the product is never formed. */
-export const productNorm = (layout: LoraLayout, factors: Tensors): number => normOf(layout, piecesOf(factors));
-
-function normOf({ modules }: LoraLayout, of: (module: string) => Piece): number {
+export function normOf({ modules }: LoraLayout, of: (module: string) => Piece): number {
   let total = 0;
   for (const { name, scale } of modules) {
     const { a, b } = of(name);

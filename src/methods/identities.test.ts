@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { apart, combined, equal, factorsOf, frobenius, layout } from '../../tests/support/combined.ts';
+import { deltaOf } from '../../tests/support/delta.ts';
 import { pair, productOf } from '../../tests/support/rounds.ts';
 import { distance, matrix, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
 import { keyOfA, keyOfB } from '../lora/adapter.ts';
-import { deltaOf } from '../lora/merge.ts';
 import { stackAdapter } from '../lora/mix.ts';
 import { columnsOf, rowsOf, svdOfProduct } from '../tensor/linalg.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
@@ -13,7 +13,7 @@ import { fedit } from './fedit.ts';
 import { flexlora } from './flexlora.ts';
 import { flora } from './flora.ts';
 import { floraNa } from './flora-na.ts';
-import { hetlora, productNorm } from './hetlora.ts';
+import { hetlora, normOf } from './hetlora.ts';
 import { piecesOf, type ClientFactors } from './combine-factors.ts';
 import { correctedMean, loraFair } from './lora-fair.ts';
 import type { Method } from './method.ts';
@@ -133,9 +133,10 @@ describe('gauge: a client that has (B·Q, Q⁻¹·A) in place of (B, A)', () => 
   });
 
   it('weighs as much in HetLoRA: its norm is that of the product', () => {
+    const norm = (factors: Tensors): number => normOf(layout, piecesOf(factors));
     for (const [k, factors] of factorsOf(equal).entries()) {
-      expect(productNorm(layout, turned(factors, k))).toBeCloseTo(productNorm(layout, factors), 5);
-      expect(productNorm(layout, factors)).toBeCloseTo(frobenius(product(factors)), 5);
+      expect(norm(turned(factors, k))).toBeCloseTo(norm(factors), 5);
+      expect(norm(factors)).toBeCloseTo(frobenius(product(factors)), 5);
     }
   });
 });

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
+import { deltaOf } from '../../tests/support/delta.ts';
 import { distance, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
-import { deltaOf } from '../lora/merge.ts';
 import { stackAdapter } from '../lora/mix.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { mapTensors, sameBits } from '../tensor/tensors.ts';

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { apart } from '../../tests/support/combined.ts';
+import { deltaOf } from '../../tests/support/delta.ts';
 import { begin, contextOf, exactKit, oneRound } from '../../tests/support/rounds.ts';
 import { distance, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
 import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
 import { onlyA } from '../lora/factors.ts';
-import { deltaOf } from '../lora/merge.ts';
 import { stackAdapter } from '../lora/mix.ts';
 import { sgd } from '../optim/sgd.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { deltaOf } from '../../tests/support/delta.ts';
 import { begin, contextOf, exactKit, oneRound, plainTraining, productOf } from '../../tests/support/rounds.ts';
 import { distance, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
 import { keyOfA, keyOfB } from '../lora/adapter.ts';
-import { deltaOf } from '../lora/merge.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { sameBits, subtract, tensor, zerosLike } from '../tensor/tensors.ts';

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { golden } from '../../tests/shared.ts';
+import { deltaOf } from '../../tests/support/delta.ts';
 import { begin, contextOf, endingAt, exactKit, oneRound, pair, productOf } from '../../tests/support/rounds.ts';
 import { distance, matrix, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
 import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
-import { deltaOf } from '../lora/merge.ts';
 import { rowsOf, columnsOf, svdOfProduct } from '../tensor/linalg.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';

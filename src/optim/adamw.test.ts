@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeState, encodeState } from '../tensor/encode.ts';
+import { decodeState } from '../../tests/support/decode-state.ts';
+import { encodeState } from '../tensor/encode.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { add, sameBits, tensor } from '../tensor/tensors.ts';
 import { adam, adamw, type AdamWOptions } from './adamw.ts';

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeChunks, decodeState, encodeState, stateChunks } from './encode.ts';
+import { decodeState } from '../../tests/support/decode-state.ts';
+import { decodeChunks, encodeState, stateChunks } from './encode.ts';
 import type { State } from './state.ts';
 import type { Tensor, Tensors } from './tensor.ts';
 

@@ -18,7 +18,7 @@ const HEADER = 8;
 if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new Error('fedlora needs a little-endian machine');
 
 /**
- * A state as bytes, for the journal: `decodeState` gives it back bit for bit, −0 and NaN within tensors included.
+ * A state as bytes, for the journal: `decodeChunks` gives it back bit for bit, −0 and NaN within tensors included.
  * Throws, with the path, for what a State cannot hold: NaN outside tensors, undefined, functions, cycles, class instances.
  */
 export const encodeState = (state: State): Uint8Array<ArrayBuffer> => {
@@ -101,11 +101,9 @@ const className = (value: object): string => value.constructor?.name ?? 'a class
 const refused = (path: string, what: string): Error =>
   new Error(`a state cannot hold ${what}${path === '' ? '' : ` (at ${path})`}`);
 
-/** The state that `encodeState` wrote. Tensors are copies. Throws where the bytes are truncated, damaged or something else. */
-export const decodeState = (bytes: Uint8Array): State => decodeChunks([bytes], bytes.length);
-
 /**
- * `decodeState` of bytes that come in pieces, `size` in all. Each piece is let go before the next is asked for, so that no more is in
+ * The state that `encodeState` wrote, from its bytes in pieces, `size` in all; tensors are copies. Throws where the bytes are
+ * truncated, damaged or something else. Each piece is let go before the next is asked for, so that no more is in
  * memory than the state and one piece, whose memory may be used again for the next.
  */
 export function decodeChunks(chunks: Iterable<Uint8Array>, size: number): State {

@@ -89,19 +89,6 @@ export function scale(a: Tensors, factor: number): Tensors {
 /** Zeros of the same names and shapes. */
 export const zerosLike = (a: Tensors): Tensors => mapTensors(a, ({ shape }) => zeros(shape));
 
-/** ⟨a, b⟩ over all tensors, in float64. */
-export function dot(a: Tensors, b: Tensors): number {
-  requireSameShapes(a, b);
-  let total = 0;
-  for (const [name, { data: x }] of a) {
-    const y = b.get(name)!.data;
-    let sum = 0;
-    for (let i = 0; i < x.length; i++) sum += x[i]! * y[i]!;
-    total += sum;
-  }
-  return total;
-}
-
 /** The L2 norm over all numbers of all tensors, in float64. */
 export function norm(a: Tensors): number {
   let total = 0;

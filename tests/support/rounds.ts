@@ -1,6 +1,5 @@
 import { each, sum } from '../../src/federation/combine.ts';
 import { keyOfA, keyOfB, type Adapter, type LoraLayout } from '../../src/lora/adapter.ts';
-import { deltaOf } from '../../src/lora/merge.ts';
 import { stackAdapter } from '../../src/lora/mix.ts';
 import type { MethodContext, Stage } from '../../src/methods/stage.ts';
 import type { State } from '../../src/tensor/state.ts';
@@ -10,6 +9,7 @@ import type { ClientKit } from '../../src/train/kit.ts';
 import { stepsOf, type TrainSettings } from '../../src/train/settings.ts';
 import { matrix } from '../toy-adapter.ts';
 import { collect } from './collect.ts';
+import { deltaOf } from './delta.ts';
 
 export const plainTraining: TrainSettings = {
   batchSize: 1,

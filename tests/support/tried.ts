@@ -1,5 +1,4 @@
 import { keyOfA, keyOfB, type Adapter } from '../../src/lora/adapter.ts';
-import { deltaOf } from '../../src/lora/merge.ts';
 import type { Method } from '../../src/methods/method.ts';
 import type { Stage } from '../../src/methods/stage.ts';
 import type { State } from '../../src/tensor/state.ts';
@@ -7,6 +6,7 @@ import type { Tensor, Tensors } from '../../src/tensor/tensor.ts';
 import { getTensor, tensor, zeros } from '../../src/tensor/tensors.ts';
 import type { ClientKit } from '../../src/train/kit.ts';
 import { randomFactors, toyLayout } from '../toy-adapter.ts';
+import { deltaOf } from './delta.ts';
 import { begin, contextOf, exactKit, oneRound } from './rounds.ts';
 
 /** One module, and three clients, each with a loss of its own. */

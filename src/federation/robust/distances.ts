@@ -67,11 +67,8 @@ interface Thin {
 
 const thin = ({ a, b }: Pair): Thin => ({ columns: columnsOf(b), rows: rowsOf(a) });
 
-/** ‖B₁A₁ − B₂A₂‖²_F. */
-export const productDistance = (one: Pair, two: Pair): number => between(thin(one), thin(two));
-
 /**
- * The difference is [B₁ − B₂, B₂]·[A₁; A₁ − A₂], so that close factors give small terms and nothing cancels; the norm of a thin
+ * ‖B₁A₁ − B₂A₂‖²_F. The difference is [B₁ − B₂, B₂]·[A₁; A₁ − A₂], so that close factors give small terms and nothing cancels; the norm of a thin
  * product L·R is the sum of (LᵀL) ∘ (R·Rᵀ).
  */
 function between(one: Thin, two: Thin): number {

@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest';
+import { deltaOf } from '../../../tests/support/delta.ts';
 import { plainTraining } from '../../../tests/support/rounds.ts';
 import { randomFactors, toyAdapter, toyLayout } from '../../../tests/toy-adapter.ts';
 import { keyOfA, keyOfB } from '../../lora/adapter.ts';
 import { factors } from '../../lora/factors.ts';
-import { deltaOf } from '../../lora/merge.ts';
 import { averageFactors } from '../../methods/average-factors.ts';
 import type { Stage } from '../../methods/stage.ts';
 import type { Tensors } from '../../tensor/tensor.ts';

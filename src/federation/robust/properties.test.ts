@@ -4,7 +4,7 @@ import { stream } from '../../tensor/random.ts';
 import type { Tensor, Tensors } from '../../tensor/tensor.ts';
 import { norm, subtract } from '../../tensor/tensors.ts';
 import { weightedMean } from '../../tensor/weighted.ts';
-import { productDistance, productDistances, squaredDistances } from './distances.ts';
+import { productDistances, squaredDistances } from './distances.ts';
 import { krum } from './krum.ts';
 import { robustMean, type RobustRule } from './rule.ts';
 
@@ -154,6 +154,11 @@ describe('distances of products', () => {
       const [i, j] = [Math.floor(k / a.shape[1]!), k % a.shape[1]!];
       return Array.from({ length: a.shape[0]! }, (_, r) => at(b, i, r) * at(a, r, j)).reduce((sum, x) => sum + x, 0);
     });
+
+  const productDistance = (...pairs: readonly { readonly a: Tensor; readonly b: Tensor }[]): number => {
+    const factors = pairs.map(({ a, b }) => new Map(Object.entries({ 'm.lora_A': a, 'm.lora_B': b })));
+    return productDistances(factors, [{ name: 'm', scale: 1 }]).squared[1]!;
+  };
 
   it('are those of the products formed out, with equal and with different ranks', () => {
     for (const [r1, r2] of [

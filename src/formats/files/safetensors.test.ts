@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { needs, shared } from '../../../tests/shared.ts';
+import { encodeSafetensors } from '../../../tests/support/safetensors.ts';
 import { UserError } from '../../errors.ts';
 import type { Tensors } from '../../tensor/tensor.ts';
-import { encodeSafetensors } from '../safetensors.ts';
 import { openSafetensors, readBytes, readTensor, readTensors } from './safetensors.ts';
 import { writeModelTensors, writeSafetensors } from './safetensors-write.ts';
 

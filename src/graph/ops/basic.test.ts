@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { checkGradients, floats } from '../../../tests/finite-differences.ts';
-import { add, mul, once, sumAll } from './basic.ts';
+import { sumAll } from '../../../tests/support/sum-all.ts';
+import { add, mul, once } from './basic.ts';
 
 test('add, also of a value to itself', async () => {
   const feeds = { x: floats([2, 3], 1), y: floats([2, 3], 2) };

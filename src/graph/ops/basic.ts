@@ -15,14 +15,6 @@ export function mul(g: Graph, x: Value, y: Value): Value {
   ]);
 }
 
-/** Σ x as a scalar. */
-export function sumAll(g: Graph, x: Value): Value {
-  const sum = g.node('ReduceSum', [x], [x.dtype, []], { keepdims: { int: 0 } });
-  return g.differentiable([x], sum, (d) => [
-    (into) => accumulate(g, into, g.node('Expand', [d, shapeOf(g, x)], [x.dtype, x.shape])),
-  ]);
-}
-
 /** The gradient gathered so far plus one more part of it. */
 export const accumulate = (g: Graph, into: Value | undefined, part: Value): Value =>
   into === undefined ? part : plain.add(g, into, part);

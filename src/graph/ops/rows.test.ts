@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { checkGradients, floats, runGraph } from '../../../tests/finite-differences.ts';
+import { sumAll } from '../../../tests/support/sum-all.ts';
 import { gradients } from '../autodiff.ts';
 import { Graph } from '../graph.ts';
-import { sumAll } from './basic.ts';
 import { embedding, takeRows } from './rows.ts';
 
 const ids = { ids: { type: 'int32', dims: [6], data: Int32Array.of(2, 0, 2, 4, 2, 0) } } as const;

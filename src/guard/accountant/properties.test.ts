@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { gaussianDelta, gaussianEpsilon } from './gaussian.ts';
+import { gaussianEpsilon } from '../../../tests/support/gaussian-epsilon.ts';
+import { gaussianDelta } from './gaussian.ts';
 import { noiseFor } from './noise.ts';
 import { normalCdf } from './normal.ts';
 import { prvEpsilon } from './prv.ts';

@@ -84,7 +84,6 @@ export const options = z.strictObject({
 });
 
 export type Options = z.output<typeof options>;
-export type Axis = Options['axis'];
 
 /** Default learning rates by axis, from the study in METHOD: entries of a direction are larger in column form. To be tuned on validation. */
 export const defaultRates = {
