@@ -134,8 +134,7 @@ describe.skipIf(python === undefined)(`the Python client, without PyTorch ${with
     const sections: Record<string, JsonSchema> = {};
     for (const name of ['data', 'clients', 'lora', 'rounds', 'train', 'evaluate'])
       sections[name] = schema.properties![name] as JsonSchema;
-    for (const use of ['fedit', 'fedlora-optimizer'])
-      sections[use] = z.toJSONSchema(own(use), { io: 'input' }) as JsonSchema;
+    for (const use of ['fedit', 'fedlora-optimizer']) sections[use] = z.toJSONSchema(own(use), { io: 'input' });
     const pairs = Object.entries(sections).flatMap(([name, section]) => [
       ...leaves(section, `${name}.`),
       [`${name}.later`, 'added'] as const,

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
@@ -60,6 +60,8 @@ export async function recomputed(
   const writing = { baseModel: model.folder, projections: projectionsOf(model.config) };
   const compareFolders = async (label: string, mix: AdapterMix, how: string): Promise<void> => {
     const found = contents(join(server, 'adapters', label, 'global'));
+    // Adapters are written after the last evaluation, which nobody may have answered.
+    if (found.size === 0 && !existsSync(join(server, 'summary.json'))) return;
     await writeMix(join(scratch, how, label), mix, writing);
     const expected = contents(join(scratch, how, label));
     if (found.size === 0 || [...expected].some(([path, bytes]) => found.get(path) !== bytes))

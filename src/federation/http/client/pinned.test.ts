@@ -74,10 +74,12 @@ test('a client takes part over it, asking and by WebSocket; with another fingerp
   const certificate = makeCertificate('127.0.0.1');
   const { server } = await tools.serve(tools.folder(), { tls: certificate });
   const { fetch: carry, agent } = pinned(certificate.fingerprint);
-  const api = openApi({ url: server.url, patience: 10, signal: tools.signal, fetch: carry });
+  const options = { url: server.url, patience: 10, signal: tools.signal, fetch: carry };
+  const api = openApi(options);
   const { run } = await api.describe();
   const key = 'k'.repeat(43);
   await api.join({ protocol: 1, fedlora: '1', run, key }, tools.token(server, 'ann'));
+  await openApi({ ...options, key }).ready({ train: 3, validation: 0, test: 0, labelledTokens: 100 });
   const line = await openLine({ url: server.url, key, signal: tools.signal, agent });
   expect(await line.next(1)).toMatchObject({ kind: 'wait' });
   line.close();
