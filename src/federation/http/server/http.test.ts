@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createConnection } from 'node:net';
 import { expect, test } from 'vitest';
-import { federationTools } from '../../../../tests/support/served.ts';
+import { federationTools, noTask } from '../../../../tests/support/served.ts';
 import { newSecret } from './keys.ts';
 import { operatorRoutes } from './operator-routes.ts';
 import { routes } from './routes.ts';
@@ -26,6 +26,27 @@ test('every route takes the kind of key that it says, and no other', async () =>
       expect(status, `${method} ${path} with ${kind}`).toBe(kind === 'viewer' && about.who === 'admin' ? 403 : 401);
     }
   }
+});
+
+test('a payload of one client’s task is nobody else’s, and not its own any more once the task has ended', async () => {
+  const { server } = await tools.serve(tools.folder());
+  const [ann, ben] = [await tools.joined(server, 'ann'), await tools.joined(server, 'ben')];
+  const blob = await server.blobs.put(() => [Uint8Array.of(1, 2, 3)]);
+  const statuses = (): Promise<number[]> =>
+    Promise.all(
+      [ann.key, ben.key].map(async (key) => {
+        const headers = { authorization: `Bearer ${key}` };
+        return (await fetch(`${server.url}/v1/blobs/${blob.digest}`, { headers })).status;
+      }),
+    );
+  const id = 'b'.repeat(32);
+  const message = { kind: 'evaluate', id, of: 'base', rows: 'test', place: null, model: blob } as const;
+  const control = new AbortController();
+  const offered = server.desk.offer({ ...noTask, client: 'ann', message, blobs: [blob] }, control.signal).next();
+  expect(await statuses()).toEqual([200, 404]);
+  control.abort();
+  await expect(offered).rejects.toThrow();
+  expect(await statuses()).toEqual([404, 404]);
 });
 
 test('a client has 64 requests answered at a time, and others have theirs meanwhile', async () => {
