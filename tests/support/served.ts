@@ -24,6 +24,7 @@ import { runRounds } from '../../src/federation/rounds.ts';
 import { defaultSecureSettings } from '../../src/federation/secure/combiner.ts';
 import { keyPair, type KeyPair } from '../../src/federation/secure/keys.ts';
 import type { SecureSettings } from '../../src/federation/secure/vector.ts';
+import type { Adapter } from '../../src/lora/adapter.ts';
 import type { Stage } from '../../src/methods/stage.ts';
 import { beside } from '../../src/run/server-rows.ts';
 import { clientWorker } from '../../src/run/worker.ts';
@@ -221,12 +222,14 @@ export async function* rounds(
     readonly robust?: RobustRule;
     /** Does the tasks of the server's own rows. */
     readonly own?: Participant;
+    /** Where it begins. Default: an adapter that has learnt. */
+    readonly initial?: Adapter;
   } = {},
 ): AsyncGenerator<RunEvent, MethodResult> {
   const events = runRounds({
     label: 'method',
     stages: more.stages ?? stages(),
-    initial,
+    initial: more.initial ?? initial,
     clients: more.clients ?? names,
     hasProxy: more.own !== undefined,
     participant: more.own === undefined ? server.participant : beside(server.keeping(more.own), server.participant),
