@@ -187,6 +187,12 @@ describe('what must hold', () => {
     expect(mistold(left(record(['aurora'])), told('refused', 'no'), true)).toEqual([
       'aurora was told that its acknowledged update of round 1 of fedit · federated does not count, and it does',
     ]);
+    const twice = (...outcomes: ('refused' | 'received')[]): Seen => ({
+      ...seen(),
+      outcomes: outcomes.map((outcome) => ({ client: 'aurora', task: 't', outcome })),
+    });
+    expect(mistold(left(record(['aurora'])), twice('refused', 'received'), true)).toEqual([]);
+    expect(mistold(left(record(['aurora'])), twice('received', 'refused', 'received'), true)).toHaveLength(1);
     expect(mistold(late, told('accepted'), false)[0]).toContain('counts, and it does not');
     expect(mistold(late, told('refused', 'late'), true)).toEqual([]);
     expect(mistold(late, told('received'), true)).toEqual([

@@ -51,14 +51,18 @@ export function lost(evidence: Evidence, seen: Seen, server: string, setting: Se
 export function mistold(evidence: Evidence, seen: Seen, quiet: boolean): string[] {
   const tasks = new Map(evidence.tasks.map((task) => [task.id, task]));
   const acknowledged = new Set(seen.acknowledged.map(({ task }) => task));
-  const problems = seen.outcomes.flatMap(({ client, task: id, outcome }) => {
+  const acknowledgedIn = (outcomes: Seen['outcomes'], id: string): boolean =>
+    outcomes.some(({ task, outcome }) => task === id && (outcome === 'received' || outcome === 'accepted'));
+  const problems = seen.outcomes.flatMap(({ client, task: id, outcome }, i) => {
     const task = tasks.get(id);
     const record = task && evidence.rounds(task.place).find(({ round }) => round === task.round);
     if (task === undefined || record === undefined) return [];
     const counts = record.participants.includes(client);
     if (outcome === 'accepted' && !counts)
       return [`${client} was told that its update of ${where(task)} counts, and it does not`];
-    if (outcome === 'refused' && counts && acknowledged.has(id))
+    // Work that was refused may be done again, and count then.
+    const again = !acknowledgedIn(seen.outcomes.slice(0, i), id) && acknowledgedIn(seen.outcomes.slice(i + 1), id);
+    if (outcome === 'refused' && counts && acknowledged.has(id) && !again)
       return [`${client} was told that its acknowledged update of ${where(task)} does not count, and it does`];
     return [];
   });

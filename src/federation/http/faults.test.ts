@@ -9,7 +9,7 @@ import { described, federationTools, names, rounds, three, workerOf } from '../.
 import { averaging } from '../../../tests/support/stages.ts';
 import { encodeState } from '../../tensor/encode.ts';
 import { takePart, type TakingPart } from './client/take-part.ts';
-import { noTotals } from './protocol.ts';
+import { noTotals, type TrainMessage } from './protocol.ts';
 
 // What scripts/chaos has found, each in a few lines.
 const tools = federationTools();
@@ -119,6 +119,72 @@ test('a server that was started again ends no work that it has not come to yet, 
   await Promise.all(taking);
   expect(hex(result.stages[0]!.shared)).toBe(await simulated());
   expect(worked.sort()).toEqual(names.flatMap((name) => [`${name} 1`, `${name} 2`]));
+});
+
+test('work that is finished while the run stops is kept, and counts once the run goes on', async () => {
+  const folder = tools.folder();
+  const served = await tools.serve(folder);
+  const control = new AbortController();
+  const going = finished(rounds(served, { stages: once(), signal: control.signal })).catch((error: unknown) => error);
+  const keys = await Promise.all(names.map(async (name) => (await tools.joined(served.server, name)).key));
+  const states = await Promise.all(names.map((name) => tools.state(served.server, folder, name)));
+  const { url } = served.server;
+  let training = 0;
+  let open!: () => void;
+  const gate = new Promise<void>((done) => (open = done));
+  const worked: string[] = [];
+  // The first has its update ready, the others are in the midst of theirs.
+  const taking = names.map(async (name, i) => {
+    const worker = workerOf(name, once());
+    const held: typeof worker = {
+      ...worker,
+      async *train(...task) {
+        training++;
+        if (i > 0) {
+          yield { step: 1, steps: 2, loss: 1, tokens: 1, processed: 1 };
+          await new Promise((_, reject) => task[3].addEventListener('abort', () => reject(task[3].reason as Error)));
+        }
+        const done = yield* worker.train(...task);
+        await gate;
+        return done;
+      },
+    };
+    const beat = i === 0 ? 60 : 0.02;
+    const part = takePart({
+      api: tools.api(url, keys[i]),
+      state: states[i]!,
+      worker: held,
+      signal: tools.signal,
+      beat,
+    });
+    for (;;) {
+      const next = await part.next();
+      if (next.done) return next.value;
+      if (next.value.kind === 'task') worked.push(`${name} ${(next.value.task as TrainMessage).round + 1}`);
+    }
+  });
+  while (training < names.length) await setTimeout(5);
+  control.abort();
+  await going;
+  const ended = served.server.end({ how: 'stopped', why: 'too few updates' }, 10);
+  open();
+  expect(await Promise.all(taking)).toEqual(names.map(() => ({ how: 'stopped', why: 'too few updates' })));
+  await ended;
+  await served.close();
+  expect(states.map((state) => state.undecided().length)).toEqual([1, 0, 0]);
+
+  const again = await tools.serve(folder, { port: Number(new URL(url).port) });
+  const parts = names.map(async (name, i) => {
+    const [api, state] = [tools.api(url, keys[i]), states[i]!];
+    const part = takePart({ api, state, worker: workerOf(name, once()), signal: tools.signal, beat: 1 });
+    for await (const event of part)
+      if (event.kind === 'task') worked.push(`${name} ${(event.task as TrainMessage).round + 1}`);
+  });
+  const { result } = await finished(rounds(again, { stages: once() }));
+  await again.server.end({ how: 'finished', why: '' }, 10);
+  await Promise.all(parts);
+  expect(hex(result.stages[0]!.shared)).toBe(await simulated());
+  expect(worked.sort()).toEqual(['ann 1', 'ann 2', 'ben 1', 'ben 1', 'ben 2', 'cho 1', 'cho 1', 'cho 2']);
 });
 
 test('a clock that jumps by a day makes nobody late', async () => {

@@ -185,6 +185,8 @@ export const nextSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('over'), how: z.enum(['finished', 'stopped']), why: reason() }),
 ]);
 export type Next = z.output<typeof nextSchema>;
+/** How a run has ended. */
+export type Over = Pick<Extract<Next, { kind: 'over' }>, 'how' | 'why'>;
 
 /** A task so far, or at its end: the same counters, so that no report is counted twice. */
 export const totalsSchema = z.strictObject({

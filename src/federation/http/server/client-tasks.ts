@@ -1,5 +1,5 @@
 import type { Journal } from '../../journal.ts';
-import type { OutcomeMessage } from '../protocol.ts';
+import type { OutcomeMessage, Over } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import type { Desk, Offer } from './desk.ts';
 import { closed, outcomeAs, recordOf } from './task-record.ts';
@@ -16,7 +16,7 @@ export interface ClientTasks {
   outcome(row: TaskRow): OutcomeMessage;
 }
 
-/** @param over whether the run is */
+/** @param over how the run ended, once it has */
 export function clientTasks({
   store,
   desk,
@@ -26,7 +26,7 @@ export function clientTasks({
   readonly store: Pick<TaskRows, 'task'>;
   readonly desk: Pick<Desk, 'open' | 'reached'>;
   readonly journal: Pick<Journal, 'rounds' | 'clients'>;
-  readonly over: () => boolean;
+  readonly over: () => Over | undefined;
 }): ClientTasks {
   function own(client: string, id: string): TaskRow {
     const row = store.task(id);
@@ -41,7 +41,7 @@ export function clientTasks({
     return offer;
   }
 
-  const refusal = (row: TaskRow): Refusal => closed(journal, row, over() || desk.reached(row.id));
+  const refusal = (row: TaskRow): Refusal => closed(journal, row, { reached: desk.reached(row.id), over: over() });
 
   function opened(client: string, id: string): Offer {
     const offer = desk.open(id);

@@ -1,10 +1,10 @@
 import type { AuditAnswer, BackedUp, ClientsAnswer, Exported, Status, TokenMadeAnswer } from '../operator-protocol.ts';
+import type { Over } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import { REVOKED, type Desk } from './desk.ts';
 import type { Gate } from './gate.ts';
 import type { Keys, TokenMade } from './keys.ts';
 import type { Monitor } from './monitor.ts';
-import type { Over } from './service.ts';
 import { steady } from './steady.ts';
 import type { Operators } from './operators.ts';
 import type { Role, Store } from './store.ts';

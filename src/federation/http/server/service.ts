@@ -6,6 +6,7 @@ import {
   type JoinMessage,
   type Next,
   type OutcomeMessage,
+  type Over,
   type SumsAnswer,
   type Totals,
   type UpdateMessage,
@@ -27,11 +28,6 @@ import { submission } from './submission.ts';
 import { contribute } from './sums.ts';
 import { turns } from './turns.ts';
 import type { Uploads } from './uploads.ts';
-
-export interface Over {
-  readonly how: 'finished' | 'stopped';
-  readonly why: string;
-}
 
 export interface ServiceParts {
   readonly description: Description;
@@ -89,7 +85,7 @@ export function service(parts: ServiceParts): Service {
       desk.heard(client);
     });
   const silent = tellsNothing(description);
-  const tasks = clientTasks({ store, desk, journal, over: () => over !== undefined });
+  const tasks = clientTasks({ store, desk, journal, over: () => over });
   const inTurn = turns();
   /** What reads an upload into memory as a whole: no two at a time. */
   const alone = <T>(body: () => Promise<T>): Promise<T> => inTurn('whole', body);
@@ -145,6 +141,8 @@ export function service(parts: ServiceParts): Service {
     why,
     progress(client, id, totals) {
       desk.heard(client);
+      // What is finished may be kept for a run that goes on; what is not is not worth going on with.
+      if (over !== undefined) throw new Refusal(409, 'over', `the run is over: ${over.why}`);
       tasks.opened(client, id);
       const before = desk.totals(id);
       if (before !== undefined && (totals.tokens < before.tokens || totals.processed < before.processed))

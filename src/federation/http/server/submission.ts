@@ -57,12 +57,11 @@ export function submission({
       if (file === undefined) throw new Refusal(409, 'not-uploaded', 'upload these tensors first');
       await adopted(blobs, digest, file);
     }
-    if (desk.open(id) === undefined || store.revoked(client) !== undefined) {
-      if (digest !== null) await blobs.release(digest);
-      throw new Refusal(409, 'late', late(journal, row));
-    }
-    // Durable before it is acknowledged, and before the round engine sees it.
     try {
+      // While it was looked through its round may have ended, or its client's part in it.
+      if (store.revoked(client) !== undefined) throw new Refusal(409, 'late', late(journal, row));
+      tasks.open(row);
+      // Durable before it is acknowledged, and before the round engine sees it.
       store.finish(id, message, digest ?? undefined);
     } catch (error) {
       if (digest !== null) await blobs.release(digest);

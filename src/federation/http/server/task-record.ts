@@ -1,6 +1,6 @@
 import type { Place } from '../../events.ts';
 import type { Journal } from '../../journal.ts';
-import type { OutcomeMessage } from '../protocol.ts';
+import type { OutcomeMessage, Over } from '../protocol.ts';
 import { Refusal, TOO_EARLY } from '../refusal.ts';
 import type { TaskRow } from './task-rows.ts';
 
@@ -21,15 +21,25 @@ export function recordOf(
 }
 
 /**
- * Why a task is not open: it is too late, or too early where a server was started again and has not come to it yet, whose round is
- * under way. What was done for it counts then once it is open. @param reached whether it was since the start
+ * Why a task is not open: it is too late, or what was done for it may still count, in a round that has no record yet: where a server
+ * was started again and has not come to it (not `reached` since), or where the run has `stopped` and may go on.
  */
-export function closed(journal: Pick<Journal, 'rounds' | 'clients'>, row: TaskRow, reached: boolean): Refusal {
+export function closed(
+  journal: Pick<Journal, 'rounds' | 'clients'>,
+  row: TaskRow,
+  { reached, over }: { readonly reached: boolean; readonly over: Over | undefined },
+): Refusal {
   const { kind, place, result } = row;
-  const waits = kind === 'train' && place !== undefined && result === undefined && !reached;
-  return waits && recordOf(journal, place, row) === 'open'
-    ? new Refusal(TOO_EARLY, 'early', 'this server has not come to your task yet: keep what you have, and ask again')
-    : new Refusal(409, 'late', late(journal, row));
+  const stopped = over?.how === 'stopped';
+  const waits = kind === 'train' && place !== undefined && result === undefined && (over ? stopped : !reached);
+  if (!waits || recordOf(journal, place, row) !== 'open') return new Refusal(409, 'late', late(journal, row));
+  return new Refusal(
+    TOO_EARLY,
+    'early',
+    stopped
+      ? 'the run has stopped before this round ended: keep what you have, it counts if the run goes on'
+      : 'this server has not come to your task yet: keep what you have, and ask again',
+  );
 }
 
 /** What a closed task's outcome is. Throws the refusal where that is not known yet. */
