@@ -6,7 +6,14 @@ import { sweepView } from './sweep-view.ts';
 
 const cell = (arm: string, seed: number): Cell => ({ arm, seed, config: {} as Cell['config'], out: `${arm} ${seed}` });
 const cells = [1, 2].flatMap((seed) => ['FedIT', 'ours'].map((arm) => cell(arm, seed)));
-const planned = { kind: 'planned', tuning: false, arms: ['FedIT', 'ours'], seeds: [1, 2], cells } as const;
+const planned = {
+  kind: 'planned',
+  tuning: false,
+  arms: ['FedIT', 'ours'],
+  seeds: [1, 2],
+  cells,
+  known: [] as Cell[],
+} as const;
 const summary = (global: number, personal?: number): Summary =>
   ({
     seconds: 2,
@@ -94,6 +101,27 @@ test('a log has a line for each run', () => {
       '4 runs: 2 arms, seeds 1, 2',
       'FedIT, seed 1: loss global 1.250, 2.0 s (1 of 4 runs done, 12 s left)',
       'FedIT, seed 2 failed: too few',
+      '',
+    ].join('\n'),
+  );
+});
+
+test('what an earlier process had finished takes no time, and says nothing of what others take', () => {
+  const on = screen(false);
+  let time = 0;
+  const view = sweepView(on, painter({ hasColors: () => false } as never), () => time);
+  view.tell({ ...planned, known: cells.slice(0, 2) });
+  for (const [i, seconds] of [0.9, 4].entries()) {
+    const cell = cells[i * 2]!;
+    view.tell({ kind: 'cell started', cell, known: i === 0 });
+    time += seconds * 1000;
+    view.tell({ kind: 'cell done', cell, summary: summary(1.25) });
+  }
+  expect(on.shown()).toBe(
+    [
+      '4 runs: 2 arms, seeds 1, 2',
+      'FedIT, seed 1: loss global 1.250, 2.0 s (1 of 4 runs done)',
+      'FedIT, seed 2: loss global 1.250, 2.0 s (2 of 4 runs done, 4.0 s left)',
       '',
     ].join('\n'),
   );

@@ -28,6 +28,7 @@ const refresh = 200;
 export function sweepView(screen: Screen, paint: Paint, now: () => number = () => performance.now()): SweepView {
   let plan: Extract<SweepEvent, { kind: 'planned' }> | undefined;
   let standings = new Map<string, Standing>();
+  let known = new Set<string>();
   let began = new Map<string, number>();
   let taken: { readonly arm: string; readonly seconds: number }[] = [];
   let drawn = -Infinity;
@@ -43,7 +44,10 @@ export function sweepView(screen: Screen, paint: Paint, now: () => number = () =
     screen.write(`${text}\n`);
   };
 
-  /** Seconds that all runs left take, by what runs of the same arm took here, else by all; shared among those under way. */
+  /**
+   * Seconds that all runs left take, by what runs of the same arm took here, else by all; shared among those under way. Those that an
+   * earlier process had finished take none.
+   */
   const left = (): number | undefined => {
     if (taken.length === 0 || plan === undefined) return undefined;
     const mean = (of: typeof taken): number => of.reduce((sum, { seconds }) => sum + seconds, 0) / of.length;
@@ -51,7 +55,7 @@ export function sweepView(screen: Screen, paint: Paint, now: () => number = () =
     let running = 0;
     for (const cell of plan.cells) {
       const standing = standings.get(key(cell))!;
-      if (standing.at === 'done' || standing.at === 'failed') continue;
+      if (standing.at === 'done' || standing.at === 'failed' || known.has(key(cell))) continue;
       const own = taken.filter(({ arm }) => arm === cell.arm);
       const share = standing.at === 'running' ? standing.share : 0;
       if (standing.at === 'running') running++;
@@ -86,6 +90,7 @@ export function sweepView(screen: Screen, paint: Paint, now: () => number = () =
         case 'planned': {
           plan = event;
           standings = new Map(event.cells.map((cell) => [key(cell), { at: 'waiting' }]));
+          known = new Set(event.known.map(key));
           [began, taken] = [new Map(), []];
           const what = event.tuning ? 'tries on validation rows' : 'runs';
           return line(`${event.cells.length} ${what}: ${event.arms.length} arms, seeds ${event.seeds.join(', ')}`);
@@ -104,7 +109,7 @@ export function sweepView(screen: Screen, paint: Paint, now: () => number = () =
           const seconds = (now() - began.get(key(cell))!) / 1000;
           standings.set(key(cell), { at: 'done', loss: endLoss(summary) });
           // One that an earlier process had finished tells nothing of the time that others take.
-          if (seconds > 0.5) taken.push({ arm: cell.arm, seconds });
+          if (!known.has(key(cell))) taken.push({ arm: cell.arm, seconds });
           if (screen.isTTY === true) return draw(true);
           return line(`${nameOf(cell)}: ${lossOf(summary)} (${status()})`);
         }

@@ -12,7 +12,7 @@ import type { Method } from '../methods/method.ts';
 import type { Summary } from '../report/summary.ts';
 import { knownMethods } from '../run/methods.ts';
 import { openedModel } from './base-model.ts';
-import { cellOf, sweepFolder, type Cell, type SweepFolder } from './cells.ts';
+import { cellOf, isDone, sweepFolder, type Cell, type SweepFolder } from './cells.ts';
 import { sweepArm, sweepCell } from './collect.ts';
 import { ordered, shareable } from './order.ts';
 import { requirePossible } from './possible.ts';
@@ -46,6 +46,8 @@ export type SweepEvent =
       readonly arms: readonly string[];
       readonly seeds: readonly number[];
       readonly cells: readonly Cell[];
+      /** Those that an earlier process had finished. */
+      readonly known: readonly Cell[];
     }
   | CellEvent
   | {
@@ -113,7 +115,14 @@ async function wholeSweep(sweeping: Sweeping): Promise<SweepResults> {
     checked,
     (arm, seed, chosen) => cellOf(checked, folder, arm, seed, chosen, true),
     async (cells) => {
-      tell({ kind: 'planned', tuning: true, arms: labels, seeds: checked.tuning!.seeds, cells });
+      tell({
+        kind: 'planned',
+        tuning: true,
+        arms: labels,
+        seeds: checked.tuning!.seeds,
+        cells,
+        known: cells.filter(isDone),
+      });
       const summaries = new Map<Cell, Summary>();
       const failed = await doAll(cells, async (cell, summary) => {
         await requireSame(cell);
@@ -127,7 +136,7 @@ async function wholeSweep(sweeping: Sweeping): Promise<SweepResults> {
   const cell = (arm: UnfoldedArm, seed: number): Cell =>
     cellOf(checked, folder, arm, seed, tuned.get(arm.label)!.chosen, false);
   const cells = seeds.flatMap((seed) => arms.map((arm) => cell(arm, seed)));
-  tell({ kind: 'planned', tuning: false, arms: labels, seeds, cells });
+  tell({ kind: 'planned', tuning: false, arms: labels, seeds, cells, known: cells.filter(isDone) });
   const done = new Map<Cell, SweepCell>();
   const results = (): SweepResults => ({
     baseline,
