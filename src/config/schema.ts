@@ -140,7 +140,12 @@ const evaluateSchema = z
     every: whole(0)
       .default(1)
       .describe('Rounds between two evaluations of the global model on the pooled validation rows; 0: never.'),
-    matrix: z.boolean().default(true).describe("Every client's personal model on every client's test rows."),
+    matrix: z
+      .boolean()
+      .default(true)
+      .describe(
+        "Every client's personal model on every client's test rows. No effect with `serve`: personal models stay with their clients.",
+      ),
     generate: whole(0)
       .default(0)
       .describe('Test rows per client answered by greedy generation, for exact match and ROUGE-L; 0: none.'),
