@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { fedlora } from './support/cli.ts';
 import { deal, endWell, joining, readFile, serving, until, work, writeFederation } from './support/processes.ts';
@@ -36,6 +37,13 @@ describe('a federation of processes', () => {
       const log = { text: '' };
       const first = await serving(folder, log, []);
       const { url } = first;
+      const home = join('server', 'server');
+      const token = (kind: string, name: string): string =>
+        readFileSync(folder.at(home, kind, `${name}.token`), 'utf8').trim();
+      const tokens = [
+        ...names.map((name) => token('tokens', name)),
+        ...['admin', 'viewer'].map((role) => token('operators', role)),
+      ];
       const dry = await fedlora(['join', ...joinArguments(folder, url, 'birch'), '--dry-run']);
       expect(dry.code, dry.stderr).toBe(0);
       expect(dry.stdout).toContain('own data: 18 rows to train on, 2 to validate, 4 to test');
@@ -84,6 +92,23 @@ describe('a federation of processes', () => {
       expect([...contents(folder.at('server', 'adapters')).keys()].filter((path) => path.includes('clients'))).toEqual(
         [],
       );
+
+      // Tokens and keys are in files of their own, and in nothing that anybody logs, reports, journals or records.
+      const keys = names.map(
+        (name) => (JSON.parse(readFileSync(folder.at(name, 'key.json'), 'utf8')) as { key: string }).key,
+      );
+      const lives = await Promise.all([first, again, ...clients.values()].map(({ ended }) => ended));
+      const said = [
+        ...lives.flatMap(({ stdout, stderr }) => [stdout, stderr]),
+        ...[...logs.values()].map(({ text }) => text),
+      ];
+      const kept = [...contents(folder.at('server'))].filter(([path]) => !path.startsWith(join('server', 'operators')));
+      const told = [...said.map((text): [string, Buffer] => ['a log', Buffer.from(text)]), ...kept];
+      for (const name of ['metrics.jsonl', 'report.html', 'journal.sqlite', join('server', 'server.sqlite')])
+        expect(kept.map(([path]) => path)).toContain(name);
+      expect(new Set([...tokens, ...keys]).size).toBe(8);
+      for (const secret of [...tokens, ...keys])
+        expect(told.flatMap(([path, bytes]) => (bytes.includes(secret) ? [path] : []))).toEqual([]);
 
       const scores = (out: string): unknown => {
         const { methods } = JSON.parse(readFileSync(folder.at(out, 'summary.json'), 'utf8')) as {
