@@ -12,6 +12,7 @@ import type { Terminal } from '../context.ts';
 import { onInterrupt } from '../exit.ts';
 import { progressView, type ProgressView } from '../progress.ts';
 import { printable } from '../style.ts';
+import { waitingLine } from '../waiting.ts';
 
 export interface ServeFlags {
   readonly out?: string;
@@ -135,7 +136,7 @@ function servingView(
       if (event.kind === 'serving') {
         for (const line of opening(event)) tell(line);
         clock = setInterval(() => {
-          const text = waitingFor(event);
+          const text = waitingLine(event.waiting());
           if (text !== undefined) tell(text);
         }, TELL * 1000);
       } else if (event.kind === 'gathered') {
@@ -167,17 +168,3 @@ const opening = ({
   ...(paused === undefined ? [] : [`paused since ${new Date(paused).toISOString()}: fedlora admin resume`]),
   `a client joins with: fedlora join ${forOthers(url)} --data ITS-DATA --token ITS-TOKEN${fingerprint === undefined ? '' : ` --fingerprint ${fingerprint.replaceAll(':', '').toLowerCase()}`}`,
 ];
-
-/** Whom the run waits for and since when, in one line; undefined where it waits for nobody. */
-function waitingFor({ waiting }: Extract<Serving, { kind: 'serving' }>): string | undefined {
-  const clock = (at: number): string => new Date(at).toISOString().slice(11, 19);
-  const list = waiting();
-  if (list.length === 0) return undefined;
-  const some = list
-    .slice(0, 8)
-    .map(
-      ({ client, since, heard }) =>
-        `${client} since ${clock(since)} (${heard === undefined ? 'never heard from' : `last heard ${clock(heard)}`})`,
-    );
-  return `waiting for ${some.join(', ')}${list.length > some.length ? ` and ${list.length - some.length} more` : ''} · UTC`;
-}
