@@ -6,12 +6,14 @@ import { Fatal } from '../federation/fatal.ts';
 import { payloadChunks } from '../federation/http/payload.ts';
 import { sumsAnswerSchema, type BlobRef, type EvaluateMessage } from '../federation/http/protocol.ts';
 import type { FederationServer } from '../federation/http/server/open.ts';
+import { steady } from '../federation/http/server/steady.ts';
 import { taskId } from '../federation/http/server/participant.ts';
 import type { Journal } from '../federation/journal.ts';
 import { stack } from '../lora/mix.ts';
 import type { AdapterMix } from '../lora/adapter.ts';
 import type { ModelScores, PersonalScores, Score } from '../report/summary.ts';
 import { stateChunks } from '../tensor/encode.ts';
+import type { State } from '../tensor/state.ts';
 import { baseRecord, measuredOnce, stageRecord, type Evaluation } from './evaluation.ts';
 
 type Question = Pick<EvaluateMessage, 'of' | 'rows'> & {
@@ -23,6 +25,11 @@ type Question = Pick<EvaluateMessage, 'of' | 'rows'> & {
 export interface FarEvaluation extends Evaluation {
   /** Lets clients that tell nothing keep their personal models after a stage. */
   readonly keepPersonal: (result: StageResult) => Promise<void>;
+  /**
+   * At the end of a run: asks those who are here now and were not when these stages were measured, since that is when a client makes
+   * its personal adapter. No score changes.
+   */
+  readonly late: (stages: readonly Place[]) => Promise<void>;
 }
 
 /**
@@ -33,9 +40,11 @@ export function farEvaluation(parts: {
   readonly config: RunConfig;
   readonly server: Pick<FederationServer, 'run' | 'desk' | 'blobs' | 'store'>;
   readonly journal: Journal;
+  /** Seconds after which a client that was not heard from is not here. */
+  readonly lease: number;
   readonly signal: AbortSignal;
 }): FarEvaluation {
-  const { config, server, journal, signal } = parts;
+  const { config, server, journal, lease, signal } = parts;
   const { run, desk, blobs, store } = server;
   const { every } = config.evaluate;
   const once = measuredOnce(journal);
@@ -72,8 +81,10 @@ export function farEvaluation(parts: {
   }
 
   /** All clients that have joined and whose key is valid, at once; in sorted order. What one that was revoked had answered does not count. */
-  async function ask(question: Question): Promise<[string, Sums][]> {
-    const joined = store.clients().filter(({ name, data }) => data !== undefined && store.revoked(name) === undefined);
+  async function ask(question: Question, whom: (client: string) => boolean = () => true): Promise<[string, Sums][]> {
+    const joined = store
+      .clients()
+      .filter(({ name, data }) => data !== undefined && store.revoked(name) === undefined && whom(name));
     const answers = await Promise.all(joined.map(async ({ name }) => [name, await askOne(name, question)] as const));
     return answers.flatMap(([name, sums]) => (sums === undefined || sums === null ? [] : [[name, sums]]));
   }
@@ -88,11 +99,15 @@ export function farEvaluation(parts: {
     }
   }
 
-  async function askPersonal({ method, stage, stageIndex, shared }: StageResult): Promise<[string, Sums][]> {
+  async function askPersonal(
+    { method, stage, stageIndex }: Place,
+    shared: State,
+    whom?: (client: string) => boolean,
+  ): Promise<[string, Sums][]> {
     const chunks = stateChunks(shared);
     const model = await blobs.put(() => chunks);
     try {
-      return await ask({ rows: 'test', place: { method, stage, stageIndex }, round: 0, of: 'personal', model });
+      return await ask({ rows: 'test', place: { method, stage, stageIndex }, round: 0, of: 'personal', model }, whom);
     } finally {
       await blobs.release(model.digest);
     }
@@ -108,14 +123,20 @@ export function farEvaluation(parts: {
         const { method, stage, stageIndex, models } = result;
         const question = { rows: 'test', place: { method, stage, stageIndex }, round: 0 } as const;
         const global = scoresOf(await askAbout(models.global, { ...question, of: 'global' }));
-        const personal = personalOf(await askPersonal(result));
+        const personal = personalOf(await askPersonal(result, result.shared));
         return { global, ...(personal && { personal }) };
       }),
     keepPersonal: async (result) =>
       void (await once(stageRecord(result.method, result.stageIndex), async () => {
-        await askPersonal(result);
+        await askPersonal(result, result.shared);
         return {};
       })),
+    async late(stages) {
+      const here = (client: string): boolean => steady() - (desk.lastHeard(client) ?? -Infinity) < 1000 * lease;
+      const end = steady() + 1000 * config.rounds.deadline;
+      // Who has answered is not asked again, and who does not answer holds up the end once only.
+      for (const place of stages) if (steady() < end) await askPersonal(place, journal.shared(place), here);
+    },
     async round(global, { round, ...place }, at) {
       const rows = store.clients().reduce((sum, { data }) => sum + (data?.validation ?? 0), 0);
       if (every === 0 || (round + 1) % every !== 0 || rows === 0) return undefined;

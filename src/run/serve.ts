@@ -201,7 +201,7 @@ export async function* serveRun(
     };
     const memory = memoryMeter();
     closing.push(memory.close);
-    const evaluate = farEvaluation({ config, server, journal, signal });
+    const evaluate = farEvaluation({ config, server, journal, lease: settings.lease, signal });
     const federate = ({ label, stages }: LaidOut): AsyncGenerator<RunEvent, MethodResult> =>
       watched(
         server,
@@ -243,6 +243,11 @@ export async function* serveRun(
     const summary = silent
       ? yield* runUnmeasured({ ...running, model: trained, clients: names, stageDone: evaluate.keepPersonal })
       : yield* compareMethods({ ...running, about: { model: trained, data }, evaluate, report: true });
+    const last = methods.map(({ label, stages }) => {
+      const stageIndex = stages.length - 1;
+      return { method: label, stage: stages[stageIndex]!.name, stageIndex };
+    });
+    await evaluate.late(last);
     await server.end({ how: 'finished', why: 'the run is finished' }, settings.linger, signal);
     return summary;
   } catch (error) {
