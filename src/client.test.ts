@@ -22,6 +22,7 @@ test('another program takes part: it is told the plan, its tasks and what became
   const config: RunConfigInput = {
     ...smallServed,
     methods: [{ use: 'fedit', local: { steps: 1 } }],
+    clients: { ...smallServed.clients, minimum: 5 },
     serve: { clients: ['ann'], port: 0 },
   };
   const onError = (error: unknown): never => {
@@ -44,6 +45,8 @@ test('another program takes part: it is told the plan, its tasks and what became
   expect(seen[0]).toMatchObject({
     kind: 'plan',
     data: { train: 6, test: 2 },
+    // The run has them divide off test rows and none to validate.
+    needed: { rows: 5, parts: ['train', 'test'] },
     stages: [
       { stage: 'federated', rounds: 1, rows: 2 },
       { stage: 'local', rounds: 1, numbers: 0, rows: 2 },

@@ -1,5 +1,7 @@
+import type { RunConfig } from '../config/schema.ts';
 import { labelledTokens } from '../data/batches.ts';
 import type { LoadedData } from '../data/load.ts';
+import { minimumOf } from '../data/partition.ts';
 import { proxyShared, serverSide } from '../federation/federation.ts';
 import { payloadLimit } from '../federation/http/payload.ts';
 import type { DataCounts } from '../federation/http/protocol.ts';
@@ -10,6 +12,8 @@ import { firstRounds } from './first-rounds.ts';
 import type { Disk } from './join-disk.ts';
 import type { LaidOut } from './methods.ts';
 import type { OpenModel } from './subject.ts';
+
+const parts = ['train', 'validation', 'test'] as const;
 
 /** What will be trained, on what, and what leaves this machine: told before anything does. */
 export interface JoinPlan {
@@ -41,6 +45,8 @@ export interface JoinPlan {
     /** Its key in secure sums, where it is in any: counted among those that hide nothing from the server. */
     readonly identity?: string;
   };
+  /** The fewest rows with which one can take part, and the parts of them of which none may be empty. */
+  readonly needed: { readonly rows: number; readonly parts: readonly (typeof parts)[number][] };
   /** Whether updates, their weights and training losses leave this machine in sums under masks only. */
   readonly secure: boolean;
   /** Whether nothing leaves but updates: no count, loss or score (the guard `privacy`). */
@@ -69,6 +75,12 @@ export function countsOf({ clients: [own] }: LoadedData): DataCounts {
     test: test.length,
     labelledTokens: train.reduce((sum, row) => sum + labelledTokens(row), 0),
   };
+}
+
+/** How many rows a run asks of each client, as the split and `clients.minimum` have it. */
+export function neededOf(clients: RunConfig['clients']): JoinPlan['needed'] {
+  const filled = parts.filter((part) => part === 'train' || clients.split[part] !== 0);
+  return { rows: Math.max(minimumOf(clients), filled.length), parts: filled };
 }
 
 /** Which stages are of the server's own rows, alone or beside the clients'. */

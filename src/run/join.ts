@@ -24,7 +24,7 @@ import { codeLine } from './environment.ts';
 import { evaluationOptions } from './evaluation.ts';
 import { encodedIdentity, enrolled, ownIdentity, readIdentities, readKey } from './join-key.ts';
 import { diskOf } from './join-disk.ts';
-import { countsOf, memoryOf, serverRowsOf, stagesOf, type JoinPlan } from './join-plan.ts';
+import { countsOf, memoryOf, neededOf, serverRowsOf, stagesOf, type JoinPlan } from './join-plan.ts';
 import { fileNames } from './file-names.ts';
 import { plannedTask, planKept } from './plan-kept.ts';
 import { secureOf } from './secure.ts';
@@ -158,6 +158,7 @@ export async function* join(
     run: description.run,
     model: { name: model.name, parameters: model.parameters, trainable },
     data: { ...countsOf(data), rows: data.rows, truncated: data.truncated, dropped: data.dropped },
+    needed: neededOf(config.clients),
     stages: await stagesOf(methods, begun, data),
     ...(description.serverRows === true && {
       serverRows: { ...serverRowsOf(methods), ...(serverIdentity !== undefined && { identity: serverIdentity }) },

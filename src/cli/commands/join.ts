@@ -144,13 +144,30 @@ function atServer({ alone, beside, identity }: NonNullable<JoinPlan['serverRows'
   ];
 }
 
+const FOR = { train: 'to train on', validation: 'to validate', test: 'to test' } as const;
+
+const rowsNeeded = ({ rows, parts }: JoinPlan['needed']): string =>
+  `at least ${whole(rows)} ${rows === 1 ? 'is' : 'are'} needed, one or more ${parts.map((part) => FOR[part]).join(', ')}`;
+
 /** What will be trained, on what, and what leaves this machine. */
-function planned({ run, model, data, stages, serverRows, secure, silent, memory, disk, resumed }: JoinPlan): string[] {
+function planned({
+  run,
+  model,
+  data,
+  needed,
+  stages,
+  serverRows,
+  secure,
+  silent,
+  memory,
+  disk,
+  resumed,
+}: JoinPlan): string[] {
   const dropped = Object.entries(data.dropped).map(([why, n]) => `${whole(n)} left out (${why})`);
   return [
     `run ${run}${resumed ? ' (going on)' : ''}`,
     `model ${printable(model.name)}: ${whole(model.parameters)} parameters, ${whole(model.trainable)} trained`,
-    `own data: ${whole(data.train)} rows to train on, ${whole(data.validation)} to validate, ${whole(data.test)} to test${dropped.length > 0 ? `; ${dropped.join(', ')}` : ''}; at least 1 to train on is needed`,
+    `own data: ${whole(data.train)} rows to train on, ${whole(data.validation)} to validate, ${whole(data.test)} to test${dropped.length > 0 ? `; ${dropped.join(', ')}` : ''}; ${rowsNeeded(needed)}`,
     `memory: at least about ${bytes(memory)}, and what a batch takes`,
     `disk: ${bytes(disk.least)} for what the server sends and finished updates${disk.most > disk.least ? `, at most ${bytes(disk.most)}` : ''}; a task that takes more is refused`,
     ...stages.map(({ method, stage, rounds, numbers, bytes: size, trained, rows }) => {
