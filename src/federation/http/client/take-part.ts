@@ -291,7 +291,8 @@ async function* evaluated(part: TakePart, task: EvaluateMessage): AsyncGenerator
     const error = causeOf(thrown, control);
     if (isOwn(error) || (error instanceof Refusal && error.status === 401)) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    if (!(error instanceof Refusal))
+    // Sums that the server will never take are a task that failed: nobody waits for them any longer.
+    if (!(error instanceof Refusal) || error.status === 422)
       await asked(() => api.fail(task.id, worker.silent === true ? UNTOLD : reason.slice(0, 1000)));
     yield { kind: 'failed', task, reason };
   } finally {

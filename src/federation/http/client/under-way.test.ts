@@ -22,10 +22,15 @@ test('a client whose work the server refuses does not begin it again at once, an
   const task = { kind: 'evaluate', id: '0'.repeat(32), place: null, model: null } as EvaluateMessage;
   const control = new AbortController();
   const begun: number[] = [];
+  const told: string[] = [];
   const part = takePart({
     api: {
       next: () => Promise.resolve({ kind: 'task', task }),
       answer: () => Promise.reject(new Refusal(422, 'sums', 'not these')),
+      fail: (_, reason) => {
+        told.push(reason);
+        return Promise.resolve({ outcome: 'refused', reason });
+      },
     } as Partial<TakePart['api']> as TakePart['api'],
     state: { undecided: () => [] } as Partial<TakePart['state']> as TakePart['state'],
     worker: { evaluate: () => Promise.resolve(null) } as Partial<TakePart['worker']> as TakePart['worker'],
@@ -40,6 +45,8 @@ test('a client whose work the server refuses does not begin it again at once, an
     }
   }).rejects.toThrow();
   expect(begun).toHaveLength(2);
+  // And the server need not wait for it.
+  expect(told).toEqual(['not these', 'not these']);
   // Half a second at least, less what timers are early; and then it was stopped in a second of rest.
   expect(begun[1]! - begun[0]!).toBeGreaterThan(490);
   expect(performance.now() - begun[1]!).toBeLessThan(900);
