@@ -85,6 +85,7 @@ export function program(terminal: Terminal): Command {
       'e.g. 2GB: refuse a task for which the server sends more; by default what the plan says',
     )
     .option('--max-time <duration>', 'e.g. 90min: end a task that takes longer')
+    .option('--start-again', 'go on where what this client kept of earlier rounds is lost (docs/deploy.md)')
     .option('--dry-run', 'only tell what would be trained, and what would be sent')
     .action(async (url: string, flags: JoinFlags) =>
       (await import('./commands/join.ts')).joinCommand(url, flags, terminal),

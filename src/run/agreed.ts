@@ -50,7 +50,7 @@ export async function requireAgreed(
   if (differing.length === 0) return;
   const lines = differing.map(({ key, there, here }) => `\n  ${key}: ${there} then, ${here} now`);
   throw new UserError(
-    `the server says other things of this run than when you joined it:${lines.join('')}\nTo take part all the same, join anew with another --out and a new token`,
+    `the server says other things of this run than when you joined it:${lines.join('')}\nTo take part all the same, join anew with another --out and a new token (and --start-again where it has taken part before)`,
   );
 }
 

@@ -1,5 +1,4 @@
 import { join as joinPath, resolve } from 'node:path';
-import { checkConfig } from '../config/check.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { exists } from '../data/files.ts';
 import type { LoadedData } from '../data/load.ts';
@@ -24,13 +23,14 @@ import { codeLine } from './environment.ts';
 import { evaluationOptions } from './evaluation.ts';
 import { encodedIdentity, enrolled, ownIdentity, readIdentities, readKey } from './join-key.ts';
 import { diskOf } from './join-disk.ts';
+import { configOf, requireModel, sourceOf } from './join-described.ts';
 import { countsOf, memoryOf, neededOf, serverRowsOf, stagesOf, type JoinPlan } from './join-plan.ts';
 import { fileNames } from './file-names.ts';
+import { lostStates, requireStates, without, type LostState } from './lost-state.ts';
 import { plannedTask, planKept } from './plan-kept.ts';
 import { secureOf } from './secure.ts';
 import { isSilent, withGuards } from './guards.ts';
 import { knownMethods, layOut, type LaidOut } from './methods.ts';
-import { differences, modelFiles } from './model-digest.ts';
 import { withRanks } from './own-ranks.ts';
 import {
   dataDigest,
@@ -40,7 +40,6 @@ import {
   openData,
   openModel,
   type Fetching,
-  type OpenModel,
 } from './subject.ts';
 import { version } from './version.ts';
 import { clientWorker } from './worker.ts';
@@ -74,6 +73,8 @@ export interface JoinOptions {
   readonly maxDisk?: number;
   /** Seconds for one task: one that takes longer is ended. */
   readonly maxTime?: number;
+  /** Goes on where private states of earlier rounds are lost, as one who has not taken part before, or without the stages that need them. */
+  readonly startAgain?: boolean;
   /** Only tells what would be done. */
   readonly dryRun?: boolean;
   readonly signal?: AbortSignal;
@@ -91,6 +92,7 @@ export type Joining =
       /** The public key by which other clients know this one, where sums are secure. */
       readonly identity?: string;
     }
+  | { readonly kind: 'lost'; readonly lost: readonly LostState[] }
   | { readonly kind: 'kept'; readonly folder: string };
 
 /**
@@ -216,6 +218,9 @@ export async function* join(
   try {
     const state = await openClientState(out, client, { run: description.run, data: dataDigest(data) });
     closing.push(() => state.close());
+    const lost = await lostStates(methods, begun, self, state);
+    requireStates(lost, state, { client, out, startAgain: options.startAgain === true });
+    if (lost.length > 0) yield { kind: 'lost', lost };
     const runtime = { ...config.runtime, ...(options.threads !== undefined && { threads: options.threads }) };
     const engine = await engineOf(model, layout, runtime);
     closing.push(() => engine.close());
@@ -248,7 +253,17 @@ export async function* join(
       ...(options.maxTime !== undefined && { time: options.maxTime }),
     };
     const held = planKept(reached, (task) => plannedTask(methods, config.evaluate.every, task));
-    const taking = takePart({ api: held.reach, state, worker, signal, beat, limits, announce, ...(sums && { sums }) });
+    const able = without(worker, state.without());
+    const taking = takePart({
+      api: held.reach,
+      state,
+      worker: able,
+      signal,
+      beat,
+      limits,
+      announce,
+      ...(sums && { sums }),
+    });
     for (;;) {
       const next = await refusedToUser(taking.next());
       if (next.done) return next.value;
@@ -259,34 +274,6 @@ export async function* join(
   } finally {
     for (const close of closing.reverse()) await close();
   }
-}
-
-function sourceOf({ model: { hub, revision, name } }: Description): RunConfig['model'] {
-  if (hub !== undefined) return { hub, ...(revision !== undefined && { revision }) };
-  throw new UserError(`the server's base model “${name}” is not on the Hub: give your copy with --model FOLDER`);
-}
-
-/** The run's configuration as it is here; read strictly, like a file. */
-function configOf(told: Description['config'], model: RunConfig['model'], { data, threads }: JoinOptions): RunConfig {
-  const { data: section, serve: _, runtime: __, ...rest } = told;
-  const own = { ...(section as object), path: resolve(data) };
-  return checkConfig(
-    { ...rest, model, data: own, runtime: threads === undefined ? {} : { threads } },
-    knownMethods(),
-    () => ({ text: 'the run of this server', order: 0 }),
-  );
-}
-
-async function* requireModel(
-  model: OpenModel,
-  { model: { files, name } }: Description,
-  signal: AbortSignal,
-): AsyncGenerator<Checking, void> {
-  const differing = differences(yield* modelFiles(model, signal), files);
-  if (differing.length === 0) return;
-  throw new UserError(
-    `${model.folder} is not the base model of this run (${name}): ${differing.join('; ')}. Give the same model with --model`,
-  );
 }
 
 /** What the server refuses is for the user to mend. */

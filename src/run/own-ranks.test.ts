@@ -69,6 +69,7 @@ test('each client is told its own rank and nobody any name, and the adapters are
         expect(selfSchema.parse(await answer.json())).toEqual({
           client: name,
           ranks: name === 'birch' ? { Het: 2 } : {},
+          received: [],
         });
       }
       return numbers;

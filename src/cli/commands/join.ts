@@ -3,6 +3,7 @@ import { Interrupted } from '../../errors.ts';
 import { bytes, duration, loss, whole } from '../../report/format.ts';
 import type { JoinPlan } from '../../run/join-plan.ts';
 import { join, type Joining } from '../../run/join.ts';
+import { goingOn } from '../../run/lost-state.ts';
 import type { Terminal } from '../context.ts';
 import { onInterrupt } from '../exit.ts';
 import { amountFlag, numberFlag } from '../flags.ts';
@@ -22,6 +23,7 @@ export interface JoinFlags {
   readonly maxMemory?: string;
   readonly maxDisk?: string;
   readonly maxTime?: string;
+  readonly startAgain?: boolean;
   readonly dryRun?: boolean;
 }
 
@@ -44,6 +46,7 @@ export async function joinCommand(url: string, flags: JoinFlags, terminal: Termi
       },
       signal: interrupt.signal,
       dryRun: flags.dryRun ?? false,
+      startAgain: flags.startAgain ?? false,
       ...(token !== undefined && { token }),
       ...(fingerprint !== undefined && { fingerprint }),
       ...(flags.identities !== undefined && { identities: flags.identities }),
@@ -120,6 +123,8 @@ function told(event: Joining): string[] {
       return [`  round ${event.work.round + 1} not counted: ${printable(event.reason)}`];
     case 'waiting':
       return [printable(event.why)];
+    case 'lost':
+      return event.lost.map((one) => printable(`going on without what was kept here: ${goingOn(one)}`));
     case 'polling':
       return [`no WebSocket (${printable(event.why)}); the server is asked again and again instead`];
     case 'fetching':

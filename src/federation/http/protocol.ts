@@ -129,15 +129,21 @@ export const readinessSchema = z.strictObject({ ready: z.literal(true) });
 /** Seconds. */
 export const waitSchema = z.number().min(0).max(LONGEST_WAIT);
 
-/** What a client alone is told of itself, with its ranks by the labels of methods that give single clients one of their own. */
-export const selfSchema = z.strictObject({ client: clientNameSchema, ranks: z.record(label(), count().min(1)) });
-export type Self = z.output<typeof selfSchema>;
-
 /** null where counts stay with the client. */
 export const readyRequestSchema = z.strictObject({ data: dataCountsSchema.nullable(), code: codeSchema });
 export const emptySchema = z.strictObject({});
 
 export const placeSchema = z.strictObject({ method: label(), stage: label(), stageIndex: count() });
+
+/** What a client alone is told of itself. */
+export const selfSchema = z.strictObject({
+  client: clientNameSchema,
+  /** By the labels of methods that give single clients a rank of their own. */
+  ranks: z.record(label(), count().min(1)),
+  /** Of each stage, the last round for which the server has an update of it that was not left out. */
+  received: z.array(placeSchema.extend({ round: count() })),
+});
+export type Self = z.output<typeof selfSchema>;
 
 const taskSchema = z.discriminatedUnion('kind', [
   z.strictObject({

@@ -26,11 +26,23 @@ export interface Undecided {
   };
 }
 
+/** A client's private state of a round that the server has its update of, and that is not there any more. */
+export interface LostState extends Place {
+  readonly round: number;
+  /** Whether what the server has follows from it, so that the client cannot take part in this stage without. */
+  readonly needed: boolean;
+}
+
 /** What a client keeps on its own disk: its private states, work whose outcome is open, and what the server sent once and for all. */
 export interface ClientState {
   undecided(): readonly Undecided[];
   /** From the latest stage in which this client's work was accepted. */
   privateState(at: Place): State | undefined;
+  /** Whether this folder was there when this round's work was done. */
+  knows(at: Place, round: number): boolean;
+  /** Private states that this client goes on without, durable on return. */
+  without(): readonly LostState[];
+  goWithout(lost: readonly LostState[]): void;
   /** Keeps finished work, durable on return; nobody reads its private state before `accept`. */
   keep(work: Undecided, payload: Iterable<Uint8Array> | undefined, mine: State): Promise<void>;
   payload(work: Undecided): Promise<PayloadFile | undefined>;
@@ -60,6 +72,7 @@ export interface ClientState {
 }
 
 const UNDECIDED = 'undecided';
+const WITHOUT = 'without';
 /** Letters of a payload's name; what follows them says that it is not whole. */
 const DIGEST = 64;
 
@@ -74,25 +87,31 @@ export async function openClientState(folder: string, client: string, identity: 
   });
   const file = (digest: string): string => join(payloads, digest);
   const undecided = (): readonly Undecided[] => (journal.recorded(UNDECIDED) as Undecided[] | undefined) ?? [];
-  const without = (id: string): Undecided[] => undecided().filter((work) => work.id !== id);
+  const others = (id: string): Undecided[] => undecided().filter((work) => work.id !== id);
+  const without = (): readonly LostState[] => (journal.recorded(WITHOUT) as LostState[] | undefined) ?? [];
   const own = join(folder, 'incoming');
   const whole = (digest: string): Promise<PayloadFile | undefined> => wholeFile(file(digest), digest);
   const digestIn = ({ message, kept }: Undecided): string | undefined => message.digest ?? kept?.digest;
   async function forget(work: Undecided): Promise<void> {
-    journal.record(UNDECIDED, without(work.id));
+    journal.record(UNDECIDED, others(work.id));
     const digest = digestIn(work);
     if (digest !== undefined) await rm(file(digest), { force: true });
   }
   return {
     undecided,
     privateState: (at) => journal.privateState(at, client),
+    knows: (at, round) =>
+      journal.clients(at, round).length > 0 ||
+      undecided().some((work) => samePlace(work.place, at) && work.round === round),
+    without,
+    goWithout: (lost) => journal.record(WITHOUT, lost),
     async keep(work, payload, mine) {
       const { place, round } = work;
       const digest = digestIn(work);
       if (payload !== undefined && digest !== undefined) await writeAtomically(file(digest), payload);
       const before = journal.privateState(place, client);
       if (before !== undefined || !isNothing(mine)) journal.keep({ ...place, round, client }, mine);
-      journal.record(UNDECIDED, [...without(work.id), work]);
+      journal.record(UNDECIDED, [...others(work.id), work]);
     },
     async payload(work) {
       const digest = digestIn(work);
@@ -142,6 +161,8 @@ export async function openClientState(folder: string, client: string, identity: 
     close: () => journal.close(),
   };
 }
+
+const samePlace = (a: Place, b: Place): boolean => a.method === b.method && a.stageIndex === b.stageIndex;
 
 function recordOf(client: string, { message }: Undecided): ClientRecord {
   const { tokens, processed, lossSum } = message.totals;

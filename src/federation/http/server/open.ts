@@ -17,6 +17,7 @@ import { ownParty } from './own-party.ts';
 import { keysOf } from './keys.ts';
 import { listen, type Listener, type ListenOptions } from './listener.ts';
 import { remoteParticipant } from './participant.ts';
+import { receivedOf } from './received.ts';
 import { service } from './service.ts';
 import { steady } from './steady.ts';
 import { openSockets } from './sockets.ts';
@@ -144,7 +145,11 @@ export async function serveAt(listener: Listener, name: string, options: RunServ
       operation: operated,
       monitor,
       openMetrics: options.openMetrics,
-      self: (client) => ({ client, ranks: { ...options.ranks?.(client) } }),
+      self: (client) => ({
+        client,
+        ranks: { ...options.ranks?.(client) },
+        received: receivedOf(store, journal, client),
+      }),
     });
     return {
       url,

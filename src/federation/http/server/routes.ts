@@ -65,7 +65,11 @@ export const routes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/self',
-    about: { summary: 'What only this client is told: its name, and its ranks.', who: 'client', answer: selfSchema },
+    about: {
+      summary: 'What only this client is told: its name, its ranks, and what is here of it.',
+      who: 'client',
+      answer: selfSchema,
+    },
     run: async ({ who }, { self }) => self(who),
   },
   route({

@@ -24,6 +24,8 @@ export interface TaskRows {
   finish(id: string, result: unknown, digest: string | undefined): void;
   /** Forgets what has come of a task, whose payload is damaged, with a line of the audit. */
   forgetResult(id: string): void;
+  /** A client's training tasks of which something has come, the latest rounds first. */
+  answered(client: string): readonly TaskRow[];
   /** How many updates of each client were received. */
   updateCounts(): ReadonlyMap<string, number>;
   /** Payloads that results still name. */
@@ -78,6 +80,13 @@ export function tasksIn(
         database.run('update tasks set result = null, digest = null where id = ?', id);
         audit('damaged', task?.client ?? '', `${id} ${task?.digest ?? ''}`.trimEnd());
       }),
+    answered: (client) =>
+      database
+        .all(
+          `select * from tasks where client = ? and kind = 'train' and result is not null order by round desc`,
+          client,
+        )
+        .map((row) => taskOf(row)!),
     updateCounts: () =>
       new Map(
         database
