@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { UserError } from '../errors.ts';
-import { writeAtomically } from '../formats/files/atomic.ts';
+import { makeOut, writeAtomically } from '../formats/files/atomic.ts';
 import { textOfFile } from '../formats/files/read.ts';
 import { fileNames } from '../run/file-names.ts';
 import { version } from '../run/version.ts';
@@ -80,6 +80,7 @@ export async function openAnalysis(
   }
   const identity: Identity = there ?? { ...own, started: new Date().toISOString() };
   if (there === undefined) {
+    await makeOut(path);
     const heading = `# What \`fedlora analyze\` ${version} measures, resolved: defaults filled in, paths absolute.\n`;
     await writeAtomically(join(path, 'analysis.yaml'), heading + stringify(settings));
     await writeAtomically(join(path, IDENTITY), `${JSON.stringify(identity, undefined, 2)}\n`);

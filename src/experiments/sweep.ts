@@ -7,7 +7,7 @@ import type { SweepInput } from '../config/sweep-schema.ts';
 import { Interrupted, UserError } from '../errors.ts';
 import { openDatabase } from '../federation/database.ts';
 import { tidyShelf } from '../federation/shelved.ts';
-import { makeFolder, writeAtomically } from '../formats/files/atomic.ts';
+import { makeOut, writeAtomically } from '../formats/files/atomic.ts';
 import type { Method } from '../methods/method.ts';
 import type { Summary } from '../report/summary.ts';
 import { knownMethods } from '../run/methods.ts';
@@ -71,7 +71,7 @@ export async function sweep(given: string | SweepInput, options: SweepOptions): 
   const checked = await readSweep(given, knownMethods(methods));
   const folder = sweepFolder(resolve(options.out));
   await requireOwn(folder);
-  await makeFolder(folder.path);
+  await makeOut(folder.path);
   const lock = openDatabase(folder.lock);
   const runners =
     jobs > 1 ? Array.from({ length: jobs }, () => runnerApart(folder.shelf)) : [runnerHere(folder.shelf, methods)];

@@ -7,7 +7,7 @@ import { Interrupted, UserError } from '../errors.ts';
 import { PROXY } from '../federation/federation.ts';
 import { openJournal } from '../federation/journal.ts';
 import { runMethod } from '../federation/run-method.ts';
-import { writeAtomically } from '../formats/files/atomic.ts';
+import { makeOut, writeAtomically } from '../formats/files/atomic.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import { readAdapter } from '../formats/files/peft.ts';
 import { initAdapter } from '../lora/init.ts';
@@ -140,6 +140,7 @@ async function* wholeRun(
   try {
     const engine = await engineOf(model, layout, config.runtime);
     closing.push(() => engine.close());
+    await makeOut(folder.path);
     if (state === 'fresh') await writeAtomically(folder.config, configText(config));
     const journal = openJournal({
       path: folder.journal,

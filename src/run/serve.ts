@@ -8,7 +8,7 @@ import type { Operations } from '../federation/http/server/operation.ts';
 import { serveAt, type FederationServer } from '../federation/http/server/open.ts';
 import { openJournal } from '../federation/journal.ts';
 import { runRounds } from '../federation/rounds.ts';
-import { writeAtomically } from '../formats/files/atomic.ts';
+import { makeOut, writeAtomically } from '../formats/files/atomic.ts';
 import type { Summary, UnmeasuredSummary } from '../report/summary.ts';
 import { writeAdapters } from './adapters.ts';
 import { compareMethods } from './compare.ts';
@@ -127,6 +127,7 @@ export async function* serveRun(
   const stopped = new AbortController();
   const signal = AbortSignal.any([stopped.signal, ...(place.signal ? [place.signal] : [])]);
   const identity = { configuration: runKey(config), model: digestOf(files), data: dataAt(own?.rows), start: FRESH };
+  await makeOut(folder.path);
   if (state === 'fresh') await writeAtomically(folder.config, configText(config));
   const journal = openJournal({
     path: folder.journal,
