@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pretended, type Bereft } from './bereft.ts';
 import { broadcastTwice, differing, forged, lost, mistold } from './check.ts';
 import { evidenceOf } from './evidence.ts';
 import { processOf, SERVER, type Fault, type FaultKind, type Plan, type PlannedRun } from './plan.ts';
@@ -27,15 +28,16 @@ const deafening: readonly FaultKind[] = [
   'clients vanish',
   'files lost',
   'backup restored',
+  'folder lost',
 ];
 
-/** What does not hold of what a run has left behind. @param restored whether a backup took its place meanwhile */
+/** What does not hold of what a run has left behind. @param restored whether a backup took its place meanwhile; `bereft`: the client that has lost of its folder */
 export async function judged(
   folder: string,
   plan: Plan,
   ground: Ground,
   { run, seen, releases }: Left,
-  restored = false,
+  { restored, bereft }: { readonly restored: boolean; readonly bereft: Bereft | undefined },
 ): Promise<{ readonly problems: string[]; readonly leftOut: number; readonly noised: number }> {
   const { setting, clients } = run;
   const has = (...kinds: readonly FaultKind[]): boolean => plan.faults.some(({ kind }) => kinds.includes(kind));
@@ -55,6 +57,7 @@ export async function judged(
       ...forged(evidence, seen, setting),
       ...mistold(evidence, seen, finished && !has(...deafening)),
       ...broadcastTwice(seen, setting),
+      ...pretended(bereft, evidence, seen, run),
     ];
     if (noisy) problems.push(...unprivate(evidence, seen, sums, !isSecure(setting)));
     else {
@@ -68,10 +71,14 @@ export async function judged(
     // Noise is drawn anew in every run, who comes late is another one each time, no simulation has a bad client, and another language
     // rounds in another way.
     const same =
-      !noisy && setting !== 'late' && !isPoisoned(setting) && !hasPython(setting) && !(restored && remembers(setting));
+      !noisy &&
+      setting !== 'late' &&
+      !isPoisoned(setting) &&
+      !hasPython(setting) &&
+      !((restored || bereft !== undefined) && remembers(setting));
     if (finished && leftOut.length === 0 && same) {
       // What a client had made of its own adapter before a backup was put back, it keeps.
-      const folders = (restored ? [] : clients).map((client) => ({
+      const folders = (restored ? [] : clients.filter((client) => client !== bereft?.client)).map((client) => ({
         client,
         folder: join(folder, processOf(run, client)),
       }));

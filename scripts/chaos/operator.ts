@@ -117,18 +117,34 @@ export function openOperator(parts: {
 }
 
 /** Asks for a backup; gives its folder, or undefined where the server was gone before it was there. */
-const backup = (url: string, token: string): Promise<string | undefined> =>
-  new Promise((done, failed) => {
+async function backup(url: string, token: string): Promise<string | undefined> {
+  const answer = await order(url, '/v1/admin/backup', token);
+  if (answer === undefined) return undefined;
+  if (answer.status !== 200) throw new Error(`${answer.status} ${answer.text}`);
+  return (JSON.parse(answer.text) as { folder: string }).folder;
+}
+
+/** Asks for a new token for a client that has lost its key. Says whether it was made. @param data the folder of the run */
+export async function renewed(url: string | undefined, data: string, client: string): Promise<boolean> {
+  const token = join(data, 'server', 'operators', 'admin.token');
+  if (url === undefined || !existsSync(token)) return false;
+  const answer = await order(url, `/v1/admin/clients/${client}/token`, readFileSync(token, 'utf8').trim());
+  return answer?.status === 200;
+}
+
+/** Does as an admin; undefined where the server was gone before it had answered. */
+const order = (
+  url: string,
+  path: string,
+  token: string,
+): Promise<{ readonly status: number; readonly text: string } | undefined> =>
+  new Promise((done) => {
     const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'content-length': 2 };
-    const request = asked({ url, path: '/v1/admin/backup', method: 'POST', headers }, (response) => {
+    const request = asked({ url, path, method: 'POST', headers }, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
       response.on('error', () => done(undefined));
-      response.on('end', () => {
-        const text = Buffer.concat(chunks).toString('utf8');
-        if (response.statusCode === 200) done((JSON.parse(text) as { folder: string }).folder);
-        else failed(new Error(`${response.statusCode} ${text}`));
-      });
+      response.on('end', () => done({ status: response.statusCode!, text: Buffer.concat(chunks).toString('utf8') }));
     });
     request.on('error', () => done(undefined));
     request.end('{}');

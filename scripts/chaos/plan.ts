@@ -60,6 +60,14 @@ export type Fault =
       /** Some operators put only one file back at first. */
       readonly only?: 'journal' | 'record';
     }
+  | {
+      readonly kind: 'folder lost';
+      readonly who: string;
+      readonly at: Moment;
+      readonly down: number;
+      /** Of the client's own folder; without all of it the client needs a new token. */
+      readonly what: 'all' | 'journal' | 'payloads';
+    }
   | { readonly kind: 'strangers' }
   | { readonly kind: 'bad client' }
   | { readonly kind: 'clients vanish'; readonly share: number };
@@ -109,13 +117,16 @@ export const faultKinds: readonly FaultKind[] = [
   'clients vanish',
   'files lost',
   'backup restored',
+  'folder lost',
 ];
 
 /** Kinds that come alone or first, since what they undo is not undone in others' eyes: who was refused, and what was full. */
-const undoing: readonly FaultKind[] = ['files lost', 'backup restored'];
+const undoing: readonly FaultKind[] = ['files lost', 'backup restored', 'folder lost'];
 const unlike: Readonly<Record<string, readonly FaultKind[]>> = {
   'files lost': ['full disk'],
   'backup restored': ['full disk', 'strangers', 'bad client'],
+  // What the server's disk has changed, its client has still.
+  'folder lost': ['full disk', 'damaged on disk'],
 };
 
 /** The seed of the k-th scenario (from 0) of a series. */
@@ -223,6 +234,11 @@ function faultsOf(kind: FaultKind, clients: readonly string[], secure: boolean, 
           ...(only !== undefined && { only }),
         },
       ];
+    }
+    case 'folder lost': {
+      const who = oneOf(random, clients);
+      const what = oneOf(random, ['all', 'all', 'journal', 'payloads'] as const);
+      return [{ kind, who, at: moment([who], who), down: between(random, 0, 1500), what }];
     }
     case 'clock jumps':
       return [

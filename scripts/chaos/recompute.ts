@@ -7,10 +7,11 @@ import { checkConfig } from '../../src/config/check.ts';
 import type { RunConfigInput } from '../../src/config/schema.ts';
 import { sortedNames } from '../../src/federation/clients.ts';
 import { Fatal } from '../../src/federation/fatal.ts';
+import { PROXY } from '../../src/federation/federation.ts';
 import { fromPayload, unpacked } from '../../src/federation/http/payload.ts';
 import { expectedUpdate } from '../../src/federation/http/server/participant.ts';
 import { openJournal } from '../../src/federation/journal.ts';
-import type { Participant, Update } from '../../src/federation/participant.ts';
+import type { Participant } from '../../src/federation/participant.ts';
 import { runRounds } from '../../src/federation/rounds.ts';
 import { writeMix } from '../../src/formats/files/mix.ts';
 import type { Adapter, AdapterMix } from '../../src/lora/adapter.ts';
@@ -27,6 +28,7 @@ import { shapesOf, type Shapes } from '../../src/tensor/tensors.ts';
 import type { Tensors } from '../../src/tensor/tensor.ts';
 import { acceptedOf } from './check.ts';
 import type { Evidence } from './evidence.ts';
+import { ownRows } from './own-rows.ts';
 import { averaged, mean, middle } from './plain.ts';
 import type { Seen } from './seen.ts';
 import { contents, model as modelFolder } from './workspace.ts';
@@ -53,10 +55,12 @@ export async function recomputed(
   const model = await openModel(modelFolder);
   const initial = initAdapter(layoutOf(model, config.lora), config.seed);
   const clients = sortedNames(config.serve!.clients);
-  const methods = withGuards(config, layOut(config, known, initial.layout), { clients, proxy: false, known });
+  const own = typeof config.clients.proxy === 'object';
+  const methods = withGuards(config, layOut(config, known, initial.layout), { clients, proxy: own, known });
   const problems: string[] = [];
   const scratch = mkdtempSync(join(tmpdir(), 'fedlora-chaos-'));
   const journal = openJournal({ path: join(scratch, 'journal.sqlite'), identity: {}, resume: false });
+  const rows = own ? await ownRows(config, model, methods, journal) : undefined;
   const writing = { baseModel: model.folder, projections: projectionsOf(model.config) };
   const compareFolders = async (label: string, mix: AdapterMix, how: string): Promise<void> => {
     const found = contents(join(server, 'adapters', label, 'global'));
@@ -77,8 +81,8 @@ export async function recomputed(
         stages,
         initial,
         clients,
-        hasProxy: false,
-        participant: recorded(evidence, seen),
+        hasProxy: own,
+        participant: recorded(evidence, seen, rows?.participant),
         journal,
         rounds: config.rounds,
         ...secureOf(config),
@@ -117,6 +121,7 @@ export async function recomputed(
       }
     }
   } finally {
+    await rows?.close();
     journal.close();
     rmSync(scratch, { recursive: true, force: true });
   }
@@ -126,15 +131,16 @@ export async function recomputed(
 const hex = (state: Parameters<typeof encodeState>[0]): string => Buffer.from(encodeState(state)).toString('hex');
 
 /** Does what the record says was done: the updates that count, and nothing of anybody else. */
-const recorded = (evidence: Evidence, seen: Seen): Participant => ({
-  // eslint-disable-next-line require-yield
-  async *perform(task): AsyncGenerator<never, Update> {
+const recorded = (evidence: Evidence, seen: Seen, own: Participant | undefined): Participant => ({
+  async *perform(task, signal) {
     const { method, stage, stageIndex, round, client, packing } = task;
     const place = { method, stage, stageIndex };
     const record = evidence.rounds(place).find((one) => one.round === round);
     // A round that never ended ends this one too.
     if (record === undefined) throw new Fatal('the record ends here');
     if (!record.participants.includes(client)) throw new Error('left out');
+    // What the server's own rows come to is trained again: nobody else has seen it.
+    if (client === PROXY && own !== undefined) return yield* own.perform(task, signal);
     const form = { like: await expectedUpdate(task), packing };
     return { ...countedAs(evidence, seen, place, round, client, form), seconds: 0 };
   },

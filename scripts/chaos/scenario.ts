@@ -51,6 +51,9 @@ export interface Result {
     readonly lost: number;
     readonly refused: number;
     readonly restored: number;
+    /** Whether a client has lost of its folder, and whether it said so and was told to go on without; 0 or 1. */
+    readonly bereft: number;
+    readonly startedAgain: number;
   };
   readonly seconds: number;
 }
@@ -125,7 +128,8 @@ export async function runScenario(plan: Plan, ground: Ground): Promise<Result> {
     for (const { wire } of wires) await wire.close();
     problems.push(...scene.problems, ...complaints(folder, plan, full));
     const ends = [];
-    for (const left of lefts) ends.push(await judged(folder, plan, ground, left, scene.meddled.restored > 0));
+    const now = { restored: scene.meddled.restored > 0, bereft: scene.bereft() };
+    for (const left of lefts) ends.push(await judged(folder, plan, ground, left, now));
     for (const [i, end] of ends.entries())
       problems.push(...end.problems.map((one) => (runs.length > 1 ? `${runs[i]!.name}: ${one}` : one)));
     const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
@@ -146,6 +150,8 @@ export async function runScenario(plan: Plan, ground: Ground): Promise<Result> {
         noised: sum(ends.map(({ noised }) => noised)),
         full: ranOut(folder, full) ? 1 : 0,
         ...scene.meddled,
+        bereft: now.bereft === undefined ? 0 : 1,
+        startedAgain: now.bereft?.refused === true ? 1 : 0,
       },
       seconds: (performance.now() - began) / 1000,
     };

@@ -15,7 +15,8 @@ import {
   type RequestKind,
 } from './plan.ts';
 import type { Seen } from './seen.ts';
-import { openOperator, type Operator } from './operator.ts';
+import { listen, loseOwn, REFUSED, type Bereft } from './bereft.ts';
+import { openOperator, renewed, type Operator } from './operator.ts';
 import { clockModule, commandLine, diskModule, pythonClient, run, type Command, type Running } from './processes.ts';
 import { hasPython } from './settings.ts';
 import { configOf, model } from './workspace.ts';
@@ -39,6 +40,8 @@ export interface Scene {
   readonly problems: string[];
   readonly kills: () => number;
   readonly meddled: Operator['counts'];
+  /** The client that has lost of its folder, once it has. */
+  readonly bereft: () => Bereft | undefined;
   readonly passing: (kind: RequestKind, client: string, when: Moment['when'], answer?: Buffer) => void;
   /** Runs the server to its end, whatever befalls it. */
   server(): Promise<Ending>;
@@ -75,6 +78,9 @@ export function openScene(parts: {
   const problems: string[] = [];
   const moments = plan.faults.flatMap((fault) => ('at' in fault ? [{ fault, count: 0 }] : []));
   const vanished = new Set<string>();
+  const loss = plan.faults.find((fault) => fault.kind === 'folder lost');
+  let bereft: Bereft | undefined;
+  let [leaving, keyless] = [false, false];
   const random = stream(plan.seed, 'damage');
   let url: string | undefined;
   let ended: Ending | undefined;
@@ -114,6 +120,7 @@ export function openScene(parts: {
   function strike(fault: Extract<Fault, { at: Moment }>): void {
     const who = 'who' in fault ? fault.who : SERVER;
     if (fault.kind === 'files lost') losing = true;
+    if (fault.kind === 'folder lost') leaving = running.has(who);
     if (fault.kind === 'damaged on disk')
       damage.set(
         who,
@@ -162,6 +169,10 @@ export function openScene(parts: {
     damage.delete(who);
     if (folders !== undefined) damageOne(folders, random);
     if (who === SERVER && (losing || restoring)) await operator.meddle();
+    if (loss?.kind === 'folder lost' && who === loss.who && leaving && bereft === undefined) {
+      bereft = loseOwn(at(who), loss, seen);
+      keyless = loss.what === 'all';
+    }
     await pause(down.get(who) ?? 0);
   }
 
@@ -184,6 +195,7 @@ export function openScene(parts: {
     problems,
     kills: () => kills,
     meddled: operator.counts,
+    bereft: () => bereft,
     passing(kind, client, when, answer) {
       if (backup?.kind === 'backup restored') {
         const { made, down: milliseconds } = backup;
@@ -237,8 +249,15 @@ export function openScene(parts: {
       const finished = (): boolean => existsSync(join(data(run), 'summary.json'));
       const going = (): boolean => ended === undefined && !over.aborted;
       let tries = 0;
+      let again = false;
       const known = ['--data', at(`${who}.jsonl`), '--model', model, '--threads', '1', '--out', at(who)];
       while (going()) {
+        const poor = bereft?.client === name ? bereft : undefined;
+        if (poor !== undefined && keyless) {
+          keyless = !(await renewed(url, data(run), name));
+          if (keyless) await pause(200);
+          continue;
+        }
         // Whoever was given a token has it still when the server's file is gone.
         const token = tokenOf(run, name) ?? given.get(who) ?? '';
         // Of two runs one is served before the other.
@@ -257,13 +276,21 @@ export function openScene(parts: {
             writeFileSync(at('cert.pem'), certificate.cert);
           }
           process = started(who, [wire, ...known], env, pythonClient(python!));
-        } else process = started(who, ['join', wire, ...known, ...trust, '--patience', '120'], env);
+        } else
+          process = started(
+            who,
+            ['join', wire, ...known, ...trust, ...(again ? ['--start-again'] : []), '--patience', '120'],
+            env,
+          );
         const exit = await process.ended;
+        if (poor !== undefined) listen(poor, exit.said);
+        again = poor !== undefined && REFUSED.test(exit.said);
         if (exit.code === 0 || over.aborted) return;
         if (exit.killed) {
           await afterwards(who);
           continue;
         }
+        if (again) continue;
         // Told that the run stopped: it may be started again, and so is the client.
         if (/the server stopped the run|did not answer for \d+ s/.test(exit.said)) {
           await pause(plan.runs.length > 1 ? 3000 : 500);

@@ -46,6 +46,15 @@ export const settings = {
     rounds: 3,
     clients: 4,
   },
+  rows: {
+    methods: [{ use: 'fedit', optimizerState: 'keep' }],
+    guards: [clip],
+    combine: 'secure',
+    rounds: 3,
+    clients: 4,
+    remembers: true,
+    ownRows: true,
+  },
   median: {
     methods: [{ use: 'fedit', local: { steps: 1 } }],
     combine: { robust: { rule: 'median' } },
@@ -62,7 +71,7 @@ export const settings = {
   },
   residual: { methods: [{ use: 'fedex-lora' }], rounds: 3 },
   ranked: { methods: [{ use: 'flora', ranks: { aurora: 1 } }], rank: 2, rounds: 3 },
-  padded: { methods: [{ use: 'hetlora', ranks: { aurora: 1 } }], rank: 2, rounds: 3 },
+  padded: { methods: [{ use: 'hetlora', ranks: { aurora: 1 } }], rank: 2, rounds: 3, remembers: true },
   mixed: { methods: [{ use: 'fedalt', optimizerState: 'keep' }], rounds: 3, remembers: true },
   pulled: { methods: [{ use: 'ditto', local: { steps: 1 } }], remembers: true },
   dual: { methods: [{ use: 'feddpa' }], remembers: true },
@@ -88,6 +97,8 @@ interface Setting {
   readonly poisoned?: true;
   /** Whether clients keep something of a round that the next one's updates depend on. */
   readonly remembers?: true;
+  /** Whether the server trains on rows of its own, as one more who adds up. */
+  readonly ownRows?: true;
   /** Whether one of its clients is the one in Python. */
   readonly python?: true;
   /** So many, where it cannot be fewer. */
@@ -104,6 +115,13 @@ export const isPrivate = (name: SettingName): boolean =>
 export const isSecure = (name: SettingName): boolean => settingOf(name).combine === 'secure';
 export const isPoisoned = (name: SettingName): boolean => settingOf(name).poisoned === true;
 export const remembers = (name: SettingName): boolean => settingOf(name).remembers === true;
+export const hasOwnRows = (name: SettingName): boolean => settingOf(name).ownRows === true;
+/** Whether a client keeps something for itself of this stage. */
+export const keepsOf = (name: SettingName, stage: string): boolean =>
+  stage === 'local' || (remembers(name) && name !== 'optimizer');
+/** Whether what the server has follows from it, so that nobody takes part without. */
+export const needs = (name: SettingName): boolean =>
+  settingOf(name).methods.some(({ use }) => use === 'scaffold' || use === 'fedalt');
 export const hasPython = (name: SettingName): boolean => settingOf(name).python === true;
 export const ruleOf = (name: SettingName): RobustRule | undefined => {
   const { combine } = settingOf(name);
@@ -132,14 +150,22 @@ function common(name: SettingName, model: string): object {
   };
 }
 
-/** What the server is given. */
+const ownRowsOf = (name: SettingName, path: string): object => (hasOwnRows(name) ? { proxy: { path } } : {});
+
+/** What the server is given; `own`: a file of rows of its own. */
 export const served = (
   name: SettingName,
-  { model, clients, lease, tls }: { model: string; clients: readonly string[]; lease: number; tls: boolean },
+  {
+    model,
+    clients,
+    lease,
+    tls,
+    own,
+  }: { model: string; clients: readonly string[]; lease: number; tls: boolean; own: string },
 ): object => ({
   ...common(name, model),
   data,
-  clients: split,
+  clients: { ...split, ...ownRowsOf(name, own) },
   serve: {
     clients,
     port: 0,
@@ -152,8 +178,8 @@ export const served = (
 });
 
 /** The same run as a simulation: what it comes to when nothing goes wrong. */
-export const simulated = (name: SettingName, model: string, rows: string): object => ({
+export const simulated = (name: SettingName, model: string, rows: string, own: string): object => ({
   ...common(name, model),
   data: { ...data, path: rows },
-  clients: { partition: 'column', column: 'client', ...split },
+  clients: { partition: 'column', column: 'client', ...split, ...ownRowsOf(name, own) },
 });

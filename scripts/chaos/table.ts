@@ -51,6 +51,8 @@ export const totals = (results: readonly Result[]): Result['counts'] & { readonl
     lost: sum(({ counts }) => counts.lost),
     refused: sum(({ counts }) => counts.refused),
     restored: sum(({ counts }) => counts.restored),
+    bereft: sum(({ counts }) => counts.bereft),
+    startedAgain: sum(({ counts }) => counts.startedAgain),
     seconds: sum(({ seconds }) => seconds),
   };
 };

@@ -40,6 +40,11 @@ export function rowsOf(names: readonly string[]): string {
 export const configOf = (folder: string, { name }: Pick<PlannedRun, 'name'>): string =>
   join(folder, `${name === '' ? 'serve' : name}.yaml`);
 
+const ownIn = (folder: string): string => join(folder, 'own.jsonl');
+/** Rows of the server's own, which are no client's. */
+const writeOwn = (folder: string): void =>
+  writeFileSync(ownIn(folder), rowsOf(['a', 'b', 'c', 'd', 'own']).replace(/^.*"client":"[abcd]".*\n/gm, ''));
+
 /** Writes the configuration of a run and each client's rows. @param names of all who may take part */
 export function prepare(
   folder: string,
@@ -48,7 +53,11 @@ export function prepare(
 ): void {
   const { setting, clients } = run;
   mkdirSync(folder, { recursive: true });
-  writeFileSync(configOf(folder, run), stringify(served(setting, { model, clients: names, lease, tls })));
+  writeFileSync(
+    configOf(folder, run),
+    stringify(served(setting, { model, clients: names, lease, tls, own: ownIn(folder) })),
+  );
+  writeOwn(folder);
   const lines = rowsOf(clients).trimEnd().split('\n');
   for (const client of clients) {
     const own = lines.filter((line) => (JSON.parse(line) as { client: string }).client === client);
@@ -72,7 +81,8 @@ async function simulation({ root, main }: Ground, name: SettingName, clients: re
   if (existsSync(join(out, 'summary.json'))) return out;
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'all.jsonl'), rowsOf(clients));
-  writeFileSync(join(folder, 'run.yaml'), stringify(simulated(name, model, join(folder, 'all.jsonl'))));
+  writeFileSync(join(folder, 'run.yaml'), stringify(simulated(name, model, join(folder, 'all.jsonl'), ownIn(folder))));
+  writeOwn(folder);
   const resume = existsSync(out) ? ['--resume'] : [];
   const args = [main, 'run', join(folder, 'run.yaml'), '--out', out, ...resume];
   await promisify(execFile)(process.execPath, args);
