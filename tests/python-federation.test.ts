@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -102,7 +102,13 @@ describe.skipIf(python === undefined)(`a federation of two TypeScript clients an
       const joined = ['aurora', 'birch'].map(
         (name) => start(['join', ...args(name)], { limit: 500_000, env: token(name) }).ended,
       );
-      const first = inPython(args('cobalt'), token('cobalt'));
+      const dying = inPython(args('cobalt'), { ...token('cobalt'), FEDLORA_DIES: '1' });
+      expect(await dying.ended, dying.log).toBe(9);
+      expect(dying.log).toContain('fedit · local, round 1: training');
+      // Trained, kept, and not yet the client's: the server knows nothing of it.
+      expect(existsSync(folder.at('cobalt', 'waiting', 'fedit', 'task.json'))).toBe(true);
+      expect(existsSync(folder.at('cobalt', 'adapters', 'fedit'))).toBe(false);
+      const first = inPython(args('cobalt'), {});
       await until(
         () => `the second method trains: ${first.log}`,
         () => first.log.includes('fedlora-optimizer · federated, round 1: training') || first.child.exitCode !== null,
@@ -114,6 +120,11 @@ describe.skipIf(python === undefined)(`a federation of two TypeScript clients an
       expect(await again.ended, again.log).toBe(0);
       for (const ended of await Promise.all(joined)) expect(ended.code, ended.stderr).toBe(0);
       expect(again.log).toContain('joined as cobalt');
+      // What was kept is told as it is, not trained again.
+      expect(first.log + again.log).not.toContain('fedit · local');
+      expect(readdirSync(folder.at('cobalt', 'waiting'))).toEqual([]);
+      // The server did not know its rows: it said so, and was told again.
+      expect(dying.log).toContain('telling the server once more which rows are here');
 
       const difference = async (ours: string, theirs: string): Promise<number> => {
         const [a, b] = await Promise.all(
@@ -153,7 +164,7 @@ describe.skipIf(python === undefined)(`a federation of two TypeScript clients an
       expect(rounds.map(({ clients: there, leftOut }) => [there, leftOut])).toEqual(rounds.map(() => [3, 0]));
       expect(rounds.length).toBeGreaterThan(6);
       for (const where of ['before a request', 'before an answer'])
-        expect(first.log + again.log).toContain(`cut ${where}`);
+        expect(dying.log + first.log + again.log).toContain(`cut ${where}`);
     },
   );
 });

@@ -9,7 +9,7 @@ PYTHON = sys.version.split()[0]
 if sys.version_info < (3, 11):
     sys.exit(f"error: this program needs Python 3.11 or later, and this is {PYTHON}")
 
-import argparse, hashlib, itertools, json, math, os, random, re, secrets, time
+import argparse, hashlib, itertools, json, math, os, random, secrets, shutil, time
 from collections import Counter
 from contextlib import suppress
 from datetime import datetime
@@ -24,6 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 PROTOCOL, FEDLORA = 1, "0.1.0"  # what this program was written for
 CODE = f"Python {PYTHON}, torch {torch.__version__}, peft {peft.__version__}"  # for the audit
 NO_TOTALS = {"step": 0, "steps": 0, "tokens": 0, "processed": 0, "lossSum": 0}
+TOO_EARLY = 425  # not known yet: what is finished is kept, and asked for again
 PIECE = 8 * 2**20  # bytes of a payload in one request
 
 
@@ -353,7 +354,9 @@ class Client:
         """Does what the server asks for until the run is over; says how it ended."""
         why = None
         while True:
-            answer = self.server.ask("next?wait=20")
+            self.settle()
+            answer = self.next()
+            self.settle()
             if answer["kind"] == "over":
                 return answer
             if answer["kind"] == "task":
@@ -362,7 +365,43 @@ class Client:
                 say(answer["why"])
             why = answer.get("why")
 
+    def next(self):
+        try:
+            return self.server.ask("next?wait=20")
+        except Problem as refused:  # a server that was set back to a backup does not know these rows any more
+            if refused.status != 409 or '"not-ready"' not in str(refused):
+                raise
+        say("telling the server once more which rows are here")
+        self.ready()
+        return self.server.ask("next?wait=20")
+
+    def ready(self):
+        counts = {part: len(rows) for part, rows in self.parts.items()}
+        self.server.ask("ready", {"data": counts | {"labelledTokens": labelled(self.parts["train"])}, "code": CODE})
+
+    def settle(self):
+        """A personal adapter waits until its work is counted; what has not arrived is told again."""
+        for path in list(self.out.glob("waiting/*/task.json")):
+            kept, adapter = json.loads(path.read_text()), self.out / "adapters" / path.parent.name
+            try:
+                outcome = self.server.ask(f"tasks/{kept['id']}/outcome")["outcome"]
+                if outcome == "open":
+                    outcome = self.server.ask(f"tasks/{kept['id']}/update", kept["message"])["outcome"]
+            except Problem as refused:
+                if refused.status == 401:
+                    raise
+                outcome = "received" if refused.status == TOO_EARLY else "refused"
+            if outcome == "accepted":
+                shutil.rmtree(adapter, ignore_errors=True)
+                adapter.parent.mkdir(exist_ok=True)
+                path.parent.replace(adapter)
+                (adapter / "task.json").unlink()
+            elif outcome == "refused":
+                shutil.rmtree(path.parent)
+
     def do(self, task):
+        if any(json.loads(path.read_text())["id"] == task["id"] for path in self.out.glob("waiting/*/task.json")):
+            return time.sleep(1)  # it was just told again
         try:
             (self.train if task["kind"] == "train" else self.evaluate)(task)
         except OSError:
@@ -370,7 +409,7 @@ class Client:
         except Exception as error:  # the run goes on without this task; the server is told why
             say(f"  not done: {error}")
             time.sleep(1)
-            if getattr(error, "status", None) != 425:  # a server started again has not come to this task yet
+            if getattr(error, "status", None) != TOO_EARLY:  # a server started again has not come to this task yet
                 with suppress(Problem):  # nobody waits for it any more
                     self.server.ask(f"tasks/{task['id']}/failure", {"reason": f"{error!r}"[:1000]})
 
@@ -399,17 +438,25 @@ class Client:
 
         draw = random.Random(f"{self.config['seed']} {place['stage']} {task['draw']}")
         update, weight, own = work(self.learner, self.config, task, received, self.parts["train"], draw, beat)
-        if own:  # written before the server hears of it
-            self.learner.model.save_pretrained(self.personal(task), state_dict=self.learner.inside(own))
         data = save({key: value.cpu().contiguous() for key, value in update.items()}) if update else None
         message = {"digest": digest(data) if update else None, "weight": weight, "totals": totals}
-        return data, message | {"seconds": time.monotonic() - began}
+        message["seconds"] = time.monotonic() - began
+        if own:  # on the disk before the server hears of it, in its place when the server has counted it
+            folder = self.folder("waiting", task)
+            shutil.rmtree(folder, ignore_errors=True)
+            self.learner.model.save_pretrained(folder, state_dict=self.learner.inside(own))
+            write(folder / "task.json", {"id": task["id"], "message": message})
+        return data, message
 
     def alive(self, task):
         """A sign of life now and then. Refused where nobody waits for the task any more: then its work ends."""
         if time.monotonic() - self.beaten > self.pause:
             self.beaten = time.monotonic()
-            self.server.ask(f"tasks/{task['id']}/progress", NO_TOTALS)
+            try:
+                self.server.ask(f"tasks/{task['id']}/progress", NO_TOTALS)
+            except Problem as refused:
+                if refused.status != TOO_EARLY:
+                    raise
 
     def evaluate(self, task):
         say(f"measuring the {task['of']} model on own {task['rows']} rows")
@@ -417,14 +464,26 @@ class Client:
         if task["of"] == "global":
             factors = self.server.download(task["model"])
         if task["of"] == "personal":
-            factors = self.learner.saved(self.personal(task))
+            factors = self.learner.saved(self.folder("adapters", task))
         if factors or task["of"] == "base":
             rows, size = self.parts[task["rows"]], self.config["evaluate"]["batch"]
             sums = self.learner.sums(factors, rows, size, lambda: self.alive(task))
         self.server.ask(f"tasks/{task['id']}/sums", {"sums": sums})
 
-    def personal(self, task):
-        return self.out / "adapters" / quote(task["place"]["method"], safe="")
+    def folder(self, where, task):
+        name = quote(task["place"]["method"], safe="")
+        if not name.strip("."):
+            raise Problem(f"no folder can be named “{name}”, as this method is")
+        return self.out / where / name
+
+
+def write(path, content):
+    """As JSON, whole or not at all, and on the disk on return."""
+    with open(path.with_suffix(".new"), "w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    path.with_suffix(".new").replace(path)
 
 
 def enrol(server, run, out):
@@ -434,11 +493,7 @@ def enrol(server, run, out):
         if not token:
             raise Problem("the first time it needs an enrolment token in FEDLORA_TOKEN: ask whoever runs the server")
         out.mkdir(parents=True, exist_ok=True)
-        with open(out / "new", "w") as file:
-            json.dump({"run": run, "key": secrets.token_urlsafe(32)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        (out / "new").replace(path)
+        write(path, {"run": run, "key": secrets.token_urlsafe(32)})
     kept = json.loads(path.read_text())
     if kept["run"] != run:
         raise Problem(f"{out} belongs to another run of the server: choose another --out")
@@ -469,7 +524,7 @@ def main():
     require_model(options.model, run["model"]["name"], run["model"]["files"])
     learner = Learner(options.model, run["config"]["lora"], options.device)
     parts, left = read_rows(options.data, run["config"], transformers.AutoTokenizer.from_pretrained(options.model))
-    counts = {part: len(rows) for part, rows in parts.items()} | {"labelledTokens": labelled(parts["train"])}
+    counts = {part: len(rows) for part, rows in parts.items()}
     numbers, _ = learner.model.get_nb_trainable_parameters()
     say(f"own rows: {counts}, {left} left out; methods: {[method['label'] for method in run['config']['methods']]}")
     say(f"sends changes or gradients of at most {numbers:,} numbers ({4 * numbers:,} bytes) each round, counts of")
@@ -477,8 +532,9 @@ def main():
     if options.dry_run:
         return
     say(f"joined as {enrol(server, run['run'], options.out)}; own files in {options.out}")
-    server.ask("ready", {"data": counts, "code": CODE})
-    answer = Client(server, run, learner, parts, options.out).take_part()
+    client = Client(server, run, learner, parts, options.out)
+    client.ready()
+    answer = client.take_part()
     if answer["how"] != "finished":
         raise Problem(f"the server stopped the run: {answer['why']}")
     say("the run is finished")
