@@ -2,13 +2,30 @@ import { expect, test } from 'vitest';
 import { noTask } from '../../../../tests/support/served.ts';
 import { openDesk, type Offer } from './desk.ts';
 
+const store = {
+  task: () => undefined,
+  offered: () => undefined,
+  revoked: () => undefined,
+  forgetResult: () => undefined,
+};
+
+test('a task whose client says that it failed is open no more: an update that came after it would be taken and not counted', async () => {
+  const desk = openDesk(store, 1);
+  const offer: Offer = { ...noTask, message: { ...noTask.message, id: 'a' }, client: 'ann' };
+  const told = desk.offer(offer, new AbortController().signal).next();
+  expect(desk.open('a')).toBe(offer);
+  desk.failed('a', 'out of memory');
+  expect(desk.open('a')).toBeUndefined();
+  await expect(told).rejects.toThrow('out of memory');
+  // Asked once more, in another try at the round.
+  void desk
+    .offer(offer, AbortSignal.timeout(1000))
+    .next()
+    .catch(() => undefined);
+  expect(desk.open('a')).toBe(offer);
+});
+
 test('who was waited for in vain is waited for a moment only, until it is heard of again', async () => {
-  const store = {
-    task: () => undefined,
-    offered: () => undefined,
-    revoked: () => undefined,
-    forgetResult: () => undefined,
-  };
   const desk = openDesk(store, 1, undefined, 0.1);
   const never = new AbortController().signal;
   const offer = (id: string): Offer => ({ ...noTask, message: { ...noTask.message, id }, client: 'ann' });

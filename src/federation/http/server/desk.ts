@@ -205,7 +205,11 @@ export function openDesk(
       tell(id, { kind: 'progress', totals });
     },
     totals: (id) => entries.get(id)?.totals,
-    failed: (id, reason) => tell(id, { kind: 'failure', reason }),
+    failed(id, reason) {
+      tell(id, { kind: 'failure', reason });
+      // At once: what comes after it is not taken, since the round leaves its client out.
+      entries.delete(id);
+    },
     finished: (id, result) => tell(id, { kind: 'result', result }),
     forget: (id) => store.forgetResult(id),
     mayFetch: (client, digest) => of(client).some(({ offer }) => offer.blobs.some((blob) => blob.digest === digest)),
