@@ -2,13 +2,14 @@
  * `npm run study:robust`: FedIT on the embedded model with clients that attack, under every robust rule. Writes
  * docs/results/robust.csv and the tables in docs/robust.md; goes on where it was stopped. The folder .cache/study-robust holds
  * its runs: remove it where model or code have changed. With another budget (`--rounds --batch --rate --rows --over-rounds
- * cosine`), `--only RULE,…` or `--pair` (no and two bad clients alone) it prints losses and writes no page.
+ * cosine`), `--only RULE,…`, `--attacks NAME,…` or `--pair` (no and two bad clients alone) it prints losses and writes no page.
  */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { writeAtomically } from '../src/formats/files/atomic.ts';
-import { armsOf, outcomeOf, rowsOf, rules, type Outcome } from './robust/arms.ts';
+import { armsOf, outcomeOf, rowsOf, rules, type Arm, type Outcome } from './robust/arms.ts';
+import { attackNames } from './robust/attack.ts';
 import { csv, tables } from './robust/table.ts';
 
 const usual = {
@@ -18,6 +19,7 @@ const usual = {
   rows: '160',
   'over-rounds': 'constant',
   only: Object.keys(rules).join(','),
+  attacks: ['none', ...attackNames].join(','),
 };
 const options = Object.fromEntries(
   Object.entries(usual).map(([key, value]) => [key, { type: 'string' as const, default: value }]),
@@ -34,6 +36,11 @@ const number = (key: 'rounds' | 'batch' | 'rate' | 'rows'): number => {
 const only = asked.only.split(',');
 for (const rule of only) if (!(rule in rules)) throw new Error(`--only: no rule ${rule}; ${usual.only} are there`);
 
+const attacks = asked.attacks.split(',');
+for (const attack of attacks)
+  if (!usual.attacks.split(',').includes(attack))
+    throw new Error(`--attacks: no attack ${attack}; ${usual.attacks} are there`);
+
 const seeds = [1];
 const [rounds, rowsEach] = [number('rounds'), number('rows')];
 const budget = { rounds, steps: 4, batchSize: number('batch'), rate: number('rate'), overRounds } as const;
@@ -49,7 +56,9 @@ const outcomes: Outcome[] = [];
 for (const seed of seeds) {
   const rows = resolve(folder, `rows-${seed}.jsonl`);
   await writeAtomically(rows, rowsOf(seed, rowsEach));
-  for (const arm of armsOf(seed).filter(({ rule, bad }) => only.includes(rule) && (!pair || bad === 0 || bad === 2))) {
+  const asks = ({ rule, attack, bad }: Arm): boolean =>
+    only.includes(rule) && attacks.includes(attack) && (!pair || bad === 0 || bad === 2);
+  for (const arm of armsOf(seed).filter(asks)) {
     const outcome = await outcomeOf(arm, budget, rows, folder);
     outcomes.push(outcome);
     const { rule, attack, bad, loss } = outcome;
