@@ -237,7 +237,11 @@ train: { steps: 1, epochs: 1 }
       `${minimal}clients: { split: { test: 1.5 } }\n`,
       'clients.split.test: expected a share below 1 or a whole number of rows, got 1.5',
     ],
-    ['a duplicate key', `${minimal}seed: 1\nseed: 2\n`, 'this is not YAML:\n  c.yaml:6:1: Map keys must be unique'],
+    [
+      'a duplicate key',
+      `${minimal}seed: 1\nseed: 2\n`,
+      'this is not YAML:\n  c.yaml:6:1: found "seed: 2": this key stands in its section already: keep one of the two',
+    ],
     ['broken YAML', 'model: [', 'this is not YAML:\n  c.yaml:1:9: '],
     ['an empty file', '', 'c.yaml: expected a configuration with the keys model, data and methods'],
     [

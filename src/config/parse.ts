@@ -6,6 +6,7 @@ import {
   LineCounter,
   parse,
   parseDocument,
+  YAMLParseError,
   type Document,
   type Node,
 } from 'yaml';
@@ -14,6 +15,7 @@ import { checkConfig, type KnownMethods, type Locate } from './check.ts';
 import type { KeyPath } from './expected.ts';
 import { pathName, type Problem, valueAt } from './problems.ts';
 import type { RunConfig } from './schema.ts';
+import { yamlProblem } from './yaml-problem.ts';
 
 export interface ParseOptions {
   /** The file's name as the user gave it, for messages. */
@@ -67,7 +69,7 @@ export function readDocument(
     const { line, col } = lines.linePos(offset);
     return `${file}:${line}:${col}`;
   };
-  const broken = document.errors.map((error) => `  ${at(error.pos[0])}: ${error.message}`);
+  const broken = document.errors.map((error) => `  ${at(error.pos[0])}: ${yamlProblem(error, text)}`);
   if (broken.length > 0) throw new UserError(`this is not YAML:\n${broken.join('\n')}`);
   if (!isMap(document.contents)) throw new UserError(`${file}: expected ${expected}`);
   const locate: Locate = (problem) => {
@@ -124,7 +126,8 @@ function applySet(document: Document, set: string): void {
   try {
     value = parse(set.slice(equals + 1));
   } catch (error) {
-    throw wrong(`the value is not YAML: ${error instanceof Error ? error.message : String(error)}`);
+    const why = error instanceof YAMLParseError ? yamlProblem(error, set.slice(equals + 1)) : String(error);
+    throw wrong(`the value is not YAML: ${why}`);
   }
   for (let depth = 0; depth < path.length; depth++) {
     const node = depth === 0 ? document.contents : document.getIn(path.slice(0, depth), true);
