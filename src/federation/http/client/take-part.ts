@@ -2,22 +2,21 @@ import { setTimeout } from 'node:timers/promises';
 import type { Sums } from '../../../evaluate/sums.ts';
 import type { Contribution } from '../../../methods/stage.ts';
 import { readTensors } from '../../../formats/files/safetensors.ts';
-import { decodeChunks } from '../../../tensor/encode.ts';
 import type { State } from '../../../tensor/state.ts';
 import type { Tensor, Tensors } from '../../../tensor/tensor.ts';
 import type { Progress } from '../../../train/kit.ts';
 import { packedChunks, payloadChunks } from '../payload.ts';
-import { filePieces } from '../payload-file.ts';
 import { noTotals, type EvaluateMessage, type TaskMessage, type TrainMessage } from '../protocol.ts';
 import { NOT_READY, Refusal } from '../refusal.ts';
 import type { Api } from './api.ts';
 import { contributed } from './contributed.ts';
 import { hashed } from './download.ts';
-import { enforced, LimitReached, requireRoom, type Limits } from './limits.ts';
+import { evaluated } from './evaluated.ts';
+import { enforced, requireRoom, type Limits } from './limits.ts';
 import type { Reach } from './reach.ts';
 import type { ClientState, Undecided } from './state.ts';
 import { told, type SumParty } from './sums.ts';
-import { asked, beating, isOwn, rests } from './under-way.ts';
+import { asked, beating, causeOf, isOwn, rests, UNTOLD } from './under-way.ts';
 
 /** What a client can do with its own data; the same work as in a simulation. */
 export interface Worker {
@@ -224,13 +223,6 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
   }
 }
 
-/** What ended a task, whatever its work made of the signal. */
-const causeOf = (thrown: unknown, { signal }: AbortController): unknown =>
-  signal.reason instanceof LimitReached ? signal.reason : thrown;
-
-/** In place of a reason that may speak of the data. */
-const UNTOLD = 'its work failed; why, it keeps to itself';
-
 /** What the task is sent: the pieces that are kept, then the round's own, in the server's order. */
 async function fetched({ api, state, limits = {} }: TakePart, { frozen, sent }: TrainMessage): Promise<Tensors> {
   const kept = new Map(frozen.map(({ digest, size }) => [digest, size]));
@@ -254,49 +246,4 @@ async function fetched({ api, state, limits = {} }: TakePart, { frozen, sent }: 
     await state.forgetIncoming();
   }
   return received;
-}
-
-/** The model of an evaluation: factors, or with `personal` a stage's shared state. */
-async function modelOf(
-  { api, state, limits = {} }: TakePart,
-  { model: blob, of }: EvaluateMessage,
-): Promise<State | undefined> {
-  if (blob === null) return undefined;
-  requireRoom(limits, blob.size + (await state.held()));
-  const path = await state.incoming(blob.digest);
-  await api.downloadTo(path, blob);
-  const read = of === 'personal' ? decodeChunks(filePieces(path), blob.size) : await readTensors(path);
-  await state.forgetIncoming();
-  return read;
-}
-
-async function* evaluated(part: TakePart, task: EvaluateMessage): AsyncGenerator<TakingPart, void> {
-  const { api, state, worker } = part;
-  const control = new AbortController();
-  const signal = AbortSignal.any([part.signal, control.signal]);
-  const limits = enforced(part.limits ?? {}, control);
-  const heart = beating(part, task.id, () => noTotals, control);
-  try {
-    const model = await modelOf(part, task);
-    const mine = task.place === null ? undefined : state.privateState(task.place);
-    const sums = await worker.evaluate(task, model, mine, signal);
-    limits.check();
-    signal.throwIfAborted();
-    limits.stop();
-    if (sums !== null && !Number.isFinite(sums.nll)) throw new Error('the loss is not finite: the model has diverged');
-    await api.answer(task.id, sums);
-    yield { kind: 'sent', task, bytes: 0 };
-  } catch (thrown) {
-    part.signal.throwIfAborted();
-    const error = causeOf(thrown, control);
-    if (isOwn(error) || (error instanceof Refusal && error.status === 401)) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    // Sums that the server will never take are a task that failed: nobody waits for them any longer.
-    if (!(error instanceof Refusal) || error.status === 422)
-      await asked(() => api.fail(task.id, worker.silent === true ? UNTOLD : reason.slice(0, 1000)));
-    yield { kind: 'failed', task, reason };
-  } finally {
-    limits.stop();
-    heart.stop();
-  }
 }

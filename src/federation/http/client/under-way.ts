@@ -1,6 +1,7 @@
 import type { Totals } from '../protocol.ts';
 import { Refusal, TOO_EARLY } from '../refusal.ts';
 import type { Api } from './api.ts';
+import { LimitReached } from './limits.ts';
 import type { TakePart } from './take-part.ts';
 
 /** A refusal is an outcome: this work will not be counted. One that came too early is none: it is kept, as if it were received. */
@@ -60,3 +61,10 @@ export function rests(longest: number, random: () => number = Math.random) {
 /** Errors that no other task will be spared. */
 export const isOwn = (error: unknown): boolean =>
   error instanceof Error && ['Unreachable', 'JournalFailure', 'Fatal'].includes(error.name);
+
+/** What ended a task, whatever its work made of the signal. */
+export const causeOf = (thrown: unknown, { signal }: AbortController): unknown =>
+  signal.reason instanceof LimitReached ? signal.reason : thrown;
+
+/** In place of a reason that may speak of the data. */
+export const UNTOLD = 'its work failed; why, it keeps to itself';
