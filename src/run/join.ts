@@ -32,15 +32,7 @@ import { secureOf } from './secure.ts';
 import { isSilent, withGuards } from './guards.ts';
 import { knownMethods, layOut, type LaidOut } from './methods.ts';
 import { withRanks } from './own-ranks.ts';
-import {
-  dataDigest,
-  engineOf,
-  layoutOf,
-  locate,
-  openData,
-  openModel,
-  type Fetching,
-} from './subject.ts';
+import { dataDigest, engineOf, layoutOf, locate, openData, openModel, type Fetching } from './subject.ts';
 import { version } from './version.ts';
 import { clientWorker } from './worker.ts';
 
