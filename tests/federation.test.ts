@@ -47,7 +47,8 @@ describe('a federation of processes', () => {
       const dry = await fedlora(['join', ...joinArguments(folder, url, 'birch'), '--dry-run']);
       expect(dry.code, dry.stderr).toBe(0);
       expect(dry.stdout).toContain(
-        'own data: 18 rows to train on, 2 to validate, 4 to test; at least 3 are needed, one or more to train on, to validate, to test',
+        'own data: 18 rows to train on, 2 to validate, 4 to test; 176 left out (over the limit per client); ' +
+          'at least 3 are needed, one or more to train on, to validate, to test',
       );
       expect(dry.stdout).toContain('fedlora-optimizer · local: up to 1 round(s), sends no tensors');
 
