@@ -38,6 +38,10 @@ test.each([
   ['fedalt', {}, [['federated', true]]],
   ['fedsa-lora', {}, [['federated', false]]],
   ['fed-sb', {}, []],
+  ['ditto', {}, [['federated', false]]],
+  // There is nothing of one's own in its first round.
+  ['feddpa', {}, [['federated', false]]],
+  ['feddpa', { variant: 'F' }, [['local', false]]],
 ])('what is lost with the folder of a client of %s %j', async (name, given, expected) => {
   const method = laidOut(name, given);
   const received = method.stages.map((stage, stageIndex) => ({

@@ -26,7 +26,7 @@ export async function lostStates(
     const at = missing.find((one) => one.method === method.label && one.stageIndex === stageIndex);
     // Clients keep there what follows from what they have sent, and the server what follows from the same.
     const needed = stage.guards === 'none' || stage.exactSums === true;
-    if (at !== undefined && task !== undefined && (await keepsState(task))) lost.push({ ...at, needed });
+    if (at !== undefined && task !== undefined && (await keepsState(task, at.round))) lost.push({ ...at, needed });
   }
   return lost;
 }
@@ -37,18 +37,21 @@ const withoutIt = (state: Pick<ClientState, 'without'>, at: Place): number =>
 
 const isAt = (a: Place, b: Place): boolean => a.method === b.method && a.stageIndex === b.stageIndex;
 
-/** Whether a task leaves its client something for itself, by doing its work without training. */
-async function keepsState({
-  work,
-  client,
-  round,
-  received,
-}: NonNullable<FirstRound<unknown>['task']>): Promise<boolean> {
-  const idle = work(received, undefined, idleKit(client, round));
-  for (;;) {
-    const next = await idle.next();
-    if (next.done) return !isNothing(next.value.mine);
+/**
+ * Whether a stage's tasks up to this round leave their client something for itself, by doing the first and the last without training:
+ * in FedDPA's there is nothing of one's own yet in the first.
+ */
+async function keepsState(
+  { work, client, received }: NonNullable<FirstRound<unknown>['task']>,
+  last: number,
+): Promise<boolean> {
+  for (const round of new Set([0, last])) {
+    const idle = work(received, undefined, idleKit(client, round));
+    let next = await idle.next();
+    while (!next.done) next = await idle.next();
+    if (!isNothing(next.value.mine)) return true;
   }
+  return false;
 }
 
 const named = ({ method, stage }: Place): string => `${method} · ${stage}`;
