@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { describe, expect, test } from 'vitest';
 import { contents, embeddedModel, embeddedTasks, workspace } from '../../tests/support/workspace.ts';
 import type { SweepInput } from '../config/sweep-schema.ts';
+import { UserError } from '../errors.ts';
 import { defineMethod } from '../methods/method.ts';
 import { fedit } from '../methods/fedit.ts';
 import { run } from '../run/run.ts';
@@ -250,6 +251,14 @@ describe('a sweep', () => {
       await expect(refused).rejects.toThrow(why);
       expect(computed(events)).toEqual([]);
     }
+  });
+
+  test('takes no file for a folder', async () => {
+    using folder = workspace();
+    writeFileSync(folder.at('file'), 'mine');
+    for (const out of [folder.at('file'), folder.at('file/below')])
+      await expect(sweep(small, { out })).rejects.toBeInstanceOf(UserError);
+    expect(readFileSync(folder.at('file'), 'utf8')).toBe('mine');
   });
 
   test('leaves a folder alone that holds something else', async () => {

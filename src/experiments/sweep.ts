@@ -91,7 +91,11 @@ export async function sweep(given: string | SweepInput, options: SweepOptions): 
 /** A folder that holds something else is left alone. */
 async function requireOwn(folder: SweepFolder): Promise<void> {
   if (existsSync(folder.lock) || !existsSync(folder.path)) return;
-  if ((await readdir(folder.path)).length > 0)
+  const entries = await readdir(folder.path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOTDIR') throw new UserError(`${folder.path} is a file: choose another output folder`);
+    throw error;
+  });
+  if (entries.length > 0)
     throw new UserError(`${folder.path} is not empty and holds no sweep of fedlora: choose another output folder`);
 }
 

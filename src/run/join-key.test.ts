@@ -2,6 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
+import { UserError } from '../errors.ts';
 import type { Api } from '../federation/http/client/api.ts';
 import { newSecret } from '../federation/http/server/keys.ts';
 import { encodedIdentity, enrolled, ownIdentity, readIdentities, readKey } from './join-key.ts';
@@ -26,6 +27,20 @@ test('an identity is made once, on the disk before its public half is told, and 
   expect(client).toBe('ann');
   expect(new Set(told)).toEqual(new Set([encodedIdentity(ownIdentity(out, identity))]));
   expect(() => ownIdentity(out, undefined)).toThrow('key.json has no identity, which secure sums need');
+});
+
+test('a token is not used where the client’s folder cannot be made', async () => {
+  const file = join(mkdtempSync(join(root, 'k-')), 'file');
+  writeFileSync(file, '');
+  let asked = 0;
+  const api = { join: async () => ((asked += 1), 'ann') } as unknown as Api;
+  for (const out of [file, join(file, 'below')]) {
+    expect(await readKey(out, 'a'.repeat(32))).toBeUndefined();
+    const joined = enrolled(api, out, 'a'.repeat(32), newSecret(), undefined);
+    await expect(joined).rejects.toThrow(`${out}: this folder cannot be written to: a file stands where it`);
+    await expect(joined).rejects.toBeInstanceOf(UserError);
+  }
+  expect(asked).toBe(0);
 });
 
 test('a list of identities has one a line, notes and comments, and the client’s own', async () => {

@@ -1,4 +1,4 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '../errors.ts';
@@ -6,7 +6,7 @@ import type { Api } from '../federation/http/client/api.ts';
 import { clientNameSchema, identitySchema, PROTOCOL, secretSchema } from '../federation/http/protocol.ts';
 import { newSecret } from '../federation/http/server/keys.ts';
 import { keyPair, type KeyPair } from '../federation/secure/keys.ts';
-import { writeAtomically } from '../formats/files/atomic.ts';
+import { makeOut, writeAtomically } from '../formats/files/atomic.ts';
 import { textOfFile } from '../formats/files/read.ts';
 import { codeLine } from './environment.ts';
 import { version } from './version.ts';
@@ -25,7 +25,7 @@ const keyFile = (out: string): string => join(out, 'key.json');
 /** The key of an earlier process; undefined where there is none. Throws UserError where it is for another run. */
 export async function readKey(out: string, run: string): Promise<KeyFile | undefined> {
   const text = await readFile(keyFile(out), 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
     throw error;
   });
   if (text === undefined) return undefined;
@@ -48,7 +48,8 @@ export async function enrolled(
     throw new UserError('--token: this is no enrolment token, which has 43 letters, digits, - and _');
   const key = saved?.key ?? newSecret();
   const identity = saved?.identity ?? newSecret();
-  await mkdir(out, { recursive: true, mode: 0o700 });
+  // Before the token is used: it is good once.
+  await makeOut(out, 0o700);
   const save = (client?: string): Promise<void> =>
     writeAtomically(
       keyFile(out),

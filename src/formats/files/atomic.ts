@@ -19,13 +19,13 @@ const isFolder = async (path: string): Promise<boolean> =>
 
 /**
  * Makes a folder and those above it. `mkdir`'s own recursion does not end where a file system says ENOENT of a new folder though
- * the one above it is there, as Linux's /proc does (Node 20); this throws that error.
+ * the one above it is there, as Linux's /proc does (Node 20); this throws that error. `mode`: permissions of what it makes.
  */
-export async function makeFolder(path: string): Promise<void> {
+export async function makeFolder(path: string, mode?: number): Promise<void> {
   if (await isFolder(path)) return;
   const above = dirname(path);
-  if (above !== path) await makeFolder(above);
-  await mkdir(path).catch(async (error: unknown) => {
+  if (above !== path) await makeFolder(above, mode);
+  await mkdir(path, mode).catch(async (error: unknown) => {
     // Another has made it meanwhile.
     if (!(await isFolder(path))) throw error;
   });
@@ -39,10 +39,10 @@ const reasons: Readonly<Record<string, string>> = {
   EEXIST: 'a file stands where it, or a folder above it, should be',
 };
 
-/** Makes the folder that a command writes into. Throws `UserError` where that cannot be. */
-export async function makeOut(path: string): Promise<void> {
+/** Makes the folder that a command writes into. `mode`: its permissions. Throws `UserError` where that cannot be. */
+export async function makeOut(path: string, mode?: number): Promise<void> {
   try {
-    await makeFolder(path);
+    await makeFolder(path, mode);
     await access(path, constants.W_OK);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
