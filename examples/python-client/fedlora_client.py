@@ -68,7 +68,10 @@ class Server:
         data = b""
         while len(data) < blob["size"]:
             part = {"Range": f"bytes={len(data)}-{min(len(data) + PIECE, blob['size']) - 1}"}
-            data += self.request("GET", f"blobs/{blob['digest']}", headers=part).content
+            piece = self.request("GET", f"blobs/{blob['digest']}", headers=part).content
+            if not piece:
+                raise Problem(f"payload {blob['digest']} ends before its {blob['size']} bytes")
+            data += piece
         if digest(data) != blob["digest"]:
             raise Problem(f"payload {blob['digest']} came with other bytes")
         return load(data)
@@ -76,7 +79,7 @@ class Server:
     def upload(self, data):
         """In pieces, each where the server says that it goes on."""
         path = f"uploads/{digest(data)}"
-        while True:
+        for _ in range(100 + 2 * (len(data) // PIECE)):
             state = self.ask(path)
             if state["complete"]:
                 return
@@ -88,6 +91,7 @@ class Server:
                 if refused.status != 409:  # it had come, or is still being written: only the answer was cut
                     raise
                 time.sleep(0.2)
+        raise Problem("the server never says that the upload is complete")
 
 
 def digest(data):
