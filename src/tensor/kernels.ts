@@ -28,6 +28,18 @@ interface Kernels {
 const ROW = 8 * STRIDE;
 const FOUR = [0, 1, 2, 3] as const;
 
+/** Takes p along the rows at x and q along those at y, two numbers a step, until p has passed `bytes` of them. All are locals. */
+function alongRows(
+  { x, y, bytes, p, q, end }: Readonly<Record<'x' | 'y' | 'bytes' | 'p' | 'q' | 'end', number>>,
+  step: Code,
+): Code {
+  return [
+    [...wasm.get(x), ...wasm.tee(p), ...wasm.get(bytes), ...wasm.addIntegers, ...wasm.set(end)],
+    [...wasm.get(y), ...wasm.set(q)],
+    wasm.loop(step, wasm.advance(q, 16), wasm.drop, wasm.advance(p, 16), wasm.get(end), wasm.below),
+  ].flat();
+}
+
 /** Σ over a row of `term`, which finds a number of y on the stack and takes the local of one of x. */
 function pairs(name: string, term: (x: number) => Code): wasm.WasmFunction {
   const [x, y, fours, bytes, out, p, q, end] = [0, 1, 2, 3, 4, 5, 6, 7];
@@ -45,9 +57,7 @@ function pairs(name: string, term: (x: number) => Code): wasm.WasmFunction {
   ];
   const body = wasm.loop(
     Array.from({ length: 8 }, (_, k) => [...wasm.zero, ...wasm.set(sums + k)]).flat(),
-    [...wasm.get(x), ...wasm.tee(p), ...wasm.get(bytes), ...wasm.addIntegers, ...wasm.set(end)],
-    [...wasm.get(y), ...wasm.set(q)],
-    wasm.loop(step, wasm.advance(q, 16), wasm.drop, wasm.advance(p, 16), wasm.get(end), wasm.below),
+    alongRows({ x, y, bytes, p, q, end }, step),
     Array.from({ length: 8 }, (_, k) => [...wasm.get(out), ...wasm.storeSum(sums + k, 8 * k)]).flat(),
     [...wasm.advance(out, 64), ...wasm.drop, ...wasm.advance(y, 4 * ROW), ...wasm.drop],
     wasm.advance(fours, -1),
@@ -95,9 +105,7 @@ function accumulate(): wasm.WasmFunction {
       ...wasm.loadTwice(second, 8 * j),
       ...wasm.set(weights + 4 + j),
     ]),
-    [...wasm.get(x), ...wasm.tee(p), ...wasm.get(bytes), ...wasm.addIntegers, ...wasm.set(end)],
-    [...wasm.get(y), ...wasm.set(q)],
-    wasm.loop(step, wasm.advance(q, 16), wasm.drop, wasm.advance(p, 16), wasm.get(end), wasm.below),
+    alongRows({ x, y, bytes, p, q, end }, step),
     [first, second].flatMap((local) => [...wasm.advance(local, 32), ...wasm.drop]),
     [...wasm.advance(y, 4 * ROW), ...wasm.drop],
     wasm.advance(fours, -1),
