@@ -1,11 +1,11 @@
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { join as at } from 'node:path';
 import { expect, expectTypeOf, test } from 'vitest';
+import { serving, toTheEnd } from '../tests/support/serving.ts';
 import { temporaryFolder } from '../tests/support/temporary.ts';
 import { embeddedModel, smallServed, writeFewRows } from '../tests/support/workspace.ts';
 import { join, joinEvents, UserError, type Joined, type Joining, type JoinOptions, type JoinPlan } from './client.ts';
 import type { RunConfigInput } from './config/schema.ts';
-import { serve } from './run/serve.ts';
 
 const root = temporaryFolder();
 
@@ -25,18 +25,10 @@ test('another program takes part: it is told the plan, its tasks and what became
     clients: { ...smallServed.clients, minimum: 5 },
     serve: { clients: ['ann'], port: 0 },
   };
-  const onError = (error: unknown): never => {
-    throw error;
-  };
-  const served = serve(config, { out: at(folder, 'server'), onError });
-  const first = await served.next();
-  if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
-  const { url, tokens } = first.value;
+  const { events, url, tokens } = await serving(config, { out: at(folder, 'server') });
   const token = readFileSync(at(tokens, 'ann.token'), 'utf8').trim();
   const options = { url, data: at(folder, 'rows.jsonl'), model: { path: embeddedModel }, threads: 1, patience: 20 };
-  const server = (async () => {
-    while (!(await served.next()).done);
-  })();
+  const server = toTheEnd(events);
 
   const seen: Joining[] = [];
   const dry = await join({ ...options, dryRun: true }, (event) => seen.push(event));

@@ -3,8 +3,9 @@ import { join as at } from 'node:path';
 import { expect, test } from 'vitest';
 import { fakeLayout } from '../../tests/support/fake-engine.ts';
 import { plainTraining } from '../../tests/support/rounds.ts';
+import { joinsAs, serving, toTheEnd } from '../../tests/support/serving.ts';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
-import { embeddedModel, smallServed, writeFewRows } from '../../tests/support/workspace.ts';
+import { smallServed, writeFewRows } from '../../tests/support/workspace.ts';
 import type { RunConfigInput } from '../config/schema.ts';
 import type { LostState } from '../federation/http/client/state.ts';
 import { openJournal } from '../federation/journal.ts';
@@ -14,7 +15,6 @@ import { openAdmin } from './admin.ts';
 import { join, type JoinOptions, type Joining } from './join.ts';
 import { lostStates, requireStates } from './lost-state.ts';
 import type { LaidOut } from './methods.ts';
-import { serve } from './serve.ts';
 
 const folder = temporaryFolder();
 const layout = fakeLayout();
@@ -95,29 +95,11 @@ test('a client whose folder is gone does not go on with variates that it has los
     serve: { clients: ['ann', 'ben'], port: 0, gather: 60, linger: 5 },
   };
   const out = at(folder, 'server');
-  const served = serve(config, {
-    out,
-    onError: (error) => {
-      throw error;
-    },
-  });
-  const first = await served.next();
-  if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
-  const { url, tokens, operators } = first.value;
-  const running = (async () => {
-    while (!(await served.next()).done);
-  })();
+  const { events, url, tokens, operators } = await serving(config, { out });
+  const running = toTheEnd(events);
   const token = (name: string): string => readFileSync(at(tokens, `${name}.token`), 'utf8').trim();
   const ann = at(folder, 'ann');
-  const options = (more: Partial<JoinOptions>): JoinOptions => ({
-    url,
-    data: at(folder, 'rows.jsonl'),
-    model: { path: embeddedModel },
-    threads: 1,
-    patience: 20,
-    out: ann,
-    ...more,
-  });
+  const options = (more: Partial<JoinOptions>): JoinOptions => ({ ...joinsAs(url, folder), ...more });
   const joined = async (events: ReturnType<typeof join>): Promise<readonly Joining[]> => {
     const told: Joining[] = [];
     for await (const event of events) told.push(event);

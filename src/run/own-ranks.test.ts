@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join as at } from 'node:path';
 import { expect, test } from 'vitest';
+import { serving } from '../../tests/support/serving.ts';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
 import { contents, embeddedModel, embeddedTasks } from '../../tests/support/workspace.ts';
 import type { RunConfigInput } from '../config/schema.ts';
@@ -8,7 +9,6 @@ import { selfSchema } from '../federation/http/protocol.ts';
 import { join } from './join.ts';
 import { ranksOf, withoutRanks, withRanks } from './own-ranks.ts';
 import { run } from './run.ts';
-import { serve } from './serve.ts';
 
 const folder = temporaryFolder();
 const names = ['aurora', 'birch'];
@@ -40,13 +40,7 @@ test('each client is told its own rank and nobody any name, and the adapters are
   );
 
   const config: RunConfigInput = { ...shared, data, clients: { split }, serve: { clients: names, port: 0 } };
-  const onError = (error: unknown): never => {
-    throw error;
-  };
-  const served = serve(config, { out: at(folder, 'server'), onError });
-  const first = await served.next();
-  if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
-  const { url, tokens } = first.value;
+  const { events, url, tokens } = await serving(config, { out: at(folder, 'server') });
   const described = await (await fetch(`${url}/v1/run`)).text();
   for (const name of names) expect(described).not.toContain(name);
   expect(JSON.parse(described)).toMatchObject({
@@ -55,7 +49,7 @@ test('each client is told its own rank and nobody any name, and the adapters are
   expect((await fetch(`${url}/v1/self`)).status).toBe(401);
 
   const sent = await Promise.all([
-    drained(served),
+    drained(events),
     ...names.map(async (name) => {
       const token = readFileSync(at(tokens, `${name}.token`), 'utf8').trim();
       const out = at(folder, name);

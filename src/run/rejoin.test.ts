@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join as at } from 'node:path';
 import { expect, test } from 'vitest';
+import { joinsAs, serving, toTheEnd } from '../../tests/support/serving.ts';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
-import { embeddedModel, smallServed, writeFewRows } from '../../tests/support/workspace.ts';
+import { smallServed, writeFewRows } from '../../tests/support/workspace.ts';
 import type { RunConfigInput } from '../config/schema.ts';
 import { openAdmin } from './admin.ts';
 import { join, type JoinOptions } from './join.ts';
-import { serve } from './serve.ts';
 
 const folder = temporaryFolder();
 
@@ -17,27 +17,11 @@ test('a client whose key was revoked goes on in its folder with a new token', as
     // ben never comes: the run waits, while ann is revoked and comes back.
     serve: { clients: ['ann', 'ben'], port: 0, gather: 20 },
   };
-  const onError = (error: unknown): never => {
-    throw error;
-  };
-  const served = serve(config, { out: at(folder, 'server'), onError });
-  const first = await served.next();
-  if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
-  const { url, tokens, operators } = first.value;
-  const running = (async () => {
-    while (!(await served.next()).done);
-  })();
+  const { events, url, tokens, operators } = await serving(config, { out: at(folder, 'server') });
+  const running = toTheEnd(events);
   const token = (): string => readFileSync(at(tokens, 'ann.token'), 'utf8').trim();
   const control = new AbortController();
-  const options = (more: Partial<JoinOptions>): JoinOptions => ({
-    url,
-    data: at(folder, 'rows.jsonl'),
-    model: { path: embeddedModel },
-    threads: 1,
-    patience: 20,
-    out: at(folder, 'ann'),
-    ...more,
-  });
+  const options = (more: Partial<JoinOptions>): JoinOptions => ({ ...joinsAs(url, folder), ...more });
   const old = token();
   for await (const { kind } of join(options({ token: old, signal: control.signal }))) if (kind === 'joined') break;
 

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { serving } from '../../tests/support/serving.ts';
 import { temporaryFolder } from '../../tests/support/temporary.ts';
 import { embeddedModel } from '../../tests/support/workspace.ts';
 import { checkConfig } from '../config/check.ts';
@@ -17,7 +18,6 @@ import { openAdmin } from './admin.ts';
 import { runFolder } from './folder.ts';
 import { withGuards } from './guards.ts';
 import { knownMethods, layOut } from './methods.ts';
-import { serve, type ServeOptions, type Serving } from './serve.ts';
 import { operationsOf } from './serve-operations.ts';
 import { layoutOf, openModel } from './subject.ts';
 
@@ -135,21 +135,6 @@ test('a backup of a private run has its adapters and is not served: what was sho
   const own = await serving(secret, { out: folder.path, resume: true });
   await own.events.return(undefined as never);
 });
-
-async function serving(
-  config: RunConfigInput,
-  options: Pick<ServeOptions, 'out' | 'resume' | 'signal'>,
-): Promise<{ events: ReturnType<typeof serve> } & Extract<Serving, { kind: 'serving' }>> {
-  const events = serve(config, {
-    ...options,
-    onError: (error) => {
-      throw error;
-    },
-  });
-  const first = await events.next();
-  if (first.done || first.value.kind !== 'serving') throw new Error('the server does not listen');
-  return { events, ...first.value };
-}
 
 /** What a run's journal says of whose it is. */
 function storedIn(path: string): Record<string, string> {
