@@ -353,6 +353,7 @@ class Client:
     def __init__(self, server, run, learner, parts, out):
         self.server, self.config, self.learner, self.parts = server, run["config"], learner, parts
         self.out, self.pause, self.beaten, self.done = out, min(10, run["lease"] / 4), 0, None
+        self.counts = {part: len(rows) for part, rows in parts.items()} | {"labelledTokens": labelled(parts["train"])}
 
     def take_part(self):
         """Does what the server asks for until the run is over; says how it ended."""
@@ -380,8 +381,7 @@ class Client:
         return self.server.ask("next?wait=20")
 
     def ready(self):
-        counts = {part: len(rows) for part, rows in self.parts.items()}
-        self.server.ask("ready", {"data": counts | {"labelledTokens": labelled(self.parts["train"])}, "code": CODE})
+        self.server.ask("ready", {"data": self.counts, "code": CODE})
 
     def settle(self):
         """A personal adapter waits until its work is counted; what has not arrived is told again."""
@@ -528,15 +528,14 @@ def main():
     require_model(options.model, run["model"]["name"], run["model"]["files"])
     learner = Learner(options.model, run["config"]["lora"], options.device)
     parts, left = read_rows(options.data, run["config"], transformers.AutoTokenizer.from_pretrained(options.model))
-    counts = {part: len(rows) for part, rows in parts.items()}
+    client = Client(server, run, learner, parts, options.out)
     numbers, _ = learner.model.get_nb_trainable_parameters()
-    say(f"own rows: {counts}, {left} left out; methods: {[method['label'] for method in run['config']['methods']]}")
+    say(f"own rows: {client.counts}, {left} left out; methods: {[method['label'] for method in run['config']['methods']]}")
     say(f"sends changes or gradients of at most {numbers:,} numbers ({4 * numbers:,} bytes) each round, counts of")
     say("rows and tokens, losses and sums of scores. Rows and personal adapters stay here.")
     if options.dry_run:
         return
     say(f"joined as {enrol(server, run['run'], options.out)}; own files in {options.out}")
-    client = Client(server, run, learner, parts, options.out)
     client.ready()
     answer = client.take_part()
     if answer["how"] != "finished":
