@@ -53,7 +53,7 @@ test('a terminal too low for all arms has those under way, and one that does not
     const on = { ...screen(true), columns: 0, rows };
     const view = sweepView(on, painter({ hasColors: () => false } as never), () => 0);
     view.tell({ ...planned, arms, seeds: [1], cells: many });
-    view.tell({ kind: 'cell started', cell: many[6]!, known: false });
+    view.tell({ kind: 'cell started', cell: many[6]! });
     return on
       .shown()
       .split('\n')
@@ -68,10 +68,10 @@ function play(isTTY: boolean): string {
   let time = 0;
   const view = sweepView(on, painter({ hasColors: () => false } as never), () => time);
   view.tell(planned);
-  view.tell({ kind: 'cell started', cell: cells[0]!, known: false });
+  view.tell({ kind: 'cell started', cell: cells[0]! });
   time += 4000;
   view.tell({ kind: 'cell done', cell: cells[0]!, summary: summary(1.25) });
-  view.tell({ kind: 'cell started', cell: cells[1]!, known: false });
+  view.tell({ kind: 'cell started', cell: cells[1]! });
   time += 4000;
   view.tell({ kind: 'cell progress', cell: cells[1]!, progress: { share: 0.5, stages: 0, loss: 0.75 } });
   view.tell({ kind: 'cell failed', cell: cells[2]!, reason: 'too few' });
@@ -113,7 +113,7 @@ test('what an earlier process had finished takes no time, and says nothing of wh
   view.tell({ ...planned, known: cells.slice(0, 2) });
   for (const [i, seconds] of [0.9, 4].entries()) {
     const cell = cells[i * 2]!;
-    view.tell({ kind: 'cell started', cell, known: i === 0 });
+    view.tell({ kind: 'cell started', cell });
     time += seconds * 1000;
     view.tell({ kind: 'cell done', cell, summary: summary(1.25) });
   }

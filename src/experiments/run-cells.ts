@@ -1,7 +1,6 @@
 import { RunFailed } from '../errors.ts';
 import type { Summary } from '../report/summary.ts';
 import type { Cell } from './cells.ts';
-import { isDone } from './cells.ts';
 import { comesAfter, type Shareable } from './order.ts';
 
 /** How far a run is. */
@@ -40,9 +39,9 @@ export const failureLines = (failed: readonly Failed[]): string =>
     })
     .join('');
 
-/** What is told of runs as they go on. `known`: an earlier process had finished it. */
+/** What is told of runs as they go on. */
 export type CellEvent =
-  | { readonly kind: 'cell started'; readonly cell: Cell; readonly known: boolean }
+  | { readonly kind: 'cell started'; readonly cell: Cell }
   | { readonly kind: 'cell progress'; readonly cell: Cell; readonly progress: CellProgress }
   | { readonly kind: 'cell done'; readonly cell: Cell; readonly summary: Summary }
   | { readonly kind: 'cell failed'; readonly cell: Cell; readonly reason: string };
@@ -81,7 +80,7 @@ export async function runCells(
 
   const attempt = async (one: Planned, runner: Runner): Promise<void> => {
     const { cell } = one;
-    tell({ kind: 'cell started', cell, known: isDone(cell) });
+    tell({ kind: 'cell started', cell });
     try {
       const summary = await runner.run(cell, progressOf(one), either);
       await finished(cell, summary);

@@ -42,10 +42,12 @@ const stepsUnder = (folder: string): number =>
     .reduce((sum, [, text]) => sum + text.toString().split('"kind":"step"').length - 1, 0);
 
 /** Runs that were computed, not found done. */
-const computed = (events: readonly SweepEvent[]): string[] =>
-  events.flatMap((event) =>
-    event.kind === 'cell started' && !event.known ? [`${event.cell.arm} ${event.cell.seed}`] : [],
+function computed(events: readonly SweepEvent[]): string[] {
+  const known = new Set(events.flatMap((event) => (event.kind === 'planned' ? event.known : [])));
+  return events.flatMap((event) =>
+    event.kind === 'cell started' && !known.has(event.cell) ? [`${event.cell.arm} ${event.cell.seed}`] : [],
   );
+}
 
 async function told(given: SweepInput | string, out: string): Promise<{ results: SweepResults; events: SweepEvent[] }> {
   const events: SweepEvent[] = [];
