@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Evidence } from './evidence.ts';
+import { roundOf, type Evidence } from './evidence.ts';
 import type { Fault, PlannedRun } from './plan.ts';
 import type { Seen } from './seen.ts';
 import { keepsOf, needs } from './settings.ts';
@@ -56,7 +56,7 @@ export function pretended(
   const tasks = new Map(evidence.tasks.map((task) => [task.id, task]));
   const counts = (id: string): boolean => {
     const task = tasks.get(id);
-    const round = task && evidence.rounds(task.place).find((one) => one.round === task.round);
+    const round = task && roundOf(evidence, task);
     return round?.participants.includes(client) === true;
   };
   const kept = before.filter(({ task: id }) => counts(id) && keepsOf(setting, tasks.get(id)!.place.stage));

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { PROXY } from '../../src/federation/federation.ts';
-import type { Evidence, Recorded } from './evidence.ts';
+import { roundOf, type Evidence, type Recorded } from './evidence.ts';
 import { MALLORY } from './plan.ts';
 import type { Seen } from './seen.ts';
 import { isPoisoned, isSecure, type SettingName } from './settings.ts';
@@ -24,7 +24,7 @@ export function lost(evidence: Evidence, seen: Seen, server: string, setting: Se
   const problems = seen.acknowledged.flatMap(({ client, task: id, message }) => {
     const task = tasks.get(id);
     if (task === undefined) return [`${client}: the server has no record of task ${id}, which it acknowledged`];
-    const record = evidence.rounds(task.place).find(({ round }) => round === task.round);
+    const record = roundOf(evidence, task);
     if (record?.participants.includes(client)) return [];
     if (record !== undefined) {
       const why = record.leftOut.find((one) => one.client === client)?.reason;
@@ -56,7 +56,7 @@ export function mistold(evidence: Evidence, seen: Seen, quiet: boolean): string[
     outcomes.some(({ task, outcome }) => task === id && (outcome === 'received' || outcome === 'accepted'));
   const problems = seen.outcomes.flatMap(({ client, task: id, outcome }, i) => {
     const task = tasks.get(id);
-    const record = task && evidence.rounds(task.place).find(({ round }) => round === task.round);
+    const record = task && roundOf(evidence, task);
     if (task === undefined || record === undefined) return [];
     const counts = record.participants.includes(client);
     if (outcome === 'accepted' && !counts)
@@ -69,7 +69,7 @@ export function mistold(evidence: Evidence, seen: Seen, quiet: boolean): string[
   });
   const untold = seen.acknowledged.flatMap(({ client, task: id }) => {
     const task = tasks.get(id);
-    const record = task && evidence.rounds(task.place).find(({ round }) => round === task.round);
+    const record = task && roundOf(evidence, task);
     const why = record?.leftOut.find((one) => one.client === client)?.reason;
     // Who means no good asks for nothing.
     if (task === undefined || why === undefined || client === MALLORY) return [];

@@ -34,6 +34,12 @@ export interface Evidence {
   close(): void;
 }
 
+/** The record of the round that a task is of; undefined where that has not ended. */
+export const roundOf = (
+  evidence: Pick<Evidence, 'rounds'>,
+  { place, round }: Pick<Recorded, 'place' | 'round'>,
+): RoundRecord | undefined => evidence.rounds(place).find((one) => one.round === round);
+
 /** @param folder the server's. Undefined where it never came to a journal. */
 export function evidenceOf(folder: string): Evidence | undefined {
   const path = join(folder, 'journal.sqlite');

@@ -27,7 +27,7 @@ import type { Packing } from '../../src/tensor/packed.ts';
 import { shapesOf, type Shapes } from '../../src/tensor/tensors.ts';
 import type { Tensors } from '../../src/tensor/tensor.ts';
 import { acceptedOf } from './check.ts';
-import type { Evidence } from './evidence.ts';
+import { roundOf, type Evidence } from './evidence.ts';
 import { ownRows } from './own-rows.ts';
 import { averaged, mean, middle } from './plain.ts';
 import type { Seen } from './seen.ts';
@@ -135,7 +135,7 @@ const recorded = (evidence: Evidence, seen: Seen, own: Participant | undefined):
   async *perform(task, signal) {
     const { method, stage, stageIndex, round, client, packing } = task;
     const place = { method, stage, stageIndex };
-    const record = evidence.rounds(place).find((one) => one.round === round);
+    const record = roundOf(evidence, { place, round });
     // A round that never ended ends this one too.
     if (record === undefined) throw new Fatal('the record ends here');
     if (!record.participants.includes(client)) throw new Error('left out');
