@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { UserError } from '../errors.ts';
-import { makeOut, writeAtomically } from '../formats/files/atomic.ts';
+import { writeAtomically } from '../formats/files/atomic.ts';
+import { entriesIn, makeOut } from '../formats/files/out-folder.ts';
 import { textOfFile } from '../formats/files/read.ts';
 import { fileNames } from '../run/file-names.ts';
 import { version } from '../run/version.ts';
@@ -100,11 +100,7 @@ export async function openAnalysis(
 
 /** Throws UserError for a folder that holds anything but an analysis. */
 async function identityIn(path: string): Promise<Identity | undefined> {
-  const entries = await readdir(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    if (error.code === 'ENOTDIR') throw new UserError(`${path} is a file: choose another output folder`);
-    throw error;
-  });
+  const entries = await entriesIn(path);
   const known = await readJson<Identity>(join(path, IDENTITY));
   // A kill may have come before the first file was whole: what is there then is ours and nothing is lost.
   const foreign = entries.filter((name) => name !== 'analysis.yaml' && !name.endsWith('.tmp'));
@@ -128,6 +124,7 @@ async function readJson<T>(path: string): Promise<T | undefined> {
 export async function writeSensitivity(path: string, result: Sensitivity): Promise<void> {
   // Loaded here: plots take longer to load than everything else.
   const { renderSensitivity } = await import('./sensitivity-report.ts');
+  await makeOut(path);
   await writeAtomically(join(path, CSV), sensitivityCsv(result.changes));
   await writeAtomically(join(path, REPORT), renderSensitivity(result));
   await writeAtomically(join(path, SUMMARY), `${JSON.stringify(result)}\n`);

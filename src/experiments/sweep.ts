@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { UnfoldedArm } from '../config/arms.ts';
 import type { Sweep } from '../config/sweep.ts';
@@ -7,7 +6,8 @@ import type { SweepInput } from '../config/sweep-schema.ts';
 import { Interrupted, UserError } from '../errors.ts';
 import { openDatabase } from '../federation/database.ts';
 import { tidyShelf } from '../federation/shelved.ts';
-import { makeOut, writeAtomically } from '../formats/files/atomic.ts';
+import { writeAtomically } from '../formats/files/atomic.ts';
+import { entriesIn, makeOut } from '../formats/files/out-folder.ts';
 import type { Method } from '../methods/method.ts';
 import type { Summary } from '../report/summary.ts';
 import { knownMethods } from '../run/methods.ts';
@@ -91,11 +91,7 @@ export async function sweep(given: string | SweepInput, options: SweepOptions): 
 /** A folder that holds something else is left alone. */
 async function requireOwn(folder: SweepFolder): Promise<void> {
   if (existsSync(folder.lock) || !existsSync(folder.path)) return;
-  const entries = await readdir(folder.path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOTDIR') throw new UserError(`${folder.path} is a file: choose another output folder`);
-    throw error;
-  });
-  if (entries.length > 0)
+  if ((await entriesIn(folder.path)).length > 0)
     throw new UserError(`${folder.path} is not empty and holds no sweep of fedlora: choose another output folder`);
 }
 

@@ -7,6 +7,7 @@ import { problemsOf, type KnownMethods } from '../config/check.ts';
 import { valueAt } from '../config/problems.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { UserError } from '../errors.ts';
+import { entriesIn } from '../formats/files/out-folder.ts';
 import { textOfFile } from '../formats/files/read.ts';
 import { knownMethods } from './methods.ts';
 import { version } from './version.ts';
@@ -56,11 +57,7 @@ export async function stateOf(
   resume: boolean,
   methods: KnownMethods = knownMethods(),
 ): Promise<FolderState> {
-  const entries = await readdir(folder.path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    if (error.code === 'ENOTDIR') throw new UserError(`${folder.path} is a file: choose another output folder`);
-    throw error;
-  });
+  const entries = await entriesIn(folder.path);
   if (entries.length === 0) return { state: 'fresh', known: true };
   if (!existsSync(folder.config)) {
     if (await onlyBegun(folder)) return { state: 'fresh', known: true };

@@ -4,7 +4,6 @@ import { Interrupted, UserError } from '../../errors.ts';
 import { analyze, type AnalyzeOptions } from '../../experiments/analyze.ts';
 import { compareAdapters } from '../../experiments/compare-adapters.ts';
 import { writeSensitivity } from '../../experiments/analysis-folder.ts';
-import { makeOut } from '../../formats/files/atomic.ts';
 import { caveat, ratioTable } from '../../experiments/sensitivity-table.ts';
 import type { Sensitivity } from '../../experiments/sensitivity-result.ts';
 import { toText } from '../../report/table.ts';
@@ -50,10 +49,7 @@ async function compare(from: string, to: string, flags: AnalyzeFlags, { print }:
     throw new UserError(`${out} is there already: choose another output folder`);
   }
   const result = await compareAdapters(from, to);
-  if (out !== undefined) {
-    await makeOut(out);
-    await writeSensitivity(out, result);
-  }
+  if (out !== undefined) await writeSensitivity(out, result);
   show(result, print, out === undefined ? undefined : join(out, 'report.html'));
 }
 

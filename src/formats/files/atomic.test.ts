@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { UserError } from '../../errors.ts';
-import { makeFolder, makeOut, writeAtomically } from './atomic.ts';
+import { makeFolder, writeAtomically } from './atomic.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -22,19 +22,6 @@ async function failWrites(code: string): Promise<void> {
   const prototype = Object.getPrototypeOf(handle) as FileHandle;
   vi.spyOn(prototype, 'writeFile').mockRejectedValue(Object.assign(new Error(`${code}: injected`), { code }));
 }
-
-describe('makeOut', () => {
-  it('says what stands where a folder should be, as a mistake in what was given', async () => {
-    await writeFile(join(folder, 'file'), '');
-    for (const path of [join(folder, 'file'), join(folder, 'file', 'below')]) {
-      const made = makeOut(path);
-      const reason = 'a file stands where it, or a folder above it, should be';
-      await expect(made).rejects.toThrow(`${path}: this folder cannot be written to: ${reason}. Name one that can`);
-      await expect(made).rejects.toBeInstanceOf(UserError);
-    }
-    await expect(makeOut(join(folder, 'a', 'b'))).resolves.toBeUndefined();
-  });
-});
 
 describe('makeFolder', () => {
   it('makes what is missing, also for several at once, and leaves what is there', async () => {

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { access, constants, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, basename } from 'node:path';
-import { UserError } from '../../errors.ts';
 
 /** The folder's entry for a renamed file reaches the disk only with the folder itself; Windows cannot open folders and needs none. */
 export async function syncFolder(folder: string): Promise<void> {
@@ -31,27 +30,14 @@ export async function makeFolder(path: string, mode?: number): Promise<void> {
   });
 }
 
-const reasons: Readonly<Record<string, string>> = {
+/** Why a disk refuses, in words. */
+export const reasons: Readonly<Record<string, string>> = {
   ENOSPC: 'no space is left on the disk',
   EDQUOT: 'the disk quota is used up',
   EACCES: 'permission denied',
   EROFS: 'the file system is read-only',
   EEXIST: 'a file stands where it, or a folder above it, should be',
 };
-
-/** Makes the folder that a command writes into. `mode`: its permissions. Throws `UserError` where that cannot be. */
-export async function makeOut(path: string, mode?: number): Promise<void> {
-  try {
-    await makeFolder(path, mode);
-    await access(path, constants.W_OK);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new UserError(
-      `${path}: this folder cannot be written to: ${reasons[code ?? ''] ?? message}. Name one that can (--out)`,
-      { cause: error },
-    );
-  }
-}
 
 /**
  * Writes a file so that at every moment, also after a crash, either the old or the whole new one is there: a temporary name in the
