@@ -25,6 +25,8 @@ export interface Place {
   readonly stageIndex: number;
 }
 
+export const samePlace = (a: Place, b: Place): boolean => a.method === b.method && a.stageIndex === b.stageIndex;
+
 /** What one client did in one round, as journalled. Bytes are those of the tensors passed, 4 per number, or of their compressed form. */
 export interface ClientRecord {
   readonly client: string;

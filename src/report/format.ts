@@ -40,3 +40,6 @@ export function duration(seconds: number): string {
 /** A text on one line, with control characters replaced: they would break a table, move a terminal's cursor, or be invalid HTML. */
 // oxlint-disable-next-line no-control-regex -- they are what is replaced
 export const plain = (text: string): string => text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, '\ufffd');
+
+/** A moment as an ISO text or milliseconds since 1970, to the second, in UTC: 2026-11-23 09:30:05. */
+export const moment = (at: string | number): string => new Date(at).toISOString().slice(0, 19).replace('T', ' ');

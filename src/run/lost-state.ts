@@ -2,7 +2,7 @@ import { UserError } from '../errors.ts';
 import type { ClientState, LostState } from '../federation/http/client/state.ts';
 import type { Worker } from '../federation/http/client/take-part.ts';
 import type { Self } from '../federation/http/protocol.ts';
-import type { Place } from '../federation/events.ts';
+import { samePlace, type Place } from '../federation/events.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import { isNothing } from '../tensor/state.ts';
 import { idleKit } from '../train/idle-kit.ts';
@@ -33,9 +33,7 @@ export async function lostStates(
 
 /** The last round of a stage whose private state the client goes on without; −1 where there is none. */
 const withoutIt = (state: Pick<ClientState, 'without'>, at: Place): number =>
-  state.without().find((one) => isAt(one, at))?.round ?? -1;
-
-const isAt = (a: Place, b: Place): boolean => a.method === b.method && a.stageIndex === b.stageIndex;
+  state.without().find((one) => samePlace(one, at))?.round ?? -1;
 
 /**
  * Whether a stage's tasks up to this round leave their client something for itself, by doing the first and the last without training:
@@ -74,14 +72,14 @@ export function requireStates(
     throw new UserError(
       `the server has updates of ${client} in ${rounds}, and what this client kept for itself there is not in ${out}: it is another folder, an earlier copy, or not whole. Give the folder from then as --out (with a new token where its key is not valid any more), or go on without with --start-again: ${lost.map(goingOn).join('; ')}`,
     );
-  state.goWithout([...state.without().filter((one) => !lost.some((at) => isAt(one, at))), ...lost]);
+  state.goWithout([...state.without().filter((one) => !lost.some((at) => samePlace(one, at))), ...lost]);
 }
 
 /** A worker that refuses the stages in which the client cannot take part without what it has lost. */
 export const without = (worker: Worker, lost: readonly LostState[]): Worker => ({
   ...worker,
   train(task, ...rest) {
-    const at = lost.find((one) => one.needed && isAt(one, task.place));
+    const at = lost.find((one) => one.needed && samePlace(one, task.place));
     if (at !== undefined)
       throw new Error(`its private state of round ${at.round + 1} is lost, and this stage needs it`);
     return worker.train(task, ...rest);

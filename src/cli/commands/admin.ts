@@ -1,7 +1,7 @@
 import { UserError } from '../../errors.ts';
 import type { AuditChain } from '../../federation/audit.ts';
 import type { ClientsAnswer, Status } from '../../federation/http/operator-protocol.ts';
-import { bytes, duration, epsilon } from '../../report/format.ts';
+import { bytes, duration, epsilon, moment } from '../../report/format.ts';
 import { toText } from '../../report/table.ts';
 import { openAdmin, type Audit } from '../../run/admin.ts';
 import type { Terminal } from '../context.ts';
@@ -99,7 +99,7 @@ const chainLine = ({ lines, newest, broken }: AuditChain): string =>
     ? `audit: ${lines} lines, each follows from the one before; the newest has the hash ${newest}`
     : `audit: broken at line ${broken} of ${lines}: it, or one before it, was changed or removed`;
 
-const clock = (time: string): string => `${time.slice(0, 19).replace('T', ' ')} UTC`;
+const clock = (time: string): string => `${moment(time)} UTC`;
 
 function statusLines(status: Status): readonly string[] {
   const { state, why, stage, waiting, clients, pausedSince } = status;

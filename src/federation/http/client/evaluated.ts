@@ -6,7 +6,7 @@ import { noTotals, type EvaluateMessage } from '../protocol.ts';
 import { Refusal } from '../refusal.ts';
 import { enforced, requireRoom } from './limits.ts';
 import type { TakePart, TakingPart } from './take-part.ts';
-import { asked, beating, causeOf, isOwn, UNTOLD } from './under-way.ts';
+import { beating, causeOf, isOwn, tellFailure } from './under-way.ts';
 
 /** The model of an evaluation: factors, or with `personal` a stage's shared state. */
 async function modelOf(
@@ -45,8 +45,7 @@ export async function* evaluated(part: TakePart, task: EvaluateMessage): AsyncGe
     if (isOwn(error) || (error instanceof Refusal && error.status === 401)) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     // Sums that the server will never take are a task that failed: nobody waits for them any longer.
-    if (!(error instanceof Refusal) || error.status === 422)
-      await asked(() => api.fail(task.id, worker.silent === true ? UNTOLD : reason.slice(0, 1000)));
+    if (!(error instanceof Refusal) || error.status === 422) await tellFailure(part, task.id, reason);
     yield { kind: 'failed', task, reason };
   } finally {
     limits.stop();

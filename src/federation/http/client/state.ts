@@ -2,7 +2,7 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeAtomically } from '../../../formats/files/atomic.ts';
 import { isNothing, type State } from '../../../tensor/state.ts';
-import type { ClientRecord, Place } from '../../events.ts';
+import { samePlace, type ClientRecord, type Place } from '../../events.ts';
 import { openJournal, type Identity } from '../../journal.ts';
 import type { TaskTotals } from '../../secure/vector.ts';
 import type { UpdateMessage } from '../protocol.ts';
@@ -161,8 +161,6 @@ export async function openClientState(folder: string, client: string, identity: 
     close: () => journal.close(),
   };
 }
-
-const samePlace = (a: Place, b: Place): boolean => a.method === b.method && a.stageIndex === b.stageIndex;
 
 function recordOf(client: string, { message }: Undecided): ClientRecord {
   const { tokens, processed, lossSum } = message.totals;

@@ -16,7 +16,7 @@ import { enforced, requireRoom, type Limits } from './limits.ts';
 import type { Reach } from './reach.ts';
 import type { ClientState, Undecided } from './state.ts';
 import { told, type SumParty } from './sums.ts';
-import { asked, beating, causeOf, isOwn, rests, UNTOLD } from './under-way.ts';
+import { asked, beating, causeOf, isOwn, rests, tellFailure } from './under-way.ts';
 
 /** What a client can do with its own data; the same work as in a simulation. */
 export interface Worker {
@@ -158,7 +158,7 @@ async function delivered(part: TakePart, work: Undecided): ReturnType<Api['submi
 }
 
 async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<TakingPart, void> {
-  const { api, state, worker } = part;
+  const { state, worker } = part;
   const control = new AbortController();
   const signal = AbortSignal.any([part.signal, control.signal]);
   const limits = enforced(part.limits ?? {}, control);
@@ -215,7 +215,7 @@ async function* trained(part: TakePart, task: TrainMessage): AsyncGenerator<Taki
       return;
     }
     if (isOwn(error)) throw error;
-    await asked(() => api.fail(task.id, worker.silent === true ? UNTOLD : reason.slice(0, 1000)));
+    await tellFailure(part, task.id, reason);
     yield { kind: 'failed', task, reason };
   } finally {
     limits.stop();

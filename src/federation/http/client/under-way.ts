@@ -67,4 +67,13 @@ export const causeOf = (thrown: unknown, { signal }: AbortController): unknown =
   signal.reason instanceof LimitReached ? signal.reason : thrown;
 
 /** In place of a reason that may speak of the data. */
-export const UNTOLD = 'its work failed; why, it keeps to itself';
+const UNTOLD = 'its work failed; why, it keeps to itself';
+
+/** Tells the server that a task failed here, and why where that may be known. */
+export async function tellFailure(
+  { api, worker }: Pick<TakePart, 'api' | 'worker'>,
+  id: string,
+  reason: string,
+): Promise<void> {
+  await asked(() => api.fail(id, worker.silent === true ? UNTOLD : reason.slice(0, 1000)));
+}

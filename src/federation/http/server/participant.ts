@@ -5,6 +5,7 @@ import type { Tensors } from '../../../tensor/tensor.ts';
 import { getTensor, shapesOf, type Shapes } from '../../../tensor/tensors.ts';
 import { idleKit } from '../../../train/idle-kit.ts';
 import type { Progress } from '../../../train/kit.ts';
+import { samePlace } from '../../events.ts';
 import { Fatal } from '../../fatal.ts';
 import type { Participant, Task } from '../../participant.ts';
 import { payloadChunks, unpacked } from '../payload.ts';
@@ -128,8 +129,7 @@ function lastOf<T>(make: (tensors: Tensors) => T) {
   };
 }
 
-const sameRound = (a: Task, b: Task): boolean =>
-  a.method === b.method && a.stageIndex === b.stageIndex && a.round === b.round;
+const sameRound = (a: Task, b: Task): boolean => samePlace(a, b) && a.round === b.round;
 
 /** The same objects in the same order. */
 function sameTensors(a: Tensors, b: Tensors): boolean {
