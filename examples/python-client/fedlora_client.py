@@ -284,11 +284,12 @@ KNOWN = {
     "train": """batchSize accumulate steps epochs rate warmup weightDecay clip floor schedule=constant|linear|cosine
         overRounds=constant|linear|cosine""",
     "fedit": """use label rounds weights=examples|tokens|uniform optimizerState=reset
-        local.steps local.epochs local.rate""",
+        local.steps local.epochs local.rate local.schedule=constant|linear|cosine""",
     "fedlora-optimizer": """use label rounds weights=examples|tokens|uniform optimizerState=reset axis=column|rank|row
         renormalise=full|detach|off penalty=coupled|proximal lambda average=components|factors upload=factors
         globalData=clients|proxy schedule=staged|interleaved order=global-first global.part=direction global.rounds
-        global.rate global.rows global.steps local.part=magnitude local.steps local.epochs local.rate local.skip""",
+        global.rate global.rows global.steps global.overRounds=constant|linear|cosine local.part=magnitude local.steps
+        local.epochs local.rate local.schedule=constant|linear|cosine local.skip""",
 }
 
 

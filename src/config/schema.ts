@@ -82,7 +82,7 @@ const trainSchema = z
       .enum(['constant', 'linear', 'cosine'])
       .exactOptional()
       .describe(
-        'How the rate falls over the rounds of a stage: round t of T, counted from 0, has floor + (1 − floor)·(1 − t/T) of it, or with `cosine` floor + (1 − floor)·½(1 + cos πt/T). It holds for every training at a client in such a round, also of what stays there and with a rate of a method’s own; a stage of one round has all of the rate, and so has an optimizer of the server’s. Default: `constant`.',
+        'How the rate falls over the rounds of a stage: round t of T, counted from 0, has floor + (1 − floor)·(1 − t/T) of it, or with `cosine` floor + (1 − floor)·½(1 + cos πt/T). It holds for every training at a client in such a round, also of what stays there and with a rate of a method’s own; a stage of one round has all of the rate, and an optimizer of the server’s has an `overRounds` of its own. Default: `constant`.',
       ),
     floor: z
       .number()

@@ -131,6 +131,25 @@ describe('as methods', () => {
     for (const { data } of moved.values()) for (const x of data) expect(x).toBeCloseTo(expected, 6);
   });
 
+  it.each([fedavgm, fedadagrad, fedadam, fedyogi])(
+    '$name with `overRounds` takes the first step whole and the second of two by half',
+    async (method) => {
+      const after = async (options: object, rounds: number): Promise<Tensors> => {
+        const [stage] = method.stages(options, contextOf(layout, { rounds: 2 }));
+        let shared = begin(stage!, toyAdapter(layout, 7));
+        for (let round = 0; round < rounds; round++) ({ shared } = await oneRound(stage!, shared, members, round));
+        return stage!.models(shared)[0]!.adapter.factors;
+      };
+      const falling = { rate: 0.3, overRounds: 'linear' };
+      const [first, still, fallen] = [await after(falling, 1), await after({ rate: 0.3 }, 2), await after(falling, 2)];
+      for (const [key, value] of await after({ rate: 0.3 }, 1)) expect(first.get(key)).toEqual(value);
+      for (const [key, { data }] of first) {
+        const [whole, half] = [still.get(key)!.data, fallen.get(key)!.data];
+        data.forEach((x, i) => expect(half[i]! - x).toBeCloseTo((whole[i]! - x) / 2, 6));
+      }
+    },
+  );
+
   it.each([fedadagrad, fedadam, fedyogi])('$name moves every factor towards the clients’ mean', async (method) => {
     const start = toyAdapter(layout, 7).factors;
     const [moved, mean] = [await after(method, { rate: 1e-3 }), await after(fedit, {})];

@@ -2,11 +2,11 @@ import { z } from 'zod';
 import { factors } from '../lora/factors.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
-import { add, addScaled, mapTensors, scale, zerosLike } from '../tensor/tensors.ts';
+import { addScaled, mapTensors, scale, zerosLike } from '../tensor/tensors.ts';
 import { averageFactors, meanUpdate, type AveragedTraining } from './average-factors.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod, type Method } from './method.ts';
-import { federatedOptions, federatedRounds } from './options.ts';
+import { federatedOptions, federatedRounds, serverOverRounds, serverShare, type ServerOverRounds } from './options.ts';
 import type { PrivateState } from './private-state.ts';
 import type { MethodContext, Stage } from './stage.ts';
 
@@ -88,7 +88,7 @@ const zip = (a: Tensors, b: Tensors, f: (x: number, y: number) => number): Tenso
 
 /** Rounds of federated averaging whose mean update goes through a server optimizer. */
 function serverOptimized(
-  options: AveragedTraining,
+  options: AveragedTraining & { readonly overRounds?: ServerOverRounds },
   rule: ServerRule,
 ): Stage<{ readonly factors: Tensors; readonly server: State }, PrivateState> {
   const averaged = averageFactors(options);
@@ -97,9 +97,11 @@ function serverOptimized(
     start: (from) => ({ factors: from.adapter.factors, server: rule.init(from.adapter.factors) }),
     frozen: () => new Map(),
     broadcast: ({ factors }) => factors,
-    apply: ({ factors, server }, combined) => {
+    apply: ({ factors, server }, combined, round) => {
       const [move, next] = rule.step(meanUpdate(combined), server);
-      return { factors: add(factors, move), server: next };
+      // Every rule's move is in proportion to its rate.
+      const share = serverShare(options.overRounds, round, options.rounds);
+      return { factors: addScaled(factors, move, share), server: next };
     },
     models: ({ factors }) => averaged.models(factors),
   };
@@ -107,7 +109,10 @@ function serverOptimized(
 
 const stagesWith = (
   rule: ServerRule,
-  options: Pick<AveragedTraining, 'weights' | 'optimizerState'> & { readonly rounds?: number | undefined },
+  options: Pick<AveragedTraining, 'weights' | 'optimizerState'> & {
+    readonly rounds?: number | undefined;
+    readonly overRounds?: ServerOverRounds;
+  },
   context: MethodContext,
 ): Stage[] => [serverOptimized({ ...federatedRounds(options, context), parametrisation: factors() }, rule)];
 
@@ -126,6 +131,7 @@ export const fedavgm: Method = defineMethod({
   options: z.strictObject({
     ...federatedOptions,
     rate: positive(1, 'server learning rate'),
+    overRounds: serverOverRounds,
     momentum: fraction(0.9, 'β; 0 with rate 1 is FedIT'),
   }),
   stages: (options, context) => stagesWith(momentumRule(options), options, context),
@@ -137,7 +143,12 @@ export const fedadagrad: Method = defineMethod({
   summary: 'federated averaging with Adagrad at the server',
   source: `arXiv 2003.00295; β1 = 0 as in Flower. ${defaults}`,
   capabilities: averaging,
-  options: z.strictObject({ ...federatedOptions, rate: positive(0.1, 'server learning rate η'), tau }),
+  options: z.strictObject({
+    ...federatedOptions,
+    rate: positive(0.1, 'server learning rate η'),
+    overRounds: serverOverRounds,
+    tau,
+  }),
   stages: (options, context) =>
     stagesWith(
       adaptiveRule({ ...options, second: 'adagrad', beta1: 0, beta2: 0, biasCorrection: 'none' }),
@@ -155,6 +166,7 @@ export const fedadam: Method = defineMethod({
   options: z.strictObject({
     ...federatedOptions,
     rate: positive(0.1, 'server learning rate η'),
+    overRounds: serverOverRounds,
     beta1: fraction(0.9, 'β1'),
     beta2: fraction(0.99, 'β2'),
     tau,
@@ -177,6 +189,7 @@ export const fedyogi: Method = defineMethod({
   options: z.strictObject({
     ...federatedOptions,
     rate: positive(0.01, 'server learning rate η'),
+    overRounds: serverOverRounds,
     beta1: fraction(0.9, 'β1'),
     beta2: fraction(0.99, 'β2'),
     tau,

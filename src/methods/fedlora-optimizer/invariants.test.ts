@@ -193,4 +193,10 @@ describe('the other options', () => {
       fedloraOptimizer.stages({ order: 'local-first', schedule: 'interleaved' }, {} as MethodContext),
     ).toThrow('needs `schedule: staged`');
   });
+
+  it('a rate of the global optimizer that falls is refused where there is no such optimizer', () => {
+    expect(() =>
+      fedloraOptimizer.stages({ globalData: 'localSteps', global: { overRounds: 'linear' } }, {} as MethodContext),
+    ).toThrow('`train.overRounds` lets their rate fall');
+  });
 });

@@ -9,7 +9,7 @@ import { averageFactors } from '../average-factors.ts';
 import { personalModel } from '../local-training.ts';
 import { averaging as averagingRow } from '../capabilities.ts';
 import { defineMethod } from '../method.ts';
-import { withLocal } from '../options.ts';
+import { serverShare, withLocal } from '../options.ts';
 import type { MethodContext, Stage } from '../stage.ts';
 import { averageComponents } from './average-components.ts';
 import { globalLocalSteps } from './global-local-steps.ts';
@@ -36,6 +36,11 @@ export const fedloraOptimizer = defineMethod({
     if (options.order === 'local-first' && options.schedule === 'interleaved') {
       throw new UserError(
         'fedlora-optimizer: `order: local-first` needs `schedule: staged`, since interleaved global steps come before the local stage',
+      );
+    }
+    if (options.globalData === 'localSteps' && options.global.overRounds !== undefined) {
+      throw new UserError(
+        'fedlora-optimizer: `global.overRounds` is of the one optimizer at the server; with `globalData: localSteps` clients take the steps, and `train.overRounds` lets their rate fall',
       );
     }
     const shared = sharedStages(options, context);
@@ -69,7 +74,7 @@ function averaging(options: Options, { layout, train }: MethodContext, rounds: n
 
 /** Stage 1: the global optimizer on ΔA_D. */
 function globalStage(options: Options, { layout, train }: MethodContext, rounds: number): Stage {
-  const { rows, steps } = options.global;
+  const { rows, steps, overRounds, rounds: all } = options.global;
   const rate = options.global.rate ?? defaultRates[options.axis].global;
   const parametrisation = globalPart(options);
   // Whatever the personal part is to be, nobody has one yet, unless it came first.
@@ -93,11 +98,11 @@ function globalStage(options: Options, { layout, train }: MethodContext, rounds:
   const stage = globalOptimizer({
     ...common,
     participants,
-    optimizer: adam({ rate }),
+    optimizer: adam({ rate: (step) => rate * serverShare(overRounds, step, all) }),
     rows,
     batchSize: train.batchSize,
   });
-  return identified(stage, 'global', parts, made);
+  return identified(stage, 'global', parts, { ...made, overRounds: overRounds && [overRounds, all] });
 }
 
 /** Stage 2: the local optimizers on ΔB_M, each at its client. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { localOptions } from '../options.ts';
+import { localOptions, serverOverRounds } from '../options.ts';
 import { optimizerState } from '../private-state.ts';
 import { weighting } from '../weights.ts';
 
@@ -59,6 +59,7 @@ export const options = z.strictObject({
         .positive()
         .optional()
         .describe('learning rate; by default 5e-2 for column and rank, 1e-2 for row'),
+      overRounds: serverOverRounds,
       rows: z
         .union([z.literal('all'), z.int().positive()])
         .default(16)

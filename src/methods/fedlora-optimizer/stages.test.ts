@@ -108,6 +108,31 @@ describe.each(AXES)('the global stage, axis %s', (axis) => {
     );
   });
 
+  it.each(['staged', 'interleaved'] as const)(
+    'lets the rate of that Adam fall over all its steps: %s, `overRounds: cosine`',
+    async (schedule) => {
+      const [rounds, rate] = [4, 0.05];
+      const options = { axis, schedule, global: { rounds, rate, overRounds: 'cosine' } };
+      const stages = stagesOf(options, {}, 2).filter((stage) => stage.name === 'global');
+      expect(stages).toHaveLength(schedule === 'staged' ? 1 : 2);
+      const step = adamByHand((t) => rate * 0.5 * (1 + Math.cos((Math.PI * t) / rounds)));
+      let [adapter, ended]: [Adapter, State | undefined] = [start, undefined];
+      for (const stage of stages) {
+        const { shared } = await runRounds(stage, stage.start({ adapter, before: ended, clients: [] }), stage.rounds);
+        let delta: number[] = [...new Float32Array(start.factors.get(A)!.data.length)];
+        let learnt = adapter.factors;
+        for (let round = 0; round < stage.rounds; round++) {
+          const at = clients.map(({ goal }) => gradientOf(directionOfA({ axis }), adapter, goal, A, delta).gradient);
+          const tokens = clients.map((each) => each.tokens);
+          delta = step(delta, weighted(at, tokens));
+          learnt = gradientOf(directionOfA({ axis }), adapter, start.factors, A, delta).factors;
+        }
+        close(stage.models(shared)[0]!.adapter.factors, learnt);
+        [adapter, ended] = [{ layout, factors: stage.models(shared)[0]!.adapter.factors }, shared];
+      }
+    },
+  );
+
   it('counts nobody whose rows had no labelled token: there is no gradient of theirs', async () => {
     const stage = named('global', { axis });
     const kit = exactKit((fed) => fed, { client: 'c0', tokens: 9 });
