@@ -35,6 +35,8 @@ interface Answer {
   readonly read: Readonly<Record<string, { rows: [number[], number[]][]; left: number }>>;
   /** What was said of each model; null where it is the run's. */
   readonly models: readonly (string | null)[];
+  /** What was said of a payload of 10¹² bytes. */
+  readonly tooLarge: string;
   readonly sums: Sums;
 }
 
@@ -179,6 +181,17 @@ describe.skipIf(python === undefined)(`the Python client computes what this proj
     const ours = await sumsOf(engine, await readTensors(at('factors.safetensors')), client, options);
     expect({ ...answer.sums, nll: 0 }).toEqual({ ...ours, nll: 0 });
     expect(Math.abs(answer.sums.nll - ours.nll) / ours.nll).toBeLessThan(1e-4);
+  });
+
+  test('a payload that is larger than any of the run’s is not fetched', () => {
+    const numbers = [...layoutOf(model, cases[0]!.config.lora).modules].reduce(
+      (sum, { rank, inFeatures, outFeatures }) => sum + rank * (inFeatures + outFeatures),
+      0,
+    );
+    const longest = (8 * numbers + 2 ** 20).toLocaleString('en');
+    expect(answer.tooLarge).toBe(
+      `a payload of 1,000,000,000,000 bytes, where none of this run has more than ${longest}`,
+    );
   });
 
   test('a base model with another byte in the middle of its weights, or another config.json, is refused by the file’s name', () => {

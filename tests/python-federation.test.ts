@@ -1,4 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -45,8 +47,10 @@ interface Running {
   readonly ended: Promise<number | null>;
 }
 
-function inPython(args: readonly string[], env: Readonly<Record<string, string>>): Running {
-  const script = resolve(root, 'tests/support/python_cuts.py');
+const client = resolve(root, 'examples/python-client/fedlora_client.py');
+const withCuts = resolve(root, 'tests/support/python_cuts.py');
+
+function inPython(args: readonly string[], env: Readonly<Record<string, string>>, script = withCuts): Running {
   const PYTHONPATH = resolve(root, 'examples/python-client');
   const child = spawn(python!, [script, ...args], {
     env: { ...process.env, ...env, PYTHONPATH, PYTHONDONTWRITEBYTECODE: '1' },
@@ -57,6 +61,28 @@ function inPython(args: readonly string[], env: Readonly<Record<string, string>>
     stream.setEncoding('utf8').on('data', (text: string) => (running.log += text));
   return running;
 }
+
+describe.skipIf(python === undefined)(`the Python client and a server that sends without end${withPython}`, () => {
+  test('reads no more than an answer may have', { timeout: 120_000 }, async () => {
+    using folder = workspace();
+    let sent = 0;
+    const server = createServer((_request, response) => {
+      const piece = Buffer.alloc(2 ** 20, ' ');
+      const more = (): void => {
+        while (!response.destroyed && response.write(piece)) sent += piece.length;
+      };
+      response.on('drain', more).on('error', () => {});
+      more();
+    });
+    onTestFinished(() => void server.close());
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    const { port } = server.address() as AddressInfo;
+    const hearing = inPython(joinArguments(folder, `http://127.0.0.1:${port}`, 'aurora'), {}, client);
+    expect(await hearing.ended).toBe(1);
+    expect(hearing.log).toContain("error: the server's answer is longer than the 8,388,608 bytes that any may have");
+    expect(sent).toBeLessThan(2 ** 26);
+  });
+});
 
 describe.skipIf(python === undefined)(`a federation of two TypeScript clients and one in Python${withPython}`, () => {
   test(

@@ -26,6 +26,7 @@ CODE = f"Python {PYTHON}, torch {torch.__version__}, peft {peft.__version__}"  #
 NO_TOTALS = {"step": 0, "steps": 0, "tokens": 0, "processed": 0, "lossSum": 0}
 TOO_EARLY = 425  # not known yet: what is finished is kept, and asked for again
 PIECE = 8 * 2**20  # bytes of a payload in one request
+LONGEST = 8 * 2**20  # bytes of any answer
 
 
 class Problem(Exception):
@@ -46,14 +47,17 @@ class Server:
         until = time.monotonic() + 600
         for tries in itertools.count():
             try:
-                answer = self.session.request(method, self.url + path, timeout=120, allow_redirects=False, **content)
+                how = {"timeout": 120, "allow_redirects": False, "stream": True}
+                with self.session.request(method, self.url + path, **how, **content) as answer:
+                    data = whole(answer)
                 if answer.status_code < 300:
-                    return answer
+                    return data
+                text = data.decode(errors="replace")
                 if answer.status_code < 500 and answer.status_code != 429:
-                    refused = Problem(f"the server refuses: {answer.text}")
+                    refused = Problem(f"the server refuses: {text}")
                     refused.status = answer.status_code
                     raise refused
-                silent = OSError(f"{answer.status_code} {answer.text}")
+                silent = OSError(f"{answer.status_code} {text}")
             except OSError as error:  # requests' own are of this kind
                 silent = error
             if time.monotonic() > until:
@@ -62,13 +66,13 @@ class Server:
 
     def ask(self, path, message=None):
         """GET, or with a message POST."""
-        return self.request("GET" if message is None else "POST", path, json=message).json()
+        return json.loads(self.request("GET" if message is None else "POST", path, json=message))
 
     def download(self, blob):
         data = b""
         while len(data) < blob["size"]:
             part = {"Range": f"bytes={len(data)}-{min(len(data) + PIECE, blob['size']) - 1}"}
-            piece = self.request("GET", f"blobs/{blob['digest']}", headers=part).content
+            piece = self.request("GET", f"blobs/{blob['digest']}", headers=part)
             if not piece:
                 raise Problem(f"payload {blob['digest']} ends before its {blob['size']} bytes")
             data += piece
@@ -92,6 +96,16 @@ class Server:
                     raise
                 time.sleep(0.2)
         raise Problem("the server never says that the upload is complete")
+
+
+def whole(answer):
+    """What was answered, of which a server may send no more than is asked for."""
+    data = b""
+    for piece in answer.iter_content(2**16):
+        data += piece
+        if len(data) > LONGEST:
+            raise Problem(f"the server's answer is longer than the {LONGEST:,} bytes that any may have")
+    return data
 
 
 def digest(data):
@@ -433,7 +447,7 @@ class Client:
         say(f"{place['method']} · {place['stage']}, round {task['round'] + 1}: training")
         received = {}
         for blob in [*task["frozen"], *([task["sent"]] if task["sent"] else [])]:
-            received |= self.server.download(blob)
+            received |= self.payload(blob)
 
         def beat(steps, loss, rows):
             tokens, processed = labelled(rows), sum(len(ids) for ids, _ in rows)
@@ -450,6 +464,8 @@ class Client:
             folder = self.folder("waiting", task)
             shutil.rmtree(folder, ignore_errors=True)
             self.learner.model.save_pretrained(folder, state_dict=self.learner.inside(own))
+            for file in folder.iterdir():
+                flush(file)
             write(folder / "task.json", {"id": task["id"], "message": message})
         return data, message
 
@@ -467,13 +483,20 @@ class Client:
         say(f"measuring the {task['of']} model on own {task['rows']} rows")
         factors, sums = {}, None
         if task["of"] == "global":
-            factors = self.server.download(task["model"])
+            factors = self.payload(task["model"])
         if task["of"] == "personal":
             factors = self.learner.saved(self.folder("adapters", task))
         if factors or task["of"] == "base":
             rows, size = self.parts[task["rows"]], self.config["evaluate"]["batch"]
             sums = self.learner.sums(factors, rows, size, lambda: self.alive(task))
         self.server.ask(f"tasks/{task['id']}/sums", {"sums": sums})
+
+    def payload(self, blob):
+        """Tensors from the server: factors or a change of them, with room for their names."""
+        longest = 8 * self.learner.model.get_nb_trainable_parameters()[0] + 2**20
+        if blob["size"] > longest:
+            raise Problem(f"a payload of {blob['size']:,} bytes, where none of this run has more than {longest:,}")
+        return self.server.download(blob)
 
     def folder(self, where, task):
         name = quote(task["place"]["method"], safe="")
@@ -484,11 +507,15 @@ class Client:
 
 def write(path, content):
     """As JSON, whole or not at all, and on the disk on return."""
-    with open(path.with_suffix(".new"), "w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
+    path.with_suffix(".new").write_text(json.dumps(content))
+    flush(path.with_suffix(".new"))
     path.with_suffix(".new").replace(path)
+
+
+def flush(path):
+    """Returns when the disk has the file."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def enrol(server, run, out):

@@ -86,6 +86,12 @@ export const cases: Case[] = [
       train: { ...training, overRounds: 'linear' },
     }),
   })),
+  ...(['fedit', 'fedlora-optimizer'] as const).map((use): Case => ({
+    name: `${use}-local-schedule`,
+    stage: 'local',
+    kind: 'trained',
+    config: configured({ methods: [{ use, local: { steps: 4, schedule: 'cosine' } }] }),
+  })),
   {
     name: 'weights',
     stage: 'federated',

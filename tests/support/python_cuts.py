@@ -2,6 +2,7 @@
 
 What is said first of its rows never arrives; with FEDLORA_DIES it dies before it tells of its first personal adapter.
 """
+import io
 import itertools
 import os
 
@@ -17,7 +18,7 @@ def cut(self, method, *where, **content):
     if where[0].endswith("/ready") and next(untold) == 0:
         print("cut ready", flush=True)
         lost = requests.Response()
-        lost.status_code, lost._content = 200, b"{}"
+        lost.status_code, lost.raw = 200, io.BytesIO(b"{}")
         return lost
     if where[0].endswith("/update") and told["digest"] is None and "FEDLORA_DIES" in os.environ:
         print("dies before it tells", flush=True)

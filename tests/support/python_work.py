@@ -40,11 +40,19 @@ for path in asked["models"]:
     except client.Problem as problem:
         models.append(str(problem))
 
+run = {"config": asked["cases"][0]["config"], "lease": 60}
+member = client.Client(None, run, learner, {"train": rows}, folder)
+try:
+    too_large = member.payload({"digest": "0" * 64, "size": 10**12})
+except client.Problem as problem:
+    too_large = str(problem)
+
 global_factors = load_file(folder / "factors.safetensors")
 answer = {
     "cases": losses,
     "read": read,
     "models": models,
+    "tooLarge": too_large,
     "sums": learner.sums(global_factors, rows, 2),
 }
 (folder / "answer.json").write_text(json.dumps(answer))
