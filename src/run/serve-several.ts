@@ -7,7 +7,8 @@ import { merge } from '../federation/merge.ts';
 import type { Summary, UnmeasuredSummary } from '../report/summary.ts';
 import type { Progress } from './events.ts';
 import { runFolder } from './folder.ts';
-import { alreadyFinished, closeAll, serveRun, type Closing, type ServeOptions, type Serving } from './serve.ts';
+import { alreadyFinished, serveRun, type ServeOptions, type Serving } from './serve.ts';
+import { closeAll, type Closing } from './serve-open.ts';
 import { listenOptions, prepareToServe, type Prepared } from './serve-prepare.ts';
 
 export interface NamedRun {

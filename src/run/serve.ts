@@ -3,34 +3,23 @@ import type { RunConfigInput } from '../config/schema.ts';
 import { Interrupted } from '../errors.ts';
 import type { MethodResult, RunEvent, StageResult } from '../federation/events.ts';
 import type { Waiting } from '../federation/http/server/desk.ts';
-import { listen, type Listener } from '../federation/http/server/listener.ts';
-import type { Operations } from '../federation/http/server/operation.ts';
-import { serveAt, type FederationServer } from '../federation/http/server/open.ts';
-import { openJournal } from '../federation/journal.ts';
+import { listen } from '../federation/http/server/listener.ts';
+import type { FederationServer } from '../federation/http/server/open.ts';
 import { runRounds } from '../federation/rounds.ts';
-import { writeAtomically } from '../formats/files/atomic.ts';
-import { makeOut } from '../formats/files/out-folder.ts';
 import type { Summary, UnmeasuredSummary } from '../report/summary.ts';
 import { writeAdapters } from './adapters.ts';
 import { compareMethods } from './compare.ts';
 import { isSilent } from './guards.ts';
-import { environment, type Environment } from './environment.ts';
 import type { Progress } from './events.ts';
 import { farEvaluation } from './far-evaluation.ts';
-import { configText, FRESH, hasBegun, runKey } from './folder.ts';
 import { memoryMeter } from './memory.ts';
 import { planOf, type LaidOut } from './methods.ts';
-import { digestOf } from './model-digest.ts';
-import { ranksOf } from './own-ranks.ts';
 import { robustOf } from './robust.ts';
-import { runMetrics } from './run-metrics.ts';
 import { secureOf } from './secure.ts';
-import { operationsOf, requireOwn } from './serve-operations.ts';
-import { describe, listenOptions, prepareToServe, type Prepared } from './serve-prepare.ts';
-import { serverRowsOf } from './join-plan.ts';
-import { joining } from './joining.ts';
-import { beside, serverRowsParticipant } from './server-rows.ts';
-import { dataAt, summariseServed } from './served-data.ts';
+import { closeAll, openServed, type Closing, type OpenedRun, type Place } from './serve-open.ts';
+import { listenOptions, prepareToServe, type Prepared } from './serve-prepare.ts';
+import { beside } from './server-rows.ts';
+import { summariseServed } from './served-data.ts';
 import { summariseModel } from './summarise.ts';
 import { toldWhy } from './told-why.ts';
 import { readServedSummary } from './summary-schema.ts';
@@ -103,153 +92,31 @@ export async function* alreadyFinished({
   return summary;
 }
 
-export type Closing = () => void | Promise<void>;
-
-/** The last opened first. */
-export async function closeAll(closing: Closing[]): Promise<void> {
-  for (const close of closing.splice(0).reverse()) await close();
-}
-
 /**
  * Serves a run at its place of a server that listens, to its end. What it opens is pushed to `closing`, for the caller to close:
  * until then clients are told how it ended.
  */
 export async function* serveRun(
   prepared: Prepared,
-  place: {
-    readonly listener: Listener;
-    readonly name: string;
-    readonly closing: Closing[];
-    readonly signal?: AbortSignal;
-  },
+  { signal: asked, ...place }: Place & { readonly signal?: AbortSignal },
 ): AsyncGenerator<Progress | Serving, Summary | UnmeasuredSummary> {
-  const { config, settings, folder, state, formerKey, model, files, initial, names, methods, own } = prepared;
-  const { listener, name, closing } = place;
+  const { config, settings } = prepared;
   const stopped = new AbortController();
-  const signal = AbortSignal.any([stopped.signal, ...(place.signal ? [place.signal] : [])]);
-  const identity = { configuration: runKey(config), model: digestOf(files), data: dataAt(own?.rows), start: FRESH };
-  await makeOut(folder.path);
-  if (state === 'fresh') await writeAtomically(folder.config, configText(config));
-  const journal = openJournal({
-    path: folder.journal,
-    identity,
-    resume: state !== 'fresh',
-    begun: hasBegun(folder),
-    ...(formerKey !== undefined && { former: { ...identity, configuration: formerKey } }),
-  });
-  closing.push(() => journal.close());
-  requireOwn(config, journal.copied(), folder.path);
-  await writeAtomically(folder.config, configText(config));
-  const about = await environment(config.runtime, identity);
-  await writeAtomically(folder.environment, `${JSON.stringify(about, undefined, 2)}\n`);
-  journal.audit([{ what: 'started', client: '', detail: codeOf(about, journal.copied()) }]);
-  const metrics = await runMetrics(folder.metrics, journal);
-  closing.push(() => metrics.close());
-  const rows =
-    own && (await serverRowsParticipant({ config, folder: model.folder, clients: names, rows: own.rows }, journal));
-  if (rows !== undefined) closing.push(() => rows.close());
-  const { secure } = secureOf(config);
-  let gathering: Operations['gathering'] = () => undefined;
-  const server: FederationServer = await serveAt(listener, name, {
-    folder: join(folder.path, 'server'),
-    journal,
-    description: describe(config, model, files, names.length, settings.lease),
-    clients: names,
-    ranks: (client) => ranksOf(config.methods, client),
-    tokenHours: settings.tokens,
-    operatorHours: settings.operatorTokens,
-    ...(settings.keyDays !== undefined && { keyDays: settings.keyDays }),
-    openMetrics: settings.metrics === 'anyone',
-    sumDeadline: settings.sumDeadline,
-    ...(own !== undefined && serverRowsOf(methods).beside && secure && { ownSums: secure }),
-    operations: {
-      gathering: () => gathering(),
-      stop: () => stopped.abort(),
-      ...operationsOf({ config, folder, model, methods, journal, signal, server: () => server }),
-    },
-  });
-  closing.push(() => server.close());
-  const joined = joining(server, names);
-  gathering = joined.gathering;
-  const { url, tokens, operators, gate } = server;
-  const { waiting } = joined;
+  const signal = AbortSignal.any([stopped.signal, ...(asked ? [asked] : [])]);
+  const opened = await openServed(prepared, place, { signal, stop: () => stopped.abort() });
+  const { server } = opened;
   yield {
     kind: 'serving',
-    url,
-    fingerprint: listener.fingerprint,
-    tokens,
-    operators,
-    paused: gate.shutSince(),
-    clients: names,
-    waiting,
+    url: server.url,
+    fingerprint: place.listener.fingerprint,
+    tokens: server.tokens,
+    operators: server.operators,
+    paused: server.gate.shutSince(),
+    clients: prepared.names,
+    waiting: opened.joined.waiting,
   };
   try {
-    // A run that has begun goes on with whoever is there.
-    if (journal.recorded('started') === undefined) {
-      const missing = await joined.all(settings.gather, config.rounds.minimum, signal);
-      yield { kind: 'gathered', missing };
-    }
-    const silent = isSilent(config);
-    const data = summariseServed(server.store, names, own);
-    yield {
-      kind: 'opened',
-      out: folder.path,
-      model: summariseModel(model, initial.layout),
-      layout: initial.layout,
-      data,
-      example: [],
-      plan: planOf(methods, config, names.length, own !== undefined),
-      resumed: state !== 'fresh',
-    };
-    const memory = memoryMeter();
-    closing.push(memory.close);
-    const evaluate = farEvaluation({ config, server, journal, lease: settings.lease, signal });
-    const federate = ({ label, stages }: LaidOut): AsyncGenerator<RunEvent, MethodResult> =>
-      watched(
-        server,
-        signal,
-        runRounds({
-          label,
-          stages,
-          initial,
-          clients: names,
-          hasProxy: own !== undefined,
-          participant:
-            rows === undefined ? server.participant : beside(server.keeping(rows.participant), server.participant),
-          journal,
-          rounds: config.rounds,
-          ...robustOf(config),
-          ...(secure && { secure }),
-          holdSum: server.holdSum,
-          seed: config.seed,
-          signal,
-          ...(!silent && { evaluateRound: evaluate.round }),
-          peakMemory: memory.lap,
-          concurrency: names.length + 1,
-          early: true,
-        }),
-      );
-    const running = {
-      config,
-      folder,
-      methods,
-      initial,
-      federate,
-      journal,
-      metrics,
-      // Personal models are with their clients.
-      keep: (label: string, models: StageResult['models']) =>
-        writeAdapters({ config, folder, model, data: { clients: [] }, signal }, label, models),
-    };
-    const trained = summariseModel(model, initial.layout);
-    const summary = silent
-      ? yield* runUnmeasured({ ...running, model: trained, clients: names, stageDone: evaluate.keepPersonal })
-      : yield* compareMethods({ ...running, about: { model: trained, data }, evaluate, report: true });
-    const last = methods.map(({ label, stages }) => {
-      const stageIndex = stages.length - 1;
-      return { method: label, stage: stages[stageIndex]!.name, stageIndex };
-    });
-    await evaluate.late(last);
+    const summary = yield* rounds(prepared, opened, { closing: place.closing, signal });
     await server.end({ how: 'finished', why: 'the run is finished' }, settings.linger, signal);
     return summary;
   } catch (error) {
@@ -263,20 +130,80 @@ export async function* serveRun(
   }
 }
 
-/** Which version of what code, in one line, and of which backup where it is one. */
-function codeOf({ fedlora, commit, node, onnxruntime, identity }: Environment, backup: string | undefined): string {
-  const parts = {
-    fedlora,
-    commit,
-    node,
-    onnxruntime,
-    model: identity['model'],
-    configuration: identity['configuration'],
-    backup,
+/** The run itself: waits until its clients are there, and goes through the methods with them. */
+async function* rounds(
+  { config, settings, folder, state, model, initial, names, methods, own }: Prepared,
+  { journal, metrics, rows, server, joined }: OpenedRun,
+  { closing, signal }: { readonly closing: Closing[]; readonly signal: AbortSignal },
+): AsyncGenerator<Progress | Serving, Summary | UnmeasuredSummary> {
+  // A run that has begun goes on with whoever is there.
+  if (journal.recorded('started') === undefined) {
+    const missing = await joined.all(settings.gather, config.rounds.minimum, signal);
+    yield { kind: 'gathered', missing };
+  }
+  const silent = isSilent(config);
+  const { secure } = secureOf(config);
+  const data = summariseServed(server.store, names, own);
+  const trained = summariseModel(model, initial.layout);
+  yield {
+    kind: 'opened',
+    out: folder.path,
+    model: trained,
+    layout: initial.layout,
+    data,
+    example: [],
+    plan: planOf(methods, config, names.length, own !== undefined),
+    resumed: state !== 'fresh',
   };
-  return Object.entries(parts)
-    .flatMap(([what, version]) => (version === undefined ? [] : [`${what} ${version}`]))
-    .join(', ');
+  const memory = memoryMeter();
+  closing.push(memory.close);
+  const evaluate = farEvaluation({ config, server, journal, lease: settings.lease, signal });
+  const federate = ({ label, stages }: LaidOut): AsyncGenerator<RunEvent, MethodResult> =>
+    watched(
+      server,
+      signal,
+      runRounds({
+        label,
+        stages,
+        initial,
+        clients: names,
+        hasProxy: own !== undefined,
+        participant:
+          rows === undefined ? server.participant : beside(server.keeping(rows.participant), server.participant),
+        journal,
+        rounds: config.rounds,
+        ...robustOf(config),
+        ...(secure && { secure }),
+        holdSum: server.holdSum,
+        seed: config.seed,
+        signal,
+        ...(!silent && { evaluateRound: evaluate.round }),
+        peakMemory: memory.lap,
+        concurrency: names.length + 1,
+        early: true,
+      }),
+    );
+  const running = {
+    config,
+    folder,
+    methods,
+    initial,
+    federate,
+    journal,
+    metrics,
+    // Personal models are with their clients.
+    keep: (label: string, models: StageResult['models']) =>
+      writeAdapters({ config, folder, model, data: { clients: [] }, signal }, label, models),
+  };
+  const summary = silent
+    ? yield* runUnmeasured({ ...running, model: trained, clients: names, stageDone: evaluate.keepPersonal })
+    : yield* compareMethods({ ...running, about: { model: trained, data }, evaluate, report: true });
+  const last = methods.map(({ label, stages }) => {
+    const stageIndex = stages.length - 1;
+    return { method: label, stage: stages[stageIndex]!.name, stageIndex };
+  });
+  await evaluate.late(last);
+  return summary;
 }
 
 /** Payloads of a round's updates go when the round is committed; between rounds an operator may hold the run. */
