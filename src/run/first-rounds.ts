@@ -40,14 +40,15 @@ export function* firstRounds<Of extends Pick<LaidOut, 'stages' | 'options'>>(
       const shared = stage.start({ adapter, before: undefined, clients });
       const mix = stage.models(shared);
       adapter = mix[0]!.adapter;
-      yield { method, stage, shared, mix, task: taskOf(stage, shared, client) };
+      yield { method, stage, shared, mix, task: taskOf(stage, shared, client, 0) };
     }
   }
 }
 
-function taskOf(stage: Stage, shared: State, client: string): FirstRound<unknown>['task'] {
+/** A client's task in a round that begins with this shared state. */
+export function taskOf(stage: Stage, shared: State, client: string, round: number): FirstRound<unknown>['task'] {
   if (serverSide(stage) !== undefined) return undefined;
-  const frozen: Tensors = stage.frozen?.(shared, 0) ?? new Map();
-  const sent = stage.broadcast(shared, client, 0);
-  return { work: stage.work.bind(stage), client, round: 0, frozen, sent, received: new Map([...frozen, ...sent]) };
+  const frozen: Tensors = stage.frozen?.(shared, round) ?? new Map();
+  const sent = stage.broadcast(shared, client, round);
+  return { work: stage.work.bind(stage), client, round, frozen, sent, received: new Map([...frozen, ...sent]) };
 }

@@ -79,6 +79,20 @@ test.each(names)('%s has a plan that a client is told before it takes part', asy
   for (const { numbers, bytes } of plan) expect(bytes).toBeGreaterThanOrEqual(4 * numbers);
 });
 
+test('a plan has the most of a stage’s rounds: FedDPA trains twice from the second on, RoLoRA sends A in one and B in the other', async () => {
+  const planned = async (name: string, rounds: number) => {
+    const one = { label: name, use: name, ...laidOut(name, rounds) };
+    return (await stagesOf([one], initial, { clients: three.slice(0, 1) } as unknown as LoadedData))[0]!;
+  };
+  const [all, once, twice] = [await planned('fedit', 2), await planned('feddpa', 1), await planned('feddpa', 2)];
+  expect([once.trained, twice.trained]).toEqual([all.trained, 2 * all.trained]);
+  expect(Number(twice.rows)).toBe(2 * Number(once.rows));
+  const of = (kind: string): number =>
+    [...initial.factors].reduce((sum, [key, { data }]) => sum + (key.endsWith(kind) ? data.length : 0), 0);
+  expect((await planned('rolora', 2)).numbers).toBe(Math.max(of('_A'), of('_B')));
+  expect(of('_A')).not.toBe(of('_B'));
+});
+
 test('where what is kept grows, it grows by all who take part in each round', async () => {
   const at = async (rounds: number, people: number) =>
     (await diskOf([laidOut('flora', rounds)], initial, people)).most -

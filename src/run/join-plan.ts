@@ -8,7 +8,8 @@ import type { DataCounts } from '../federation/http/protocol.ts';
 import { expectedUpdate } from '../federation/http/server/participant.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import { sizeOf } from '../tensor/tensors.ts';
-import { firstRounds } from './first-rounds.ts';
+import type { Stage } from '../methods/stage.ts';
+import { firstRounds, taskOf } from './first-rounds.ts';
 import type { Disk } from './join-disk.ts';
 import type { LaidOut } from './methods.ts';
 import type { OpenModel } from './subject.ts';
@@ -29,10 +30,10 @@ export interface JoinPlan {
     readonly method: string;
     readonly stage: string;
     readonly rounds: number;
-    /** Numbers trained in each round, and on how many rows. */
+    /** Numbers trained in a round, and on how many rows, at most. */
     readonly trained: number;
     readonly rows: number | 'all';
-    /** Numbers and bytes that leave this machine in each round; 0: nothing is sent. */
+    /** Numbers and bytes that leave this machine in a round, at most; 0: nothing is sent. */
     readonly numbers: number;
     readonly bytes: number;
   }[];
@@ -95,26 +96,47 @@ export function serverRowsOf(methods: readonly LaidOut[]): Omit<NonNullable<Join
   };
 }
 
-/** What each stage sends, by doing its work without training. */
+/** What each stage trains and sends at most, by doing the work of two rounds without training: later ones are like the second. */
 export async function stagesOf(
   methods: readonly LaidOut[],
   initial: Adapter,
   data: LoadedData,
 ): Promise<JoinPlan['stages']> {
   const plans: JoinPlan['stages'][number][] = [];
-  for (const { method, stage, task } of firstRounds(methods, initial, data.clients[0]!.id)) {
-    if (task === undefined) continue;
-    const asked: { numbers: number; rows: number | 'all' }[] = [];
-    const update = await expectedUpdate(task, (numbers, rows) => void asked.push({ numbers, rows }));
+  const { id } = data.clients[0]!;
+  for (const { method, stage, shared, task: first } of firstRounds(methods, initial, id)) {
+    if (first === undefined) continue;
+    const second = stage.rounds > 1 ? taskOf(stage, shared, id, 1) : undefined;
+    const works = [await workOf(first, stage), ...(second ? [await workOf(second, stage)] : [])];
+    const most = (of: (work: Work) => number): number => Math.max(...works.map(of));
+    const rows = most(({ rows }) => rows);
     plans.push({
       method: method.label,
       stage: stage.name,
       rounds: stage.rounds,
-      trained: asked.reduce((sum, { numbers }) => sum + numbers, 0),
-      rows: asked.some(({ rows }) => rows === 'all') ? 'all' : asked.reduce((sum, { rows }) => sum + Number(rows), 0),
-      numbers: [...update.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0),
-      bytes: update.size > 0 ? payloadLimit(update, stage.packing) : 0,
+      trained: most(({ trained }) => trained),
+      rows: rows === Infinity ? 'all' : rows,
+      numbers: most(({ numbers }) => numbers),
+      bytes: most(({ bytes }) => bytes),
     });
   }
   return plans;
+}
+
+interface Work {
+  readonly trained: number;
+  /** Infinity where it is all of them. */
+  readonly rows: number;
+  readonly numbers: number;
+  readonly bytes: number;
+}
+
+async function workOf(task: Parameters<typeof expectedUpdate>[0], stage: Stage): Promise<Work> {
+  let [trained, rows] = [0, 0];
+  const update = await expectedUpdate(task, (numbers, asked) => {
+    trained += numbers;
+    rows += asked === 'all' ? Infinity : asked;
+  });
+  const numbers = [...update.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  return { trained, rows, numbers, bytes: update.size > 0 ? payloadLimit(update, stage.packing) : 0 };
 }

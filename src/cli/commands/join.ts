@@ -178,7 +178,7 @@ function planned({
     ...stages.map(({ method, stage, rounds, numbers, bytes: size, trained, rows }) => {
       const what =
         numbers > 0
-          ? `sends ${whole(numbers)} numbers of the adapter (${secure ? `under masks, so that only sums can be read${silent ? ', and with noise of its own' : ''}` : `at most ${bytes(size)}`}) each`
+          ? `sends up to ${whole(numbers)} numbers of the adapter (${secure ? `under masks, so that only sums can be read${silent ? ', and with noise of its own' : ''}` : `at most ${bytes(size)}`}) each`
           : 'sends no tensors';
       const on = rows === 'all' ? 'all rows' : `${whole(rows)} rows (the same again where there are fewer)`;
       return printable(
