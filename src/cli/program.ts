@@ -193,9 +193,9 @@ export function program(terminal: Terminal): Command {
     .description('the ε of differentially private training, or the noise for an ε')
     .option('--noise <multiplier>', 'standard deviation of the noise over the clipping norm')
     .option('--epsilon <number>', 'in place of --noise: find the least noise that keeps this ε')
-    .requiredOption('--rate <probability>', 'chance of a client to be in a round (1: everybody, always)')
-    .requiredOption('--steps <number>', 'rounds')
-    .requiredOption('--delta <probability>', 'chance that the promise fails; well below 1 / number of clients')
+    .option('--rate <probability>', 'chance of a client to be in a round (1: everybody, always)')
+    .option('--steps <number>', 'rounds')
+    .option('--delta <probability>', 'chance that the promise fails; well below 1 / number of clients')
     .option('--accountant <name>', 'rdp (fast) or prv (tighter)', 'rdp')
     .option('--json', 'the answer as JSON')
     .action(async (flags: PrivacyFlags) => (await import('./commands/privacy.ts')).privacyCommand(flags, terminal));

@@ -17,6 +17,7 @@ import type {
   Status,
   TokenMadeAnswer,
 } from '../federation/http/operator-protocol.ts';
+import { reasonOf } from '../federation/http/client/answer.ts';
 import { emptySchema, errorSchema } from '../federation/http/protocol.ts';
 import { requireTrusted } from '../federation/http/client/pinned.ts';
 import { requireEncryption, trustOf } from './address.ts';
@@ -73,10 +74,7 @@ export function openAdmin(options: {
       signal.throwIfAborted();
       if (error instanceof SyntaxError) throw notOurs();
       requireTrusted(error, url);
-      const { cause, message } = error as Error;
-      throw new UserError(`${url} does not answer: ${cause instanceof Error ? cause.message : message}`, {
-        cause: error,
-      });
+      throw new UserError(`${url} does not answer: ${reasonOf(error)}`, { cause: error });
     }
     if (!response.ok) {
       const said = errorSchema.safeParse(json);

@@ -53,6 +53,11 @@ describe('fedlora privacy', () => {
   it.each([
     [[...plan], 'give either --noise Z, to get its ε, or --epsilon E'],
     [['--noise', '1', '--epsilon', '2', ...plan], 'not both'],
+    [
+      ['--noise', '1', '--steps', '3'],
+      'missing: --rate, --delta. For example: fedlora privacy --noise 1 --rate 0.1 --steps 100 --delta 1e-5',
+    ],
+    [[], 'missing: --rate, --steps, --delta; and give either --noise Z'],
     [['--noise', 'much', ...plan], '--noise: expected a number, got much'],
     [['--noise', '0', ...plan], 'noise: expected a multiplier'],
     [['--noise', '1', '--rate', '2', '--steps', '1', '--delta', '1e-5'], 'rate: expected'],

@@ -8,9 +8,9 @@ import type { Terminal } from '../context.ts';
 export interface PrivacyFlags {
   readonly noise?: string;
   readonly epsilon?: string;
-  readonly rate: string;
-  readonly steps: string;
-  readonly delta: string;
+  readonly rate?: string;
+  readonly steps?: string;
+  readonly delta?: string;
   readonly accountant: string;
   readonly json?: boolean;
 }
@@ -30,22 +30,27 @@ interface Answer {
   readonly lower?: number;
 }
 
+const EITHER = 'give either --noise Z, to get its ε, or --epsilon E, to get the noise it takes';
+const EXAMPLE = 'fedlora privacy --noise 1 --rate 0.1 --steps 100 --delta 1e-5';
+
 /** `fedlora privacy`: the ε of a noise multiplier, or the noise multiplier for an ε. */
 export function privacyCommand(flags: PrivacyFlags, { print }: Terminal): void {
   const accountant = accountants.find((name) => name === flags.accountant);
   if (accountant === undefined) {
     throw new UserError(`--accountant: expected ${accountants.join(' or ')}, got ${flags.accountant}`);
   }
-  if ((flags.noise === undefined) === (flags.epsilon === undefined)) {
-    throw new UserError(
-      'give either --noise Z, to get its ε, or --epsilon E, to get the noise it takes' +
-        (flags.noise === undefined ? '' : '; not both'),
-    );
+  if (flags.noise !== undefined && flags.epsilon !== undefined) throw new UserError(`${EITHER}; not both`);
+  const missing = (['rate', 'steps', 'delta'] as const).filter((flag) => flags[flag] === undefined);
+  const neither = flags.noise === undefined && flags.epsilon === undefined;
+  if (missing.length > 0) {
+    const names = missing.map((flag) => `--${flag}`).join(', ');
+    throw new UserError(`missing: ${names}${neither ? `; and ${EITHER}` : ''}. For example: ${EXAMPLE}`);
   }
+  if (neither) throw new UserError(EITHER);
   const [rate, steps, delta] = [
-    number('--rate', flags.rate),
-    number('--steps', flags.steps),
-    number('--delta', flags.delta),
+    number('--rate', flags.rate!),
+    number('--steps', flags.steps!),
+    number('--delta', flags.delta!),
   ];
   const found =
     flags.noise === undefined

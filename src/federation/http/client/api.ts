@@ -25,7 +25,7 @@ import {
 import type { PayloadFile } from '../payload-file.ts';
 import { Refusal } from '../refusal.ts';
 import type { SumAnswer } from '../sum-protocol.ts';
-import { isConnection, jsonOf } from './answer.ts';
+import { isConnection, jsonOf, reasonOf } from './answer.ts';
 import { requireTrusted, type Fetch } from './pinned.ts';
 import { openPart, wholeFile } from './download.ts';
 import { sendMissing } from './upload.ts';
@@ -208,9 +208,4 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
       throw new Error(`payload ${blob.digest} came three times with other bytes`);
     },
   };
-}
-
-function reasonOf(error: unknown): string {
-  const { cause, message } = error as Error;
-  return cause instanceof Error && cause.message !== '' ? cause.message : message;
 }
