@@ -63,6 +63,7 @@ test('a client that goes on without a word of what it has lost is found, and one
       client: 'aurora',
       what: 'all',
       before,
+      keyless: false,
       sent: new Set(['t0']),
       refused: false,
       worked: true,

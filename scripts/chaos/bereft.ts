@@ -14,6 +14,8 @@ export interface Bereft {
   /** Updates of the client that were acknowledged before, and all that it had sent. */
   readonly before: Seen['acknowledged'];
   readonly sent: ReadonlySet<string>;
+  /** Whether it has no key any more, and was given no new token yet. */
+  keyless: boolean;
   /** Whether it said that its private state is lost, and whether it worked. */
   refused: boolean;
   worked: boolean;
@@ -31,7 +33,7 @@ export function loseOwn(folder: string, { who: client, what }: FolderLost, seen:
     for (const more of ['', '-wal', '-shm']) rmSync(join(folder, `journal.sqlite${more}`), { force: true });
   const sent = [...seen.sent].filter(([, ones]) => ones.some((one) => one.client === client)).map(([task]) => task);
   const before = seen.acknowledged.filter((one) => one.client === client);
-  return { client, what, before, sent: new Set(sent), refused: false, worked: false };
+  return { client, what, before, sent: new Set(sent), keyless: what === 'all', refused: false, worked: false };
 }
 
 /** Notes what a process of it has said. */

@@ -170,7 +170,8 @@ export const served = (
     clients,
     port: 0,
     lease,
-    gather: 60,
+    // A machine that is busy takes a minute to load PyTorch.
+    gather: hasPython(name) ? 180 : 60,
     linger: 15,
     sumDeadline: 45,
     ...(tls && { tls: 'development' }),
