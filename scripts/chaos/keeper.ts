@@ -15,7 +15,7 @@ export interface Keeper {
   has(who: string): boolean;
   /** Kills it; it stays down for so many milliseconds. */
   kill(who: string, milliseconds: number): void;
-  kills(): number;
+  readonly kills: () => number;
   /** Waits as long as the one that was killed stays down. */
   rest(who: string): Promise<unknown>;
   /** Waits, or until the scenario is over. */
@@ -23,7 +23,7 @@ export interface Keeper {
   /** Whether it is this one whose disk the plan fills, and whether that has room by now. */
   readonly disk: { of(who: string): boolean; roomy(): boolean; enlarge(): void };
   /** Kills what still runs. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** @param over aborted when nothing may start any more */

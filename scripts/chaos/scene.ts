@@ -142,8 +142,9 @@ export function openScene(parts: {
     },
     async client(run, name, wire) {
       const who = processOf(run, name);
+      const going = (): boolean => ended === undefined && !over.aborted;
       let [tries, again] = [0, false];
-      while (ended === undefined && !over.aborted) {
+      while (going()) {
         const poor = strikes.bereft()?.client === name ? strikes.bereft() : undefined;
         if (poor?.keyless === true) {
           poor.keyless = !(await renewed(url, data(run), name));

@@ -10,11 +10,11 @@ import type { Seen } from './seen.ts';
 /** The faults of a plan that wait for a moment, and what they do then. */
 export interface Strikes {
   /** A request passes; `answer` is what was answered to it. */
-  passing(kind: RequestKind, client: string, when: Moment['when'], answer?: Buffer): void;
+  readonly passing: (kind: RequestKind, client: string, when: Moment['when'], answer?: Buffer) => void;
   /** After a kill: does what is to be done to a folder that nobody has open, and waits as long as the plan says. */
   afterwards(who: string): Promise<void>;
   /** The client that has lost of its folder, once it has. */
-  bereft(): Bereft | undefined;
+  readonly bereft: () => Bereft | undefined;
 }
 
 /**
