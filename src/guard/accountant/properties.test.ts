@@ -22,6 +22,18 @@ describe('published vectors', () => {
     expect(found.order).toBe(order);
   });
 
+  it('RDP of a history of two rates, the example that Opacus documents: 0.336 at order 23', () => {
+    const history = [...one(1, 1e-5, 10), ...one(3, 1e-4, 4)];
+    const found = rdpEpsilon(history, 1e-5, wholeOrders.slice(0, 31));
+    expect(found.epsilon).toBeCloseTo(0.336, 3);
+    expect(found.order).toBe(23);
+  });
+
+  it('RDP by the classic conversion, ln(1/δ)/(α − 1), would cost 8.92769 where ours says 7.97292', () => {
+    const classic = wholeOrders.map((order) => 100 * rdpOfStep(order, 1, 0.1) + Math.log(1e5) / (order - 1));
+    expect(Math.min(...classic)).toBeCloseTo(8.92769, 5);
+  });
+
   it('one round at order 2', () => {
     expect(rdpOfStep(2, 1, 0.1)).toBeCloseTo(0.0170368632, 9);
     // Closed form: ln(1 + q²(e^{1/z²} − 1)).
