@@ -9,7 +9,7 @@ import { factorsAtRank, layoutAtRank } from '../lora/ranks.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { sameBits, scale, tensor } from '../tensor/tensors.ts';
 import { fedit } from './fedit.ts';
-import { flexlora } from './flexlora.ts';
+import { flexlora, truncatedMean } from './flexlora.ts';
 import { floraNa } from './flora-na.ts';
 import { hetlora } from './hetlora.ts';
 import { piecesOf } from './combine-factors.ts';
@@ -23,6 +23,20 @@ describe('FlexLoRA', () => {
       expect(distance(productOf(stage, shared), matrix(equal.flexlora.product_by_rank['2']!))).toBeLessThan(1e-5);
     }
   });
+
+  it.each(['1', '2', '3', '4', '5'])(
+    'misses the mean by the singular values that are left out: at rank %s (aggregation.json)',
+    (rank) => {
+      const on = toyLayout({ rank: Number(rank), alpha: 2 * Number(rank) });
+      const ends = factorsOf(equal).map((factors, k) => ({ of: piecesOf(factors), share: equal.n_k[k]! / 100 }));
+      const product = deltaOf({ layout: on, factors: truncatedMean(on, 'B')(ends, randomFactors(on, 1)) }, 'm0');
+      expect(distance(product, matrix(equal.flexlora.product_by_rank[rank]!))).toBeLessThan(1e-5);
+      const squared = equal.flexlora.squared_error_by_rank[rank]!;
+      expect(apart(product, matrix(equal.exact_mean.product)) ** 2).toBeCloseTo(squared, 5);
+      const left = equal.flexlora.singular_values.slice(Number(rank)).reduce((sum, sigma) => sum + sigma ** 2, 0);
+      expect(squared).toBeCloseTo(left, 9);
+    },
+  );
 
   it('does so at every client’s own rank (aggregation.json, mixed ranks)', async () => {
     // The reference gives each client the scale alpha/r_k; with one scale for all, the rest goes into B.
@@ -121,6 +135,8 @@ describe('distances from the mean product, six clients', () => {
     const one = randomFactors(layout, 2);
     const same = await combined(floraNa, {}, layout, [one, one, one], [1, 2, 3]);
     expect(distance(productOf(same.stage, same.shared), deltaOf({ layout, factors: one }, 'm0'))).toBeLessThan(1e-5);
+    // Of all P·c and Q/c that have this product it takes the one with ΣQ = 1: A is the clients'.
+    for (const [key, value] of one) expect(distance(same.factors.get(key), value)).toBeLessThan(1e-5);
     const still = scale(one, 0);
     const zero = await combined(floraNa, {}, layout, [still, still], [1, 1]);
     expect(frobenius(productOf(zero.stage, zero.shared))).toBe(0);

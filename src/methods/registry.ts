@@ -1,12 +1,19 @@
 import { centralised } from './centralised.ts';
 import { ditto } from './ditto.ts';
+import { fedAlora } from './fed-alora.ts';
+import { fedadagrad } from './fedadagrad.ts';
+import { fedadam } from './fedadam.ts';
 import { fedalt } from './fedalt.ts';
+import { fedavgm } from './fedavgm.ts';
 import { feddpa } from './feddpa.ts';
 import { fedSb } from './fed-sb.ts';
 import { fedexLora } from './fedex-lora.ts';
 import { fedit } from './fedit.ts';
 import { fedloraOptimizer } from './fedlora-optimizer/method.ts';
+import { fedper } from './fedper.ts';
 import { fedprox } from './fedprox.ts';
+import { fedsaLora } from './fedsa-lora.ts';
+import { fedyogi } from './fedyogi.ts';
 import { ffaLora } from './ffa-lora.ts';
 import { flexlora } from './flexlora.ts';
 import { flora } from './flora.ts';
@@ -17,8 +24,6 @@ import { loraFair } from './lora-fair.ts';
 import type { Method } from './method.ts';
 import { rolora } from './rolora.ts';
 import { scaffold } from './scaffold.ts';
-import { fedadagrad, fedadam, fedavgm, fedyogi } from './server-optimizers.ts';
-import { fedAlora, fedper, fedsaLora } from './share-one-factor.ts';
 
 /** The methods that a configuration can name, in the order in which they are listed. */
 export const methods: readonly Method[] = [

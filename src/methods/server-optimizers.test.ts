@@ -5,16 +5,11 @@ import { distance, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-
 import type { Tensors } from '../tensor/tensor.ts';
 import { add, mapTensors, subtract, tensor } from '../tensor/tensors.ts';
 import { fedit } from './fedit.ts';
-import {
-  adaptiveRule,
-  fedadagrad,
-  fedadam,
-  fedavgm,
-  fedyogi,
-  momentumRule,
-  type BiasCorrection,
-  type ServerRule,
-} from './server-optimizers.ts';
+import { fedadagrad } from './fedadagrad.ts';
+import { fedadam } from './fedadam.ts';
+import { fedavgm } from './fedavgm.ts';
+import { fedyogi } from './fedyogi.ts';
+import { adaptiveRule, momentumRule, type BiasCorrection, type ServerRule } from './server-optimizers.ts';
 
 interface Rounds {
   readonly eta: number;

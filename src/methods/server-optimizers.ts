@@ -4,8 +4,6 @@ import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { addScaled, mapTensors, scale, zerosLike } from '../tensor/tensors.ts';
 import { averageFactors, meanUpdate, type AveragedTraining } from './average-factors.ts';
-import { averaging } from './capabilities.ts';
-import { defineMethod, type Method } from './method.ts';
 import { federatedOptions, federatedRounds, serverOverRounds, serverShare, type ServerOverRounds } from './options.ts';
 import type { PrivateState } from './private-state.ts';
 import type { MethodContext, Stage } from './stage.ts';
@@ -107,7 +105,8 @@ function serverOptimized(
   };
 }
 
-const stagesWith = (
+/** What a method with a server optimizer is laid out as. */
+export const serverStages = (
   rule: ServerRule,
   options: Pick<AveragedTraining, 'weights' | 'optimizerState'> & {
     readonly rounds?: number | undefined;
@@ -116,84 +115,22 @@ const stagesWith = (
   context: MethodContext,
 ): Stage[] => [serverOptimized({ ...federatedRounds(options, context), parametrisation: factors() }, rule)];
 
+/** The options of every method with a server optimizer. @param initial its default rate */
+export const serverOptions = (initial: number) => ({
+  ...federatedOptions,
+  rate: positive(initial, 'server learning rate η'),
+  overRounds: serverOverRounds,
+});
+
+export const fraction = (initial: number, what: string) => z.number().min(0).lt(1).default(initial).describe(what);
 const positive = (initial: number, what: string) => z.number().positive().default(initial).describe(what);
-const fraction = (initial: number, what: string) => z.number().min(0).lt(1).default(initial).describe(what);
-const tau = positive(1e-3, 'τ, added to √v: the larger, the less adaptive');
-const defaults = 'η, β, τ and v = 0 at the start are Flower’s defaults, to be tuned on validation.';
 
-/** FedAvgM (Hsu et al. 2019, arXiv 1909.06335). */
-export const fedavgm: Method = defineMethod({
-  name: 'fedavgm',
-  summary: 'federated averaging with momentum at the server',
-  source:
-    'arXiv 1909.06335 in Flower’s form (heavy ball). The momentum of 0.9 is this project’s choice; Flower’s is 0.',
-  capabilities: averaging,
-  options: z.strictObject({
-    ...federatedOptions,
-    rate: positive(1, 'server learning rate'),
-    overRounds: serverOverRounds,
-    momentum: fraction(0.9, 'β; 0 with rate 1 is FedIT'),
-  }),
-  stages: (options, context) => stagesWith(momentumRule(options), options, context),
-});
+/** β1, β2 and τ of the adaptive ones. */
+export const adaptiveOptions = {
+  beta1: fraction(0.9, 'β1'),
+  beta2: fraction(0.99, 'β2'),
+  tau: positive(1e-3, 'τ, added to √v: the larger, the less adaptive'),
+};
 
-/** FedAdagrad (Reddi et al. 2021, arXiv 2003.00295), with β1 = 0. */
-export const fedadagrad: Method = defineMethod({
-  name: 'fedadagrad',
-  summary: 'federated averaging with Adagrad at the server',
-  source: `arXiv 2003.00295; β1 = 0 as in Flower. ${defaults}`,
-  capabilities: averaging,
-  options: z.strictObject({
-    ...federatedOptions,
-    rate: positive(0.1, 'server learning rate η'),
-    overRounds: serverOverRounds,
-    tau,
-  }),
-  stages: (options, context) =>
-    stagesWith(
-      adaptiveRule({ ...options, second: 'adagrad', beta1: 0, beta2: 0, biasCorrection: 'none' }),
-      options,
-      context,
-    ),
-});
-
-/** FedAdam (Reddi et al. 2021). */
-export const fedadam: Method = defineMethod({
-  name: 'fedadam',
-  summary: 'federated averaging with Adam at the server',
-  source: `arXiv 2003.00295, which has no bias correction. ${defaults}`,
-  capabilities: averaging,
-  options: z.strictObject({
-    ...federatedOptions,
-    rate: positive(0.1, 'server learning rate η'),
-    overRounds: serverOverRounds,
-    beta1: fraction(0.9, 'β1'),
-    beta2: fraction(0.99, 'β2'),
-    tau,
-    biasCorrection: z
-      .enum(['none', 'folded', 'flower', 'pytorch'])
-      .default('none')
-      .describe(
-        'for moments that start at 0: none; `folded`, η√(1 − β2ᵗ)/(1 − β1ᵗ)·m/(√v + τ); `flower`, the same with t one ahead; `pytorch`, τ outside the correction',
-      ),
-  }),
-  stages: (options, context) => stagesWith(adaptiveRule({ ...options, second: 'adam' }), options, context),
-});
-
-/** FedYogi (Reddi et al. 2021). */
-export const fedyogi: Method = defineMethod({
-  name: 'fedyogi',
-  summary: 'federated averaging with Yogi at the server',
-  source: `arXiv 2003.00295. ${defaults}`,
-  capabilities: averaging,
-  options: z.strictObject({
-    ...federatedOptions,
-    rate: positive(0.01, 'server learning rate η'),
-    overRounds: serverOverRounds,
-    beta1: fraction(0.9, 'β1'),
-    beta2: fraction(0.99, 'β2'),
-    tau,
-  }),
-  stages: (options, context) =>
-    stagesWith(adaptiveRule({ ...options, second: 'yogi', biasCorrection: 'none' }), options, context),
-});
+/** Where the defaults of Adagrad, Adam and Yogi come from. */
+export const flowersDefaults = 'η, β, τ and v = 0 at the start are Flower’s defaults, to be tuned on validation.';

@@ -1,4 +1,4 @@
-import type { LoraLayout } from '../lora/adapter.ts';
+import { keyOfA, type LoraLayout } from '../lora/adapter.ts';
 import { factors as allFactors } from '../lora/factors.ts';
 import type { Tensors } from '../tensor/tensor.ts';
 import { meanUpdate, trainFactors, type AveragedTraining } from './average-factors.ts';
@@ -48,6 +48,14 @@ export function sharePart(options: SharedPart): Stage<Tensors, PrivateState> {
     ],
   };
 }
+
+/** The module of a factor. */
+export const moduleOf = (key: string): string => key.slice(0, key.lastIndexOf('.'));
+export const isA = (key: string): boolean => key === keyOfA(moduleOf(key));
+
+/** What the papers of such methods leave open. */
+export const noGlobalModel =
+  'The papers have no single global model; here it is the average of what is shared with the rest as it was at the start.';
 
 const pick = (tensors: Tensors, wanted: (key: string) => boolean): Tensors =>
   new Map([...tensors].filter(([key]) => wanted(key)));

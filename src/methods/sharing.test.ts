@@ -19,7 +19,9 @@ import { fedit } from './fedit.ts';
 import { ffaLora } from './ffa-lora.ts';
 import { localOnly } from './local-only.ts';
 import { rolora } from './rolora.ts';
-import { fedAlora, fedper, fedsaLora } from './share-one-factor.ts';
+import { fedAlora } from './fed-alora.ts';
+import { fedper } from './fedper.ts';
+import { fedsaLora } from './fedsa-lora.ts';
 
 type Rows = readonly (readonly number[])[];
 const { equal_ranks: reference } = golden<{

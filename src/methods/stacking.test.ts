@@ -4,6 +4,7 @@ import { deltaOf } from '../../tests/support/delta.ts';
 import { begin, contextOf, endingAt, exactKit, oneRound, pair, productOf } from '../../tests/support/rounds.ts';
 import { distance, matrix, randomFactors, toyAdapter, toyLayout } from '../../tests/toy-adapter.ts';
 import { keyOfA, keyOfB, type LoraLayout } from '../lora/adapter.ts';
+import { stackAdapter } from '../lora/mix.ts';
 import { rowsOf, columnsOf, svdOfProduct } from '../tensor/linalg.ts';
 import type { State } from '../tensor/state.ts';
 import type { Tensors } from '../tensor/tensor.ts';
@@ -162,6 +163,19 @@ describe('the toy of two orthogonal clients', () => {
     expect(distance(deltaOf(adapter, 'm0'), expected)).toBeLessThan(1e-6);
   });
 });
+
+it.each([fedexLora, flora])(
+  '$name tells A from B where a module is as wide and as high as the rank, and no shape does',
+  async (method) => {
+    const square = toyLayout({ rank: 3, inFeatures: 3, outFeatures: 3, alpha: 6 });
+    const ends = [1, 2, 3].map((seed) => randomFactors(square, seed));
+    const { stage, shared } = await after(method, { weights: 'examples' }, square, ends, [1, 2, 3]);
+    const mean = stackAdapter(
+      ends.map((factors, k) => ({ adapter: { layout: square, factors }, weight: (k + 1) / 6 })),
+    );
+    expect(distance(productOf(stage, shared), deltaOf(mean, 'm0'))).toBeLessThan(1e-5);
+  },
+);
 
 describe.each([
   ['fedex-lora', fedexLora],

@@ -5,49 +5,13 @@ import { patternFor } from '../lora/patterns.ts';
 import { averaging } from './capabilities.ts';
 import { defineMethod } from './method.ts';
 import { federatedOptions, federatedRounds } from './options.ts';
-import { sharePart } from './share-part.ts';
-
-const isA = (key: string): boolean => key === keyOfA(moduleOf(key));
-const moduleOf = (key: string): string => key.slice(0, key.lastIndexOf('.'));
-
-const globalModel =
-  'The papers have no single global model; here it is the average of what is shared with the rest as it was at the start.';
-
-/** FedSA-LoRA (Guo et al. 2024, arXiv 2410.01463): A is shared, every client keeps its own B. */
-export const fedsaLora = defineMethod({
-  name: 'fedsa-lora',
-  summary: 'A and B are trained; A is averaged, B stays with its client',
-  source: `arXiv 2410.01463, after its authors’ configurations. ${globalModel}`,
-  capabilities: {
-    ...averaging,
-    uploads: 'A',
-    onReceipt: 'overwrites A; keeps its own B',
-    exact: 'per client',
-  },
-  options: z.strictObject(federatedOptions),
-  stages: (options, context) => [sharePart({ ...federatedRounds(options, context), shares: isA })],
-});
-
-/** Fed-ALoRA: the opposite choice, B is shared and every client keeps its own A. */
-export const fedAlora = defineMethod({
-  name: 'fed-alora',
-  summary: 'A and B are trained; B is averaged, A stays with its client',
-  source: `Fed-ALoRA’s aggregation, known here second-hand, for one rank. ${globalModel}`,
-  capabilities: {
-    ...averaging,
-    uploads: 'B',
-    onReceipt: 'overwrites B; keeps its own A',
-    exact: 'per client',
-  },
-  options: z.strictObject(federatedOptions),
-  stages: (options, context) => [sharePart({ ...federatedRounds(options, context), shares: (key) => !isA(key) })],
-});
+import { moduleOf, noGlobalModel, sharePart } from './share-part.ts';
 
 /** FedPer (Arivazhagan et al. 2019, arXiv 1912.00818) on LoRA: a filter of names says which factors stay local. */
 export const fedper = defineMethod({
   name: 'fedper',
   summary: 'A and B are trained and averaged, but for those factors that a pattern keeps at their client',
-  source: `arXiv 1912.00818, whose personal layers here are the factors that \`local\` names. ${globalModel}`,
+  source: `arXiv 1912.00818, whose personal layers here are the factors that \`local\` names. ${noGlobalModel}`,
   capabilities: {
     ...averaging,
     uploads: 'A, B that are not local',
