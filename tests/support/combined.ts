@@ -16,6 +16,8 @@ export interface Reference {
   readonly scale_per_client: readonly number[];
   readonly exact_mean: { readonly product: Rows };
   readonly flexlora: {
+    readonly singular_values: readonly number[];
+    readonly squared_error_by_rank: Record<string, number>;
     readonly product_by_rank: Record<string, Rows>;
     readonly product_for_client: Record<string, Rows>;
   };
