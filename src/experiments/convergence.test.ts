@@ -36,6 +36,17 @@ describe('an arm', () => {
   const falling = [5, 4, 3, 2, 1];
   const flat = [3, 2, 1.01, 1, 0.998];
 
+  it.each([
+    [0.0099, 'converged'],
+    [0.0101, 'falling'],
+    [-0.0099, 'converged'],
+    [-0.0101, 'rising'],
+  ])('whose last fifth is better by %f of the one before is %s: a hundredth decides', (improvement, progress) => {
+    const [one] = armCurves(curvesOf([['federated', [3, 2, 1.5, 1, 1 - improvement]]]));
+    expect(one!.stages[0]!.progress).toBe(progress);
+    expect(one!.converged).toBe(progress === 'converged');
+  });
+
   it('has converged where every stage long enough has', () => {
     const [one] = armCurves(
       curvesOf([

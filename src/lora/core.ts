@@ -1,4 +1,5 @@
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
+import { times, transposedTimes } from '../tensor/matrices.ts';
 import { getTensor, requireSameShapes } from '../tensor/tensors.ts';
 import { keyOfB } from './adapter.ts';
 import { requireFactors, withMoved } from './check.ts';
@@ -42,32 +43,4 @@ export function identity(size: number): Tensor {
   const data = new Float32Array(size * size);
   for (let i = 0; i < size; i++) data[i * size + i] = 1;
   return { shape: [size, size], data };
-}
-
-/** X·Y for X [m, k] and Y [k, n], summed in float64. */
-function times(x: Tensor, y: Tensor): Tensor {
-  const [[m, k], n] = [x.shape as [number, number], y.shape[1]!];
-  const data = new Float32Array(m * n);
-  for (let i = 0; i < m; i++) {
-    for (let j = 0; j < n; j++) {
-      let sum = 0;
-      for (let l = 0; l < k; l++) sum += x.data[i * k + l]! * y.data[l * n + j]!;
-      data[i * n + j] = sum;
-    }
-  }
-  return { shape: [m, n], data };
-}
-
-/** Xᵀ·Y for X [m, k] and Y [m, n]. */
-function transposedTimes(x: Tensor, y: Tensor): Tensor {
-  const [[m, k], n] = [x.shape as [number, number], y.shape[1]!];
-  const data = new Float32Array(k * n);
-  for (let i = 0; i < k; i++) {
-    for (let j = 0; j < n; j++) {
-      let sum = 0;
-      for (let l = 0; l < m; l++) sum += x.data[l * k + i]! * y.data[l * n + j]!;
-      data[i * n + j] = sum;
-    }
-  }
-  return { shape: [k, n], data };
 }

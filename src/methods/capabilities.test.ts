@@ -6,7 +6,7 @@ import { contextOf, productOf } from '../../tests/support/rounds.ts';
 import { averagingStage, client, layout, names, needed, tried, type Tried } from '../../tests/support/tried.ts';
 import { checkConfig } from '../config/check.ts';
 import { ruleAt } from '../federation/robust/rule.ts';
-import { keyOfA } from '../lora/adapter.ts';
+import { keyOfA, keyOfB } from '../lora/adapter.ts';
 import { stackAdapter } from '../lora/mix.ts';
 import { columnsOf, thinSvd } from '../tensor/linalg.ts';
 import { isNothing, type State } from '../tensor/state.ts';
@@ -124,13 +124,16 @@ describe.each(methods)('$name', (method) => {
     if (!cells.mixedRanks) {
       await expect(tried(method, { options })).rejects.toThrow('ranks');
       expect(config).toThrow(
-        `methods[0].ranks: \`${method.name}\` has no such option; it goes with \`flora\`, \`flexlora\`, \`hetlora\``,
+        `methods[0].ranks: \`${method.name}\` has no such option; it goes with \`fed-alora\`, \`flora\`, \`flexlora\`, \`hetlora\``,
       );
       return;
     }
     expect(config).not.toThrow();
     const [{ stage, shared, uploads, mine }] = (await tried(method, { options })) as [Tried];
-    expect(uploads.map((update) => getTensor(update, keyOfA('m0')).shape[0])).toEqual([1, 2, 2]);
+    // Fed-ALoRA's clients send what they add to a B of the common rank.
+    if (method.name === 'fed-alora')
+      expect(uploads.map((update) => getTensor(update, keyOfB('m0')).shape[1])).toEqual([2, 2, 2]);
+    else expect(uploads.map((update) => getTensor(update, keyOfA('m0')).shape[0])).toEqual([1, 2, 2]);
     // A client's own model has its own rank, or is the common one with all that the base gained.
     const own = stackAdapter(stage.models(shared, mine.get('c0'))).layout.modules[0]!.rank;
     expect(method.name === 'flora' ? own > 2 : own <= 2).toBe(true);

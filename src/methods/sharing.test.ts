@@ -140,6 +140,47 @@ describe('factors that stay local', () => {
     }
   });
 
+  it('Fed-ALoRA adds up B_2·B_1 of a client of lower rank, whose A_k and M survive each download', async () => {
+    const train = { ...plainTraining, length: { steps: 2 } };
+    const [stage] = fedAlora.stages({ ranks: { c0: 1 } }, contextOf(two, { rounds: 3, train }));
+    let shared = begin(stage!, toyAdapter(two, 1), ['c0', 'c1']);
+    let mine = new Map<string, State>();
+    const b = keyOfB('m1');
+    const globalB = () => stage!.models(shared)[0]!.adapter.factors.get(b)!;
+    for (let round = 0; round < 3; round++) {
+      const before = globalB();
+      const held = mine.get('c0') && stage!.models(shared, mine.get('c0'))[0]!.adapter.factors.get(keyOfA('m1'));
+      const members = [0, 1].map((k) => {
+        const goal = randomFactors(two, 20 + k);
+        const kit = exactKit((at) => subtract(at, goal), { client: `c${k}`, examples: k + 1, round });
+        return { kit, ...(mine.has(`c${k}`) && { mine: mine.get(`c${k}`)! }) };
+      });
+      const result = await oneRound(stage!, shared, members, round);
+      const sent = ['c0', 'c1'].map((name) => result.updates.get(name)!.get(b)!.data);
+      if (held)
+        expect(held).toEqual(stage!.models(result.shared, mine.get('c0'))[0]!.adapter.factors.get(keyOfA('m1')));
+      [shared, mine] = [result.shared, new Map(result.mine)];
+      globalB().data.forEach((x, i) =>
+        expect(x).toBeCloseTo(before.data[i]! + sent[0]![i]! / 3 + (2 * sent[1]![i]!) / 3, 6),
+      );
+      expect(Math.max(...sent[0]!.map(Math.abs))).toBeGreaterThan(1e-3);
+    }
+    // In the last rounds M has moved: the client's A has left the first row, and is of rank 1 still.
+    const { shape, data } = stage!.models(shared, mine.get('c0'))[0]!.adapter.factors.get(keyOfA('m1'))!;
+    const columns = shape[1]!;
+    expect(Math.max(...data.slice(columns).map(Math.abs))).toBeGreaterThan(1e-4);
+    for (let j = 1; j < columns; j++)
+      expect(Math.abs(data[0]! * data[columns + j]! - data[j]! * data[columns]!)).toBeLessThan(1e-6);
+    expect(stage!.models(shared, mine.get('c1'))[0]!.adapter.factors.get(b)).toEqual(globalB());
+  });
+
+  it('Fed-ALoRA with ranks refuses an optimizer that goes on, and ranks of nobody or above lora.rank', () => {
+    const stages = (options: object) => fedAlora.stages(options, context);
+    expect(() => stages({ ranks: { c0: 1 }, optimizerState: 'keep' })).toThrow('needs `optimizerState: reset`');
+    expect(() => stages({ ranks: { c0: 99 } })).toThrow('is the largest there can be');
+    expect(() => begin(stages({ ranks: { nobody: 1 } })[0]!, toyAdapter(layout, 1), ['c0'])).toThrow('nobody');
+  });
+
   it('FedPer with no pattern is FedIT to the bit', async () => {
     const [per, it] = [await threeRounds(fedper, { local: [] }), await threeRounds(fedit, {})];
     expect(sameBits(per.global, it.global)).toBe(true);

@@ -66,6 +66,13 @@ describe('published vectors', () => {
     close(trimmedMean(five, 0.2), [2.1666667]);
   });
 
+  it('Krum tells apart updates that are close together far from 0, where ‖x‖² + ‖y‖² − 2xy has no digits left', () => {
+    // Beside 2⁸⁰, the square of what all have in common, float64 has no room for squares of a few units.
+    const far = [0, 1, 2, 3.5, 100].map((x) => update([2 ** 40, x]));
+    expect(krumScores(squaredDistances(far), 1)).toEqual([5, 2, 3.25, 8.5, 18916.25]);
+    expect(krum(far, 1)).toBe(far[1]);
+  });
+
   it('geometric median of (0,0), (4,0), (0,3), (1000,1000): where the diagonals cross', () => {
     const corners = [
       [0, 0],
