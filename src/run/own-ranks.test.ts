@@ -22,7 +22,11 @@ test('each client is told its own rank and nobody any name, and the adapters are
   const shared = {
     model: { path: embeddedModel },
     lora: { rank: 4, alpha: 8 },
-    methods: [{ use: 'fedit' }, { use: 'hetlora', label: 'Het', ranks: { birch: 2 } }],
+    methods: [
+      { use: 'fedit' },
+      { use: 'hetlora', label: 'Het', ranks: { birch: 2 } },
+      { use: 'fed-alora', label: 'Own', ranks: { birch: 3 } },
+    ],
     rounds: { count: 2 },
     train: { steps: 1, batchSize: 2 },
     runtime: { threads: 1 },
@@ -44,7 +48,7 @@ test('each client is told its own rank and nobody any name, and the adapters are
   const described = await (await fetch(`${url}/v1/run`)).text();
   for (const name of names) expect(described).not.toContain(name);
   expect(JSON.parse(described)).toMatchObject({
-    config: { methods: [{ use: 'fedit' }, { use: 'hetlora', ranks: {} }] },
+    config: { methods: [{ use: 'fedit' }, { use: 'hetlora', ranks: {} }, { use: 'fed-alora', ranks: {} }] },
   });
   expect((await fetch(`${url}/v1/self`)).status).toBe(401);
 
@@ -62,7 +66,7 @@ test('each client is told its own rank and nobody any name, and the adapters are
         const answer = await fetch(`${url}/v1/self`, { headers: { authorization: `Bearer ${key}` } });
         expect(selfSchema.parse(await answer.json())).toEqual({
           client: name,
-          ranks: name === 'birch' ? { Het: 2 } : {},
+          ranks: name === 'birch' ? { Het: 2, Own: 3 } : {},
           received: [],
         });
       }
@@ -70,12 +74,18 @@ test('each client is told its own rank and nobody any name, and the adapters are
     }),
   ]);
   // The plan has the client's own rank.
-  const [, [whole, aurora], [, birch]] = sent as [unknown, number[], number[]];
+  const [, [whole, aurora, ofB], [, birch, birchsOfB]] = sent as [unknown, number[], number[]];
   expect(aurora).toBe(whole);
   expect(birch).toBe(whole! / 2);
-  for (const label of ['fedit', 'Het'])
+  // Fed-ALoRA sends changes of a B that has the common rank.
+  expect(birchsOfB).toBe(ofB);
+  for (const label of ['fedit', 'Het', 'Own'])
     expect(contents(at(folder, 'server', 'adapters', label, 'global'))).toEqual(
       contents(at(folder, 'simulation', 'adapters', label, 'global')),
+    );
+  for (const name of names)
+    expect(contents(at(folder, name, 'adapters', 'Own'))).toEqual(
+      contents(at(folder, 'simulation', 'adapters', 'Own', 'clients', name)),
     );
 });
 
