@@ -1,3 +1,4 @@
+import { timeLimit } from '../../src/federation/time-limit.ts';
 import { setTimeout } from 'node:timers/promises';
 import { newSecret } from '../../src/federation/http/server/keys.ts';
 import type { Random } from '../../src/tensor/random.ts';
@@ -29,7 +30,7 @@ export function attempt(
         method,
         path: `${pathname.replace(/\/$/, '')}${path}`,
         agent: false,
-        signal: AbortSignal.any([signal, AbortSignal.timeout(30_000)]),
+        signal: AbortSignal.any([signal, timeLimit(30_000)]),
         headers: {
           ...(key !== undefined && { authorization: `Bearer ${key}` }),
           ...(bytes !== undefined && { 'content-length': Buffer.byteLength(bytes) }),

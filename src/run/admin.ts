@@ -1,3 +1,4 @@
+import { timeLimit } from '../federation/time-limit.ts';
 import type { z } from 'zod';
 import { UserError } from '../errors.ts';
 import { chained, noLines, type AuditChain } from '../federation/audit.ts';
@@ -67,7 +68,7 @@ export function openAdmin(options: {
         headers: { authorization: `Bearer ${token}`, ...(method === 'POST' && { 'content-type': 'application/json' }) },
         ...(method === 'POST' && { body: JSON.stringify(body) }),
         redirect: 'error',
-        signal: AbortSignal.any([signal, AbortSignal.timeout(LIMIT * 1000)]),
+        signal: AbortSignal.any([signal, timeLimit(LIMIT * 1000)]),
       });
       json = await response.json();
     } catch (error) {

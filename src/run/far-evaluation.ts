@@ -1,3 +1,4 @@
+import { timeLimit } from '../federation/time-limit.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { Interrupted } from '../errors.ts';
 import { addSums, macroOf, noSums, toScore, type Sums } from '../evaluate/sums.ts';
@@ -62,7 +63,7 @@ export function farEvaluation(parts: {
       expected: new Map(),
       sent: new Map(),
     };
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(config.rounds.deadline * 1000)]);
+    const limit = AbortSignal.any([signal, timeLimit(config.rounds.deadline * 1000)]);
     const offered = desk.offer(offer, limit);
     try {
       for (;;) {

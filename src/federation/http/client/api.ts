@@ -1,3 +1,4 @@
+import { timeLimit } from '../../time-limit.ts';
 import { createHash } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import type { z } from 'zod';
@@ -103,7 +104,7 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
       },
       ...(body !== undefined && { body: body as BodyInit }),
       redirect: 'error',
-      signal: AbortSignal.any([signal, AbortSignal.timeout(limit * 1000)]),
+      signal: AbortSignal.any([signal, timeLimit(limit * 1000)]),
     });
     if (response.ok) return response;
     const said = errorSchema.safeParse(await jsonOf(response, `the answer to ${path}`));

@@ -1,3 +1,4 @@
+import { timeLimit } from '../../time-limit.ts';
 import { randomBytes } from 'node:crypto';
 import { hold } from '../../secure/conversation.ts';
 import { membersOf, NOBODY, Refused, SumFailed, type SecureStage } from '../../secure/messages.ts';
@@ -88,7 +89,7 @@ export function remoteSums(parts: {
           },
         },
       };
-      const limit = AbortSignal.timeout(deadline * 1000);
+      const limit = timeLimit(deadline * 1000);
       const offered = desk.offer(offer, AbortSignal.any([signal, limit]));
       try {
         for (;;) if ((await offered.next()).done) return;
