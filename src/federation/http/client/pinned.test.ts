@@ -1,6 +1,7 @@
+import { createServer as createTcp } from 'node:net';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, onTestFinished } from 'vitest';
 import { federationTools } from '../../../../tests/support/served.ts';
 import { UserError } from '../../../errors.ts';
 import { makeCertificate, type Certificate } from '../server/certificate.ts';
@@ -96,4 +97,19 @@ test('a client takes part over it, asking and by WebSocket; with another fingerp
   // A server that is away is waited for, as without a fingerprint.
   const away = openApi({ url: 'https://127.0.0.1:1', patience: 0.5, signal: tools.signal, fetch: carry }).describe();
   await expect(away).rejects.toThrow(Unreachable);
+});
+
+test('a request whose connection never becomes TLS ends at its limit of time', async () => {
+  const silent = createTcp();
+  onTestFinished(() => void silent.close());
+  await new Promise<void>((done) => silent.listen(0, '127.0.0.1', done));
+  const { port } = silent.address() as { port: number };
+  const { fetch: carry } = pinned('ab'.repeat(32));
+  const asked = carry(`https://127.0.0.1:${port}/`, {
+    method: 'GET',
+    headers: {},
+    redirect: 'error',
+    signal: AbortSignal.timeout(300),
+  });
+  await expect(asked).rejects.toMatchObject({ name: 'TimeoutError' });
 });

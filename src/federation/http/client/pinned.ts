@@ -22,6 +22,9 @@ export function requireTrusted(error: unknown, server: string): void {
   );
 }
 
+/** Seconds in which a connection is encrypted, or given up. */
+const HANDSHAKE = 30;
+
 /** How a client carries its requests: the same as `fetch` for what a client needs of it. */
 export type Fetch = (
   url: string,
@@ -60,7 +63,9 @@ export function pinned(fingerprint: string): Pinned {
       session: undefined,
     });
     socket.once('error', (error) => done?.(error, socket));
+    socket.setTimeout(HANDSHAKE * 1000, () => socket.destroy(new Error(`no TLS within ${HANDSHAKE} s`)));
     socket.once('secureConnect', () => {
+      socket.setTimeout(0);
       const certificate = socket.getPeerX509Certificate();
       const found = certificate?.fingerprint256.replaceAll(':', '').toLowerCase();
       if (certificate === undefined || found !== wanted) {
@@ -115,5 +120,7 @@ const fetchThrough =
         );
       });
       request.once('error', (error) => failed(broken(error)));
+      // A request that has no connection yet says nothing of its end.
+      signal.addEventListener('abort', () => failed(broken(signal.reason)), { once: true });
       request.end(body as string | Uint8Array | undefined);
     });
