@@ -1,5 +1,5 @@
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
-import { times, transposedTimes } from '../tensor/matrices.ts';
+import { identity, times, transposedTimes } from '../tensor/matrices.ts';
 import { getTensor, requireSameShapes } from '../tensor/tensors.ts';
 import { keyOfB } from './adapter.ts';
 import { requireFactors, withMoved } from './check.ts';
@@ -37,10 +37,4 @@ export function core(): Parametrisation {
       };
     },
   };
-}
-
-export function identity(size: number): Tensor {
-  const data = new Float32Array(size * size);
-  for (let i = 0; i < size; i++) data[i * size + i] = 1;
-  return { shape: [size, size], data };
 }

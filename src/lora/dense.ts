@@ -1,6 +1,6 @@
 import type { Tensor } from '../tensor/tensor.ts';
 import { type Adapter, keyOfA, keyOfB, type LoraLayout, type LoraModule } from './adapter.ts';
-import { identity } from './core.ts';
+import { identity } from '../tensor/matrices.ts';
 
 /** Whether every module's rank is at most its smaller side: above that, factors hold more numbers than the product does. */
 export const isThin = ({ modules }: LoraLayout): boolean =>

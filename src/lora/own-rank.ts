@@ -1,9 +1,10 @@
-import { times, timesTransposed, transposedTimes } from '../tensor/matrices.ts';
+import { identity, times, timesTransposed, transposedTimes } from '../tensor/matrices.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
-import { addScaled, getTensor, requireSameShapes, zeros } from '../tensor/tensors.ts';
+import { add, getTensor, requireSameShapes, zeros } from '../tensor/tensors.ts';
 import { keyOfA, keyOfB, type LoraLayout } from './adapter.ts';
-import { requireFactors } from './check.ts';
+import { requireFactors, withMoved } from './check.ts';
 import type { Parametrisation } from './parametrisation.ts';
+import { factorsAtRank, layoutAtRank } from './ranks.ts';
 
 /** Of a client of rank r among others of rank R: M [R, r], by which its own A [r, in] becomes one of rank R. */
 export const keyOfMix = (module: string): string => `${module}.mix`;
@@ -11,25 +12,16 @@ export const keyOfMix = (module: string): string => `${module}.mix`;
 export const keyOfB2 = (module: string): string => `${module}.lora_B2`;
 export const keyOfB1 = (module: string): string => `${module}.lora_B1`;
 
-/** [rows, columns] with ones on its diagonal. */
-function eye(rows: number, columns: number): Tensor {
-  const data = new Float32Array(rows * columns);
-  for (let i = 0; i < Math.min(rows, columns); i++) data[i * columns + i] = 1;
-  return { shape: [rows, columns], data };
-}
-
 /** Where a client of rank r begins: the first r rows of A, and an M that puts them where they were. @param layout of rank R */
 export function ownPart(layout: LoraLayout, factors: Tensors, rank: number): Tensors {
-  const own = new Map<string, Tensor>();
-  for (const { name, rank: whole, inFeatures } of layout.modules) {
-    const r = Math.min(rank, whole);
-    own.set(keyOfA(name), {
-      shape: [r, inFeatures],
-      data: getTensor(factors, keyOfA(name)).data.slice(0, r * inFeatures),
-    });
-    own.set(keyOfMix(name), eye(whole, r));
-  }
-  return own;
+  const own = layoutAtRank(layout, rank);
+  const first = factorsAtRank(own, factors);
+  return new Map(
+    layout.modules.flatMap(({ name, rank: whole }, i) => [
+      [keyOfA(name), getTensor(first, keyOfA(name))] as const,
+      [keyOfMix(name), identity(whole, own.modules[i]!.rank)] as const,
+    ]),
+  );
 }
 
 /** A = M·A_k [R, in] of every module. */
@@ -61,19 +53,14 @@ export function ownRank(own: Tensors): Parametrisation {
       for (const { name, rank, outFeatures } of layout.modules) {
         const r = getTensor(own, keyOfA(name)).shape[0]!;
         init.set(keyOfB2(name), zeros([outFeatures, r]));
-        init.set(keyOfB1(name), eye(r, rank));
+        init.set(keyOfB1(name), identity(r, rank));
       }
       return {
         init,
         toFactors(params) {
           requireSameShapes(params, init, 'the params and the client’s own part');
-          const b = addScaled(
-            new Map(layout.modules.map(({ name }) => [keyOfB(name), getTensor(factors, keyOfB(name))])),
-            addedToB(layout, params),
-            1,
-          );
-          const a = mixedA(layout, params);
-          return new Map([...factors.keys()].map((key) => [key, a.get(key) ?? getTensor(b, key)]));
+          const shared = new Map(layout.modules.map(({ name }) => [keyOfB(name), getTensor(factors, keyOfB(name))]));
+          return withMoved(adapter, new Map([...mixedA(layout, params), ...add(shared, addedToB(layout, params))]));
         },
         pullback(gradients, params) {
           const back = new Map<string, Tensor>();

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { UserError } from '../errors.ts';
 import { keyOfA, keyOfB, type Adapter, type LoraLayout } from '../lora/adapter.ts';
-import { core, identity, keyOfCore } from '../lora/core.ts';
+import { core, keyOfCore } from '../lora/core.ts';
 import { onlyB } from '../lora/factors.ts';
 import { layoutAtRank } from '../lora/ranks.ts';
 import { columnsOf, fromColumns, fromRows } from '../tensor/linalg.ts';
+import { identity } from '../tensor/matrices.ts';
 import { leadingSvd } from '../tensor/subspace.ts';
 import type { Tensor, Tensors } from '../tensor/tensor.ts';
 import { add, getTensor, scale, subtract, zeros } from '../tensor/tensors.ts';
