@@ -5,10 +5,7 @@ import type { LoadedData } from '../data/load.ts';
 import type { ClientData } from '../data/types.ts';
 import { Interrupted, UserError } from '../errors.ts';
 import { PROXY } from '../federation/federation.ts';
-import { openJournal } from '../federation/journal.ts';
 import { runMethod } from '../federation/run-method.ts';
-import { writeAtomically } from '../formats/files/atomic.ts';
-import { makeOut } from '../formats/files/out-folder.ts';
 import type { Adapter } from '../lora/adapter.ts';
 import { readAdapter } from '../formats/files/peft.ts';
 import { initAdapter } from '../lora/init.ts';
@@ -16,15 +13,15 @@ import type { Method } from '../methods/method.ts';
 import { projectionsOf } from '../models/weights.ts';
 import type { Summary } from '../report/summary.ts';
 import { writeAdapters } from './adapters.ts';
-import { environment } from './environment.ts';
 import { compareMethods } from './compare.ts';
 import { evaluation } from './evaluation.ts';
 import type { Progress } from './events.ts';
-import { configText, FRESH, runFolder, runKey, stateOf, type RunFolder } from './folder.ts';
+import { FRESH, runFolder, runKey, stateOf, type RunFolder } from './folder.ts';
 import { withGuards } from './guards.ts';
 import { memoryMeter } from './memory.ts';
 import { checkMinimum } from './minimum.ts';
 import { forNewClients } from './new-clients.ts';
+import { describeFolder, openFolder } from './open-folder.ts';
 import { checkRobust, robustOf } from './robust.ts';
 import { checkSecure, secureOf } from './secure.ts';
 import { runMetrics } from './run-metrics.ts';
@@ -141,19 +138,10 @@ async function* wholeRun(
   try {
     const engine = await engineOf(model, layout, config.runtime);
     closing.push(() => engine.close());
-    await makeOut(folder.path);
-    if (state === 'fresh') await writeAtomically(folder.config, configText(config));
-    const journal = openJournal({
-      path: folder.journal,
-      identity,
-      resume: state !== 'fresh',
-      ...(formerKey !== undefined && { former: { ...identity, configuration: formerKey } }),
-    });
+    const journal = await openFolder({ config, folder, state, formerKey }, identity);
     closing.push(() => journal.close());
     if (state === 'finished') return yield* finished(folder);
-    await writeAtomically(folder.config, configText(config));
-    const about = await environment(config.runtime, identity);
-    await writeAtomically(folder.environment, `${JSON.stringify(about, undefined, 2)}\n`);
+    await describeFolder({ config, folder }, identity);
     const metrics = await runMetrics(folder.metrics, journal);
     closing.push(() => metrics.close());
     const memory = memoryMeter();

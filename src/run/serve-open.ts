@@ -2,14 +2,13 @@ import { join } from 'node:path';
 import type { Operations } from '../federation/http/server/operation.ts';
 import type { Listener } from '../federation/http/server/listener.ts';
 import { serveAt, type FederationServer } from '../federation/http/server/open.ts';
-import { openJournal, type Journal } from '../federation/journal.ts';
-import { writeAtomically } from '../formats/files/atomic.ts';
-import { makeOut } from '../formats/files/out-folder.ts';
-import { environment, type Environment } from './environment.ts';
-import { configText, FRESH, hasBegun, runKey } from './folder.ts';
+import type { Journal } from '../federation/journal.ts';
+import type { Environment } from './environment.ts';
+import { FRESH, hasBegun, runKey } from './folder.ts';
 import { serverRowsOf } from './join-plan.ts';
 import { joining } from './joining.ts';
 import { digestOf } from './model-digest.ts';
+import { describeFolder, openFolder } from './open-folder.ts';
 import { ranksOf } from './own-ranks.ts';
 import { runMetrics } from './run-metrics.ts';
 import { secureOf } from './secure.ts';
@@ -49,22 +48,12 @@ export async function openServed(
   { listener, name, closing }: Place,
   { signal, stop }: { readonly signal: AbortSignal; readonly stop: () => void },
 ): Promise<OpenedRun> {
-  const { config, settings, folder, state, formerKey, model, files, names, methods, own } = prepared;
+  const { config, settings, folder, model, files, names, methods, own } = prepared;
   const identity = { configuration: runKey(config), model: digestOf(files), data: dataAt(own?.rows), start: FRESH };
-  await makeOut(folder.path);
-  if (state === 'fresh') await writeAtomically(folder.config, configText(config));
-  const journal = openJournal({
-    path: folder.journal,
-    identity,
-    resume: state !== 'fresh',
-    begun: hasBegun(folder),
-    ...(formerKey !== undefined && { former: { ...identity, configuration: formerKey } }),
-  });
+  const journal = await openFolder(prepared, identity, hasBegun(folder));
   closing.push(() => journal.close());
   requireOwn(config, journal.copied(), folder.path);
-  await writeAtomically(folder.config, configText(config));
-  const about = await environment(config.runtime, identity);
-  await writeAtomically(folder.environment, `${JSON.stringify(about, undefined, 2)}\n`);
+  const about = await describeFolder(prepared, identity);
   journal.audit([{ what: 'started', client: '', detail: codeOf(about, journal.copied()) }]);
   const metrics = await runMetrics(folder.metrics, journal);
   closing.push(() => metrics.close());
