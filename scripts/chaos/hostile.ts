@@ -1,6 +1,6 @@
-import { timeLimit } from '../../src/federation/time-limit.ts';
 import { setTimeout } from 'node:timers/promises';
 import { newSecret } from '../../src/federation/http/server/keys.ts';
+import { timeoutSignal } from '../../src/federation/timeout-signal.ts';
 import type { Random } from '../../src/tensor/random.ts';
 import { asked } from './encrypted.ts';
 import type { Heard, Seen } from './seen.ts';
@@ -30,7 +30,7 @@ export function attempt(
         method,
         path: `${pathname.replace(/\/$/, '')}${path}`,
         agent: false,
-        signal: AbortSignal.any([signal, timeLimit(30_000)]),
+        signal: AbortSignal.any([signal, timeoutSignal(30_000)]),
         headers: {
           ...(key !== undefined && { authorization: `Bearer ${key}` }),
           ...(bytes !== undefined && { 'content-length': Buffer.byteLength(bytes) }),

@@ -145,7 +145,8 @@ export function openScene(parts: {
       const going = (): boolean => ended === undefined && !over.aborted;
       let [tries, again] = [0, false];
       while (going()) {
-        const poor = strikes.bereft()?.client === name ? strikes.bereft() : undefined;
+        const bereft = strikes.bereft();
+        const poor = bereft?.client === name ? bereft : undefined;
         if (poor?.keyless === true) {
           poor.keyless = !(await renewed(url, data(run), name));
           if (poor.keyless) await keeper.pause(200);

@@ -1,4 +1,3 @@
-import { timeLimit } from '../federation/time-limit.ts';
 import type { z } from 'zod';
 import { UserError } from '../errors.ts';
 import { chained, noLines, type AuditChain } from '../federation/audit.ts';
@@ -21,6 +20,7 @@ import type {
 import { reasonOf } from '../federation/http/client/answer.ts';
 import { emptySchema, errorSchema } from '../federation/http/protocol.ts';
 import { requireTrusted } from '../federation/http/client/pinned.ts';
+import { timeoutSignal } from '../federation/timeout-signal.ts';
 import { requireEncryption, trustOf } from './address.ts';
 
 /** What an operator may ask of a running server. Throws UserError with the server's reason where it refuses. */
@@ -68,7 +68,7 @@ export function openAdmin(options: {
         headers: { authorization: `Bearer ${token}`, ...(method === 'POST' && { 'content-type': 'application/json' }) },
         ...(method === 'POST' && { body: JSON.stringify(body) }),
         redirect: 'error',
-        signal: AbortSignal.any([signal, timeLimit(LIMIT * 1000)]),
+        signal: AbortSignal.any([signal, timeoutSignal(LIMIT * 1000)]),
       });
       json = await response.json();
     } catch (error) {

@@ -1,4 +1,3 @@
-import { timeLimit } from '../federation/time-limit.ts';
 import type { RunConfig } from '../config/schema.ts';
 import { Interrupted } from '../errors.ts';
 import { addSums, macroOf, noSums, toScore, type Sums } from '../evaluate/sums.ts';
@@ -10,6 +9,7 @@ import type { FederationServer } from '../federation/http/server/open.ts';
 import { steady } from '../federation/http/server/steady.ts';
 import { taskId } from '../federation/http/server/participant.ts';
 import type { Journal } from '../federation/journal.ts';
+import { timeoutSignal } from '../federation/timeout-signal.ts';
 import { stack } from '../lora/mix.ts';
 import type { AdapterMix } from '../lora/adapter.ts';
 import type { ModelScores, PersonalScores, Score } from '../report/summary.ts';
@@ -63,7 +63,7 @@ export function farEvaluation(parts: {
       expected: new Map(),
       sent: new Map(),
     };
-    const limit = AbortSignal.any([signal, timeLimit(config.rounds.deadline * 1000)]);
+    const limit = AbortSignal.any([signal, timeoutSignal(config.rounds.deadline * 1000)]);
     const offered = desk.offer(offer, limit);
     try {
       for (;;) {

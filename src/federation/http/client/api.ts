@@ -1,4 +1,3 @@
-import { timeLimit } from '../../time-limit.ts';
 import { createHash } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import type { z } from 'zod';
@@ -26,6 +25,7 @@ import {
 import type { PayloadFile } from '../payload-file.ts';
 import { Refusal } from '../refusal.ts';
 import type { SumAnswer } from '../sum-protocol.ts';
+import { timeoutSignal } from '../../timeout-signal.ts';
 import { isConnection, jsonOf, reasonOf } from './answer.ts';
 import { requireTrusted, type Fetch } from './pinned.ts';
 import { openPart, wholeFile } from './download.ts';
@@ -104,7 +104,7 @@ export function openApi({ url, key, patience, signal, limit = 120, fetch: carry 
       },
       ...(body !== undefined && { body: body as BodyInit }),
       redirect: 'error',
-      signal: AbortSignal.any([signal, timeLimit(limit * 1000)]),
+      signal: AbortSignal.any([signal, timeoutSignal(limit * 1000)]),
     });
     if (response.ok) return response;
     const said = errorSchema.safeParse(await jsonOf(response, `the answer to ${path}`));

@@ -1,4 +1,3 @@
-import { timeLimit } from '../../time-limit.ts';
 import { randomBytes } from 'node:crypto';
 import { hold } from '../../secure/conversation.ts';
 import { membersOf, NOBODY, Refused, SumFailed, type SecureStage } from '../../secure/messages.ts';
@@ -7,6 +6,7 @@ import { secureServer, type SecureSum } from '../../secure/server.ts';
 import { fromWire, toWire } from '../../secure/wire.ts';
 import { Fatal } from '../../fatal.ts';
 import { interrupted } from '../../task.ts';
+import { timeoutSignal } from '../../timeout-signal.ts';
 import type { SumAnswer } from '../sum-protocol.ts';
 import { Refusal } from '../refusal.ts';
 import type { SumStage } from '../client/sums.ts';
@@ -89,7 +89,7 @@ export function remoteSums(parts: {
           },
         },
       };
-      const limit = timeLimit(deadline * 1000);
+      const limit = timeoutSignal(deadline * 1000);
       const offered = desk.offer(offer, AbortSignal.any([signal, limit]));
       try {
         for (;;) if ((await offered.next()).done) return;

@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { timeLimit } from './time-limit.ts';
+import { timeoutSignal } from './timeout-signal.ts';
 
 test('a limit that only AbortSignal.any knows comes, also after garbage was collected', async () => {
   setFlagsFromString('--expose-gc');
@@ -13,7 +13,7 @@ test('a limit that only AbortSignal.any knows comes, also after garbage was coll
     const both = AbortSignal.any([other.signal, signal]);
     both.addEventListener('abort', () => came.push(both.reason));
   };
-  for (let i = 0; i < 20; i++) wait(timeLimit(200));
+  for (let i = 0; i < 20; i++) wait(timeoutSignal(200));
   for (let i = 0; i < 5; i++) {
     await setTimeout(20);
     collect();
